@@ -1,0 +1,2 @@
+//! dtma-daemon.
+fn main() {}

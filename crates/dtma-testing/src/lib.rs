@@ -1,0 +1,1 @@
+//! dtma-testing.
