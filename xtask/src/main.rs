@@ -1,2 +1,47 @@
-//! xtask.
-fn main() {}
+//! `cargo xtask`: everything a contributor runs besides plain cargo.
+//!
+//! The story is one line per command; the work lives in the modules. This package imports no crate of
+//! the project, so it builds when the project does not.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a command-line tool: it prints, reads its environment and looks at the clock"
+)]
+
+mod apt;
+mod engine;
+mod process;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, engine, images, checks and tests of the project")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Use, start or stop a Docker Engine
+    #[command(subcommand)]
+    Engine(engine::Command),
+}
+
+fn main() -> std::process::ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Engine(command) => engine::run(&command),
+    }
+}
