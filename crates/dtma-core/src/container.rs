@@ -1,0 +1,240 @@
+//! A container as any engine could make it: the rendered, engine-neutral configuration and the request to create.
+//!
+//! What cannot be said here cannot be asked for: there is no field for privileges, devices, added capabilities,
+//! host namespaces or ports published by the engine.
+
+use crate::id::{ConfigHash, Generation, ImageId, ImageRef, NetworkId, SlotId};
+use crate::spec::{NetworkMode, PullPolicy};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The user that runs a server whose image names none or root.
+pub const FALLBACK_UID: u32 = 65_532;
+
+/// A rendered container configuration. Its hash decides whether a running container is still the wanted one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    /// The image as wanted.
+    pub image: ImageRef,
+    /// When it is fetched.
+    pub pull: PullPolicy,
+    /// Replaces the image's entrypoint.
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's command.
+    pub args: Option<Vec<String>>,
+    /// Plain environment.
+    pub environment: BTreeMap<String, String>,
+    /// Labels besides the reserved ones.
+    pub labels: BTreeMap<String, String>,
+    /// Volumes and tmpfs, the template's included.
+    pub mounts: Vec<ContainerMount>,
+    /// Its network.
+    pub network: NetworkMode,
+    /// Limits, all of them set.
+    pub limits: Limits,
+    /// How far it is kept from the rest of the machine.
+    pub isolation: Isolation,
+    /// Keep standard input open and attachable.
+    pub open_stdin: bool,
+    /// Where its output goes.
+    pub log: LogDriver,
+    /// Between SIGTERM and SIGKILL.
+    pub stop_grace: Duration,
+}
+
+/// A mount after rendering: no host path can be expressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContainerMount {
+    /// A named volume, by the engine's name.
+    Volume {
+        /// The engine's name of the volume.
+        name: String,
+        /// Absolute path inside.
+        target: String,
+        /// No writes from inside.
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Absolute path inside.
+        target: String,
+        /// Most bytes.
+        size: u64,
+        /// Files there may be executed.
+        exec: bool,
+    },
+}
+
+impl ContainerMount {
+    /// Where it is mounted.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Volume { target, .. } | Self::Tmpfs { target, .. } => target,
+        }
+    }
+}
+
+/// Resource limits. Swap always equals memory, so none is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: u64,
+    /// Thousandths of a CPU.
+    pub cpu_millis: u32,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Soft limit of open files.
+    pub nofile_soft: u64,
+    /// Hard limit of open files.
+    pub nofile_hard: u64,
+    /// Who dies first when the machine runs out of memory (-1000..=1000).
+    pub oom_score_adj: i32,
+}
+
+/// The parts of hardening that a template decides. Everything else of the profile is fixed in the adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// Root filesystem without writes.
+    pub read_only_root: bool,
+    /// Capabilities dropped, `ALL` in every template we ship; none can be added.
+    pub cap_drop: Vec<String>,
+    /// `execve` gains nothing.
+    pub no_new_privileges: bool,
+    /// A tiny init as PID 1 that forwards signals and reaps.
+    pub init: bool,
+}
+
+/// Where a container's standard output and error go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// Nowhere on disk: every MCP message would be written in clear otherwise (measured).
+    None,
+    /// The engine's rotating files.
+    Bounded {
+        /// Bytes of one file.
+        max_size: u64,
+        /// Files kept.
+        max_files: u32,
+    },
+}
+
+/// What an image says about itself, needed to finish a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    /// Content hash; containers are made from this, so a moving tag cannot race.
+    pub id: ImageId,
+    /// `name@sha256:…` where the image came from a registry.
+    pub digest: Option<String>,
+    /// The image's `USER`, as written.
+    pub user: Option<String>,
+    /// Paths of its `VOLUME`s.
+    pub volumes: Vec<String>,
+}
+
+impl ImageFacts {
+    /// The user the server runs as: the image's numeric non-root user, else [`FALLBACK_UID`]. A user by name is
+    /// not trusted, because only the image's own files say which number it is.
+    #[must_use]
+    pub fn run_as(&self) -> RunAs {
+        let named = self.user.as_deref().unwrap_or("");
+        let (uid, gid) = named.split_once(':').unwrap_or((named, ""));
+        match uid.parse::<u32>() {
+            Ok(uid) if uid != 0 => {
+                RunAs { uid, gid: gid.parse().ok().filter(|gid| *gid != 0).unwrap_or(uid) }
+            }
+            _ => RunAs { uid: FALLBACK_UID, gid: FALLBACK_UID },
+        }
+    }
+}
+
+/// A numeric, non-root user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunAs {
+    /// User id, never 0.
+    pub uid: u32,
+    /// Group id, never 0.
+    pub gid: u32,
+}
+
+impl ContainerConfig {
+    /// Adds what only the image knows: its volumes become bounded tmpfs (they would stay writable and on disk
+    /// under a read-only root otherwise, measured) unless something is mounted there already.
+    #[must_use]
+    pub fn finished_for(&self, image: &ImageFacts) -> Self {
+        let mut config = self.clone();
+        for path in &image.volumes {
+            if !config.mounts.iter().any(|mount| mount.target() == path) {
+                config.mounts.push(ContainerMount::Tmpfs {
+                    target: path.clone(),
+                    size: IMAGE_VOLUME_BYTES,
+                    exec: false,
+                });
+            }
+        }
+        config
+    }
+
+    /// The engine's names of the volumes it uses.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| match mount {
+            ContainerMount::Volume { name, .. } => Some(name.as_str()),
+            ContainerMount::Tmpfs { .. } => None,
+        })
+    }
+}
+
+/// Bytes of the tmpfs that replaces an image's own `VOLUME`.
+pub const IMAGE_VOLUME_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Everything an engine needs to make one container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateContainer {
+    /// Deterministic name, see [`crate::id::container_name`].
+    pub name: String,
+    /// The place it fills.
+    pub slot: SlotId,
+    /// The generation that made it.
+    pub generation: Generation,
+    /// Hash of the configuration as recorded (before [`ContainerConfig::finished_for`]).
+    pub config_hash: ConfigHash,
+    /// The configuration, finished for its image.
+    pub config: ContainerConfig,
+    /// Made from exactly this image.
+    pub image_id: ImageId,
+    /// The user its process runs as.
+    pub run_as: RunAs,
+    /// The group's network when [`ContainerConfig::network`] asks for it.
+    pub network: Option<NetworkId>,
+    /// Reserved and other labels, complete.
+    pub labels: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(user: &str) -> ImageFacts {
+        ImageFacts { id: "i".into(), digest: None, user: Some(user.to_owned()), volumes: vec![] }
+    }
+
+    #[test]
+    fn only_a_numeric_non_root_user_of_the_image_is_kept() {
+        for (user, uid, gid) in [
+            ("", 65532, 65532),
+            ("root", 65532, 65532),
+            ("0", 65532, 65532),
+            ("0:0", 65532, 65532),
+            ("node", 65532, 65532),
+            ("1000", 1000, 1000),
+            ("1000:2000", 1000, 2000),
+            ("1000:0", 1000, 1000),
+            ("1000:wheel", 1000, 1000),
+        ] {
+            assert_eq!(facts(user).run_as(), RunAs { uid, gid }, "{user:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What happened to each server so far: runs, exits, refusals. Durable, bounded, and enough for every decision
+//! about restarts to be made again after the daemon was killed.
+
+use crate::Timestamp;
+use crate::id::{InstanceName, RunKey};
+use crate::observation::{ContainerObservation, ContainerState};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Exits remembered per server; older ones are dropped (no policy may count more, see `dtma-config`).
+pub const MAX_EXITS: usize = 128;
+
+/// The history of a group's servers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GroupHistory {
+    /// By instance name.
+    pub servers: BTreeMap<InstanceName, ServerHistory>,
+}
+
+impl GroupHistory {
+    /// The history of one server, empty when nothing happened yet.
+    #[must_use]
+    pub fn server(&self, instance: &InstanceName) -> &ServerHistory {
+        static EMPTY: ServerHistory = ServerHistory::EMPTY;
+        self.servers.get(instance).unwrap_or(&EMPTY)
+    }
+
+    /// The same, to change.
+    pub fn server_mut(&mut self, instance: &InstanceName) -> &mut ServerHistory {
+        self.servers.entry(instance.clone()).or_default()
+    }
+}
+
+/// One process that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Which run it was.
+    pub run: RunKey,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Its exit code; 128 + n after signal n.
+    pub code: i64,
+    /// Killed for want of memory.
+    pub oom: bool,
+    /// Somebody asked for it (stop, restart, removal): it does not count against the budget.
+    pub asked: bool,
+}
+
+impl Exit {
+    /// How long the process ran; zero when the engine's clock went backwards.
+    #[must_use]
+    pub fn ran_for(&self) -> Duration {
+        Duration::try_from(self.at.duration_since(self.run.started_at)).unwrap_or_default()
+    }
+}
+
+/// An engine call that was refused or failed, counted until one succeeds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// When it last failed.
+    pub at: Timestamp,
+    /// How often in a row.
+    pub count: u32,
+    /// What was tried, `create`.
+    pub action: String,
+    /// What the engine said.
+    pub message: String,
+}
+
+/// What happened to one server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ServerHistory {
+    /// Processes seen running, ever. Never falls.
+    pub runs: u64,
+    /// Restarts a person asked for, ever.
+    pub manual_restarts: u64,
+    /// The last process seen.
+    pub last_run: Option<RunKey>,
+    /// Exits, oldest first.
+    pub exits: Vec<Exit>,
+    /// Exits before this do not count: a person reset the budget.
+    pub reset_at: Option<Timestamp>,
+    /// When it ran to completion.
+    pub completed_at: Option<Timestamp>,
+    /// The engine's last refusal, when nothing succeeded since.
+    pub refusal: Option<Refusal>,
+}
+
+impl ServerHistory {
+    const EMPTY: Self = Self {
+        runs: 0,
+        manual_restarts: 0,
+        last_run: None,
+        exits: Vec::new(),
+        reset_at: None,
+        completed_at: None,
+        refusal: None,
+    };
+
+    /// How often it was started again, by whomever. Never falls.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.runs.saturating_sub(1)
+    }
+
+    /// True when it ran to completion and nobody asked for another run since.
+    #[must_use]
+    pub fn completed(&self) -> bool {
+        self.completed_at.is_some()
+    }
+
+    /// The exits that count against the restart budget, oldest first.
+    #[must_use]
+    pub fn counted(&self) -> Vec<Exit> {
+        let counts = |exit: &&Exit| !exit.asked && self.reset_at.is_none_or(|reset| exit.at > reset);
+        self.exits.iter().filter(counts).cloned().collect()
+    }
+
+    /// The exit of this very run, when it was noted.
+    #[must_use]
+    pub fn exit_of(&self, run: &RunKey) -> Option<&Exit> {
+        self.exits.iter().rev().find(|exit| exit.run == *run)
+    }
+
+    /// Takes down what a container shows: a new run, an exit. `asked` says whether somebody wanted this run ended;
+    /// `once` that exit 0 is this server's goal. Returns true when something new was noted. Noting twice is noting
+    /// once, so it may be repeated after any interruption.
+    pub fn note(&mut self, seen: &ContainerObservation, asked: bool, once: bool) -> bool {
+        let Some(run) = seen.run() else { return false };
+        let mut news = false;
+        if self.last_run.as_ref() != Some(&run) && self.exit_of(&run).is_none() {
+            self.runs += 1;
+            self.last_run = Some(run.clone());
+            self.refusal = None;
+            news = true;
+        }
+        if let ContainerState::Exited { finished_at, code, oom, .. } = seen.state
+            && self.exit_of(&run).is_none()
+        {
+            self.push_exit(Exit { run, at: finished_at, code, oom, asked }, once);
+            news = true;
+        }
+        news
+    }
+
+    fn push_exit(&mut self, exit: Exit, once: bool) {
+        if once && exit.code == 0 && !exit.asked {
+            self.completed_at = Some(exit.at);
+        }
+        if self.exits.len() >= MAX_EXITS {
+            self.exits.remove(0);
+        }
+        self.exits.push(exit);
+    }
+
+    /// A person wants it to run (again): the budget starts anew, refusals and completion are forgotten.
+    pub fn reset(&mut self, now: Timestamp) {
+        self.reset_at = Some(now);
+        self.completed_at = None;
+        self.refusal = None;
+    }
+
+    /// The engine refused `action`.
+    pub fn refuse(&mut self, action: &str, message: String, now: Timestamp) {
+        let count = self.refusal.as_ref().map_or(0, |refusal| refusal.count).saturating_add(1);
+        self.refusal = Some(Refusal { at: now, count, action: action.to_owned(), message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::testing::{at, container, exited, running};
+
+    #[test]
+    fn the_same_exit_is_noted_once() {
+        let mut history = ServerHistory::default();
+        let seen = container("c", exited(10, 20, 1));
+        assert!(history.note(&seen, false, false));
+        assert!(!history.note(&seen, false, false));
+        assert_eq!((history.runs, history.exits.len(), history.restarts()), (1, 1, 0));
+        assert!(history.note(&container("c", running(21)), false, false));
+        assert_eq!((history.runs, history.restarts()), (2, 1));
+    }
+
+    #[test]
+    fn a_daemon_that_was_away_for_an_exit_notes_run_and_exit_together() {
+        let mut history = ServerHistory::default();
+        history.note(&container("c", running(10)), false, false);
+        history.note(&container("c", exited(10, 20, 1)), false, false);
+        history.note(&container("c", exited(30, 40, 1)), false, false);
+        assert_eq!((history.runs, history.counted().len()), (2, 2));
+    }
+
+    #[test]
+    fn asked_exits_and_exits_before_a_reset_do_not_count() {
+        let mut history = ServerHistory::default();
+        history.note(&container("c", exited(1, 2, 1)), false, false);
+        history.note(&container("c", exited(3, 4, 137)), true, false);
+        history.note(&container("c", exited(5, 6, 1)), false, false);
+        assert_eq!(history.counted().len(), 2);
+        history.reset(at(5));
+        assert_eq!(history.counted().len(), 1);
+    }
+
+    #[test]
+    fn only_a_clean_unasked_exit_completes() {
+        let completed = |code, asked, once| {
+            let mut history = ServerHistory::default();
+            history.note(&container("c", exited(1, 2, code)), asked, once);
+            history.completed()
+        };
+        assert!(completed(0, false, true));
+        assert!(!completed(1, false, true) && !completed(0, true, true) && !completed(0, false, false));
+    }
+}

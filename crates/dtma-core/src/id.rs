@@ -1,0 +1,287 @@
+//! Validated names and numbers. A value of one of these types has passed its rule, so nobody checks twice.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// Longest group id or instance name, in characters (the length of a DNS label).
+pub const MAX_NAME: usize = 63;
+
+/// Why a name was refused. The offending text is shown escaped, so that it cannot reach a terminal raw.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not a valid name: {problem}")]
+pub struct NameError {
+    /// The refused text.
+    pub value: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+fn check_name(value: &str) -> Result<(), NameError> {
+    let refuse = |problem| Err(NameError { value: value.chars().take(80).collect(), problem });
+    let Some(first) = value.bytes().next() else { return refuse("it is empty") };
+    if value.len() > MAX_NAME {
+        return refuse("it is longer than 63 characters");
+    }
+    if !first.is_ascii_alphanumeric() {
+        return refuse("it must begin with a letter or a digit");
+    }
+    if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
+        return refuse("only letters, digits, '_', '.' and '-' are allowed");
+    }
+    if value.contains("__") {
+        return refuse("'__' is reserved: it separates server and tool in merged listings");
+    }
+    if value.contains("..") {
+        return refuse("'..' is not allowed");
+    }
+    Ok(())
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the rule `[A-Za-z0-9][A-Za-z0-9_.-]{0,62}`, without `__` and `..`.
+            ///
+            /// # Errors
+            /// [`NameError`] says which part of the rule the text breaks.
+            pub fn new(value: impl Into<String>) -> Result<Self, NameError> {
+                let value = value.into();
+                check_name(&value)?;
+                Ok(Self(value))
+            }
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(value: String) -> Result<Self, NameError> {
+                Self::new(value)
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = NameError;
+            fn from_str(value: &str) -> Result<Self, NameError> {
+                Self::new(value)
+            }
+        }
+    };
+}
+
+name_type! {
+    /// The name of a group, unique per daemon.
+    GroupId
+}
+name_type! {
+    /// The name of a server inside its group; unique per daemon, because the gateway's paths carry it alone.
+    InstanceName
+}
+name_type! {
+    /// The name a request gives a volume. The engine's name for it is prefixed, see [`volume_name`].
+    VolumeName
+}
+
+macro_rules! opaque_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
+    };
+}
+
+opaque_id! {
+    /// The engine's id of a container (64 hex digits with Docker).
+    ContainerId
+}
+opaque_id! {
+    /// The engine's id of a network.
+    NetworkId
+}
+opaque_id! {
+    /// An image as a person writes it: `name:tag`, `name@sha256:…` or an id.
+    ImageRef
+}
+opaque_id! {
+    /// Content hash of an image's configuration as the engine reports it (`sha256:…`).
+    ImageId
+}
+opaque_id! {
+    /// Hash of a rendered container configuration; two equal hashes mean "no change".
+    ConfigHash
+}
+opaque_id! {
+    /// Identifies one mutation from its acceptance to its outcome.
+    OperationId
+}
+opaque_id! {
+    /// The UUID of this installation, kept in the store; a container belongs to us only when it carries it.
+    OwnerId
+}
+
+impl ContainerId {
+    /// The twelve characters that people read.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl OwnerId {
+    /// The first eight characters, used in names where the whole does not fit.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+/// Counts the accepted changes of a group's spec, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The place one container may fill: there is at most one live container for each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SlotId {
+    /// The group.
+    pub group: GroupId,
+    /// The server inside it.
+    pub instance: InstanceName,
+    /// Which of its replicas, from 0.
+    pub replica: u32,
+}
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.group, self.instance, self.replica)
+    }
+}
+
+/// One execution of a container's process: the same container started twice is two runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunKey {
+    /// The container.
+    pub container: ContainerId,
+    /// When the engine says the process started.
+    pub started_at: jiff::Timestamp,
+}
+
+/// `dtma-<owner8>-<group>-<instance>-<replica>`: found again after a lost reply because it needs no memory.
+#[must_use]
+pub fn container_name(owner: &OwnerId, slot: &SlotId) -> String {
+    bounded(&format!("dtma-{}-{}-{}-{}", owner.short(), slot.group, slot.instance, slot.replica))
+}
+
+/// `dtma-<owner8>-<group>`, the group's own bridge network.
+#[must_use]
+pub fn network_name(owner: &OwnerId, group: &GroupId) -> String {
+    bounded(&format!("dtma-{}-{group}", owner.short()))
+}
+
+/// `dtma-<owner8>-<group>-<volume>`: groups cannot reach each other's volumes by naming them.
+#[must_use]
+pub fn volume_name(owner: &OwnerId, group: &GroupId, volume: &VolumeName) -> String {
+    bounded(&format!("dtma-{}-{group}-{volume}", owner.short()))
+}
+
+/// Keeps a name within 63 characters (a host name's limit) by replacing its tail with a hash of the whole.
+fn bounded(name: &str) -> String {
+    if name.len() <= MAX_NAME {
+        return name.to_owned();
+    }
+    let digest = Sha256::digest(name.as_bytes());
+    let hash: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+    format!("{}-{hash}", &name[..MAX_NAME - 13])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(group: &str, instance: &str) -> SlotId {
+        SlotId { group: group.parse().unwrap(), instance: instance.parse().unwrap(), replica: 0 }
+    }
+
+    #[test]
+    fn names_follow_the_rule() {
+        for good in ["a", "time", "Web-1.x_y", &"a".repeat(63)] {
+            assert!(InstanceName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", ".a", "a/b", "a..b", "a__b", "a b", "a\nb", "é", &"a".repeat(64), "a\u{1b}[31m"]
+        {
+            assert!(InstanceName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refused_name_is_shown_escaped() {
+        let shown = InstanceName::new("a\u{1b}[31m").unwrap_err().to_string();
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+    }
+
+    #[test]
+    fn long_container_names_are_shortened_and_stay_distinct() {
+        let owner = OwnerId::from("0123456789abcdef");
+        let (a, b) = (slot(&"g".repeat(60), "one"), slot(&"g".repeat(60), "two"));
+        let (a, b) = (container_name(&owner, &a), container_name(&owner, &b));
+        assert!(a.len() <= 63 && b.len() <= 63 && a != b, "{a} {b}");
+        assert_eq!(container_name(&owner, &slot("demo", "time")), "dtma-01234567-demo-time-0");
+    }
+
+    #[test]
+    fn a_name_that_breaks_the_rule_cannot_be_deserialised() {
+        assert!(serde_json::from_str::<GroupId>("\"../x\"").is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! The reserved container labels. An image's own `LABEL`s become container labels too, so every reserved label is
+//! always set at create, and a container is ours only when its owner and its name agree as well.
+
+use crate::id::{ConfigHash, Generation, OwnerId, SlotId};
+use crate::spec::ServerKind;
+use std::collections::BTreeMap;
+
+/// Everything under this prefix is ours; a request that sets such a label is refused.
+pub const RESERVED_PREFIX: &str = "io.dtma.";
+/// `true` on everything we made.
+pub const MANAGED: &str = "io.dtma.managed";
+/// The group's id.
+pub const GROUP: &str = "io.dtma.group";
+/// The server's instance name.
+pub const INSTANCE: &str = "io.dtma.instance";
+/// The replica's number, from 0.
+pub const REPLICA: &str = "io.dtma.replica";
+/// The generation that last changed this server.
+pub const GENERATION: &str = "io.dtma.generation";
+/// Hash of the rendered configuration.
+pub const CONFIG_HASH: &str = "io.dtma.config-hash";
+/// `tool` or `mcp`.
+pub const KIND: &str = "io.dtma.kind";
+/// The installation's UUID.
+pub const OWNER: &str = "io.dtma.owner";
+/// The volume's name as the request wrote it.
+pub const VOLUME: &str = "io.dtma.volume";
+
+/// The labels that say whose container this is and what it was made from.
+#[must_use]
+pub fn for_container(
+    owner: &OwnerId,
+    slot: &SlotId,
+    kind: ServerKind,
+    generation: Generation,
+    hash: &ConfigHash,
+) -> BTreeMap<String, String> {
+    [
+        (MANAGED, "true".to_owned()),
+        (OWNER, owner.to_string()),
+        (GROUP, slot.group.to_string()),
+        (INSTANCE, slot.instance.to_string()),
+        (REPLICA, slot.replica.to_string()),
+        (GENERATION, generation.to_string()),
+        (CONFIG_HASH, hash.to_string()),
+        (KIND, kind.as_str().to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+/// What a container's labels say, when all of them are there and well formed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// Which place it fills.
+    pub slot: SlotId,
+    /// The generation that made it.
+    pub generation: Generation,
+    /// The configuration it was made from.
+    pub config_hash: ConfigHash,
+}
+
+/// Reads the reserved labels back; `None` when one is missing or malformed (then the container is not ours).
+#[must_use]
+pub fn identity<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Identity> {
+    if label(MANAGED)? != "true" {
+        return None;
+    }
+    Some(Identity {
+        owner: OwnerId::from(label(OWNER)?),
+        slot: SlotId {
+            group: label(GROUP)?.parse().ok()?,
+            instance: label(INSTANCE)?.parse().ok()?,
+            replica: label(REPLICA)?.parse().ok()?,
+        },
+        generation: Generation(label(GENERATION)?.parse().ok()?),
+        config_hash: ConfigHash::from(label(CONFIG_HASH)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let slot = SlotId { group: "g".parse().unwrap(), instance: "i".parse().unwrap(), replica: 0 };
+        let (owner, hash) = (OwnerId::from("o"), ConfigHash::from("h"));
+        let mut labels = for_container(&owner, &slot, ServerKind::Tool, Generation(3), &hash);
+        let read = identity(|key| labels.get(key).map(String::as_str));
+        assert_eq!(read, Some(Identity { owner, slot, generation: Generation(3), config_hash: hash }));
+        labels.remove(OWNER);
+        assert_eq!(identity(|key| labels.get(key).map(String::as_str)), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! What is seen of a group: its containers as the engine reports them, and what the daemon itself knows of them.
+
+use crate::Timestamp;
+use crate::id::{ConfigHash, ContainerId, Generation, ImageId, InstanceName, NetworkId, RunKey, SlotId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// One container as the engine reports it, with the identity its labels carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerObservation {
+    /// The engine's id.
+    pub id: ContainerId,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// The place it fills.
+    pub slot: SlotId,
+    /// The generation that made it.
+    pub generation: Generation,
+    /// The configuration it was made from.
+    pub config_hash: ConfigHash,
+    /// The image it was made from.
+    pub image_id: ImageId,
+    /// What it does.
+    pub state: ContainerState,
+    /// Its address on the group's network, while it runs there.
+    pub ip: Option<IpAddr>,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Made, never started.
+    Created,
+    /// Its process runs.
+    Running {
+        /// Since when.
+        started_at: Timestamp,
+    },
+    /// Its process is frozen by somebody else; treated as running and not ready.
+    Paused {
+        /// Since when it runs.
+        started_at: Timestamp,
+    },
+    /// Its process ended.
+    Exited {
+        /// When it began.
+        started_at: Timestamp,
+        /// When it ended.
+        finished_at: Timestamp,
+        /// Exit code; 128 + n after signal n.
+        code: i64,
+        /// Killed for want of memory.
+        oom: bool,
+    },
+    /// Being removed, or half removed by an engine that failed at it.
+    Dead,
+}
+
+impl ContainerObservation {
+    /// The run it shows, when its process was ever started.
+    #[must_use]
+    pub fn run(&self) -> Option<RunKey> {
+        let started_at = match self.state {
+            ContainerState::Running { started_at }
+            | ContainerState::Paused { started_at }
+            | ContainerState::Exited { started_at, .. } => started_at,
+            ContainerState::Created | ContainerState::Dead => return None,
+        };
+        Some(RunKey { container: self.id.clone(), started_at })
+    }
+
+    /// True while its process exists.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        match self.state {
+            ContainerState::Running { .. } | ContainerState::Paused { .. } => true,
+            ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Dead => false,
+        }
+    }
+}
+
+/// The group's network as seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkObservation {
+    /// The engine's id.
+    pub id: NetworkId,
+    /// Its name.
+    pub name: String,
+}
+
+/// What the prober knows of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It answered.
+    Ready {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It did not yet, or not any more.
+    NotReady {
+        /// What the last probe said.
+        reason: String,
+    },
+}
+
+/// Everything seen of one group at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observation {
+    /// Its containers, whatever their state.
+    pub containers: Vec<ContainerObservation>,
+    /// Its networks; more than one only after a lost reply.
+    pub networks: Vec<NetworkObservation>,
+    /// The engine's names of its volumes.
+    pub volumes: BTreeSet<String>,
+    /// What the prober knows, by run.
+    pub readiness: BTreeMap<RunKey, Readiness>,
+    /// What is being acted on right now; nothing else may be begun there.
+    pub busy: BTreeSet<Subject>,
+}
+
+/// What an action acts on. At most one action at a time is under way for each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The containers of one server.
+    Server(InstanceName),
+    /// The group's network.
+    Network,
+    /// The group's volumes.
+    Volumes,
+}
+
+impl Observation {
+    /// The containers of one server.
+    pub fn of<'a>(&'a self, instance: &'a InstanceName) -> impl Iterator<Item = &'a ContainerObservation> {
+        self.containers.iter().filter(move |container| container.slot.instance == *instance)
+    }
+
+    /// What is known of this run.
+    #[must_use]
+    pub fn readiness_of(&self, run: &RunKey) -> Option<&Readiness> {
+        self.readiness.get(run)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Short words for observations in tests.
+    use super::*;
+
+    pub(crate) fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+    pub(crate) fn running(since: i64) -> ContainerState {
+        ContainerState::Running { started_at: at(since) }
+    }
+    pub(crate) fn exited(from: i64, to: i64, code: i64) -> ContainerState {
+        ContainerState::Exited { started_at: at(from), finished_at: at(to), code, oom: false }
+    }
+    pub(crate) fn container(id: &str, state: ContainerState) -> ContainerObservation {
+        ContainerObservation {
+            id: id.into(),
+            name: id.to_owned(),
+            slot: SlotId { group: "g".parse().unwrap(), instance: "a".parse().unwrap(), replica: 0 },
+            generation: Generation(1),
+            config_hash: "h".into(),
+            image_id: "i".into(),
+            state,
+            ip: None,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Where a server is in its life. The data lives in the variant, so a phase that cannot be cannot be written.
+
+use crate::Timestamp;
+use crate::id::{InstanceName, RunKey};
+use crate::spec::Condition;
+
+/// Where a server is.
+///
+/// ```text
+///  Creating -> Waiting -> Starting -> Ready -> Stopping -> Stopped
+///      ^          |           |         |          |
+///      |          |           +----+----+          v
+///      +-- Backoff <---------------+            Removing
+///             |                    |
+///             v                    v
+///           Failed             Completed
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Its image is fetched, its container made.
+    Creating,
+    /// Made; what it depends on does not hold yet.
+    Waiting {
+        /// What is missing.
+        on: Vec<Unmet>,
+    },
+    /// Its process runs (or is being started) and has not answered yet.
+    Starting {
+        /// The run, when it began.
+        run: Option<RunKey>,
+        /// What the last probe said.
+        reason: Option<String>,
+    },
+    /// It answers.
+    Ready {
+        /// The run.
+        run: RunKey,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It will be tried again.
+    Backoff {
+        /// When.
+        until: Timestamp,
+        /// Which attempt that will be, from 1.
+        attempt: u32,
+        /// Why.
+        reason: Trouble,
+    },
+    /// It ran once and exited with 0, as those who await it wanted.
+    Completed {
+        /// When.
+        at: Timestamp,
+    },
+    /// It is being stopped.
+    Stopping,
+    /// A person stopped it.
+    Stopped,
+    /// It will not be tried again until a person asks.
+    Failed {
+        /// Since when.
+        at: Timestamp,
+        /// Why.
+        reason: Trouble,
+    },
+    /// It is being removed.
+    Removing,
+}
+
+/// A dependency that does not hold yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    /// On whom it waits.
+    pub instance: InstanceName,
+    /// For what.
+    pub condition: Condition,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its process ended.
+    Exited {
+        /// Exit code; 128 + n after signal n.
+        code: i64,
+        /// Killed for want of memory.
+        oom: bool,
+    },
+    /// The engine refused a call.
+    Refused {
+        /// What was tried.
+        action: String,
+        /// What the engine said.
+        message: String,
+    },
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited { oom: true, .. } => f.write_str("killed: out of memory"),
+            Self::Exited { code, oom: false } => write!(f, "exited with code {code}"),
+            Self::Refused { action, message } => write!(f, "{action} failed: {message}"),
+        }
+    }
+}
+
+impl Phase {
+    /// One word for tables and filters.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Waiting { .. } => "waiting",
+            Self::Starting { .. } => "starting",
+            Self::Ready { .. } => "ready",
+            Self::Backoff { .. } => "backoff",
+            Self::Completed { .. } => "completed",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed { .. } => "failed",
+            Self::Removing => "removing",
+        }
+    }
+
+    /// Why it is there, for people; empty when the word says it all.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Waiting { on } => {
+                let missing: Vec<_> = on
+                    .iter()
+                    .map(|unmet| format!("{} {}", unmet.instance, unmet.condition.as_str()))
+                    .collect();
+                Some(format!("waiting for {}", missing.join(", ")))
+            }
+            Self::Starting { reason, .. } => reason.clone(),
+            Self::Backoff { reason, attempt, .. } => Some(format!("{reason}; attempt {attempt}")),
+            Self::Failed { reason, .. } => Some(reason.to_string()),
+            Self::Creating
+            | Self::Ready { .. }
+            | Self::Completed { .. }
+            | Self::Stopping
+            | Self::Stopped
+            | Self::Removing => None,
+        }
+    }
+
+    /// True when nothing more happens by itself: ready, completed, stopped or failed.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        match self {
+            Self::Ready { .. } | Self::Completed { .. } | Self::Stopped | Self::Failed { .. } => true,
+            Self::Creating
+            | Self::Waiting { .. }
+            | Self::Starting { .. }
+            | Self::Backoff { .. }
+            | Self::Stopping
+            | Self::Removing => false,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Durable desired state. Every method returns only when its effect survives a power cut.
+
+use crate::history::GroupHistory;
+use crate::id::{GroupId, InstanceName, OwnerId};
+use crate::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use async_trait::async_trait;
+
+/// What was found at start-up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedState {
+    /// This installation's id, made at the first start.
+    pub owner: OwnerId,
+    /// Every group that could be read.
+    pub groups: Vec<GroupRecord>,
+    /// Their histories.
+    pub histories: Vec<(GroupId, GroupHistory)>,
+    /// Operations, oldest first; those without an outcome were interrupted.
+    pub operations: Vec<Operation>,
+    /// Gateway sessions.
+    pub sessions: Vec<GatewaySession>,
+    /// Handshakes, by server.
+    pub handshakes: Vec<(InstanceName, Handshake)>,
+    /// What could not be read; it is left as it was and reported.
+    pub damaged: Vec<DamagedRecord>,
+}
+
+/// A record that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRecord {
+    /// The table it stands in.
+    pub table: String,
+    /// Its key.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// Why state could not be kept or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The file is there and is not ours, damaged, or of a newer schema.
+    #[error("the state file {path} cannot be used: {problem}")]
+    Unusable {
+        /// The file.
+        path: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Another process holds it.
+    #[error("the state file {path} is in use by another process")]
+    InUse {
+        /// The file.
+        path: String,
+    },
+    /// The disk said no.
+    #[error("{operation} failed: {problem}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        problem: String,
+    },
+}
+
+/// Keeps groups, histories, operations and gateway sessions.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// Everything, once, at start-up.
+    async fn load(&self) -> Result<LoadedState, StoreError>;
+
+    /// Keeps a group and, in the same transaction, the operation that changed it.
+    async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError>;
+    /// Forgets a group with its history, and closes `operation` in the same transaction. Unknown: no error.
+    async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError>;
+    /// Keeps a group's history.
+    async fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError>;
+    /// Keeps an operation; only the newest thousand with an outcome are kept.
+    async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError>;
+
+    /// Keeps a gateway session.
+    async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError>;
+    /// Forgets a gateway session. Unknown: no error.
+    async fn remove_session(&self, id: &str) -> Result<(), StoreError>;
+    /// Keeps the handshake done with a server's present run; an older run's is replaced.
+    async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError>;
+    /// Forgets a server's handshake and all its gateway sessions. Unknown: no error.
+    async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError>;
+}

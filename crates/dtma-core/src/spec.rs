@@ -1,0 +1,331 @@
+//! What a person may want: groups, servers, and how they hang together. Already parsed and well formed; whether
+//! policy allows it is `dtma-config`'s business.
+
+use crate::id::{GroupId, ImageRef, InstanceName, VolumeName};
+use crate::restart::RestartPolicy;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A group of servers that is deployed, watched and removed together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupSpec {
+    /// The group's id.
+    pub group_id: GroupId,
+    /// Its servers, in the order written; order has no meaning, `depends_on` has.
+    pub servers: Vec<ServerSpec>,
+    /// How it is deployed.
+    #[serde(default)]
+    pub options: GroupOptions,
+    /// Labels for people and other tools; carried onto every container.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl GroupSpec {
+    /// The server of that name.
+    #[must_use]
+    pub fn server(&self, instance: &InstanceName) -> Option<&ServerSpec> {
+        self.servers.iter().find(|server| server.instance == *instance)
+    }
+}
+
+/// How a group is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupOptions {
+    /// Servers that want a network share the group's own bridge. When false a tool gets no network either.
+    pub shared_networking: bool,
+    /// Starts wait for `depends_on`. When false all start at once and only removal is ordered.
+    pub dependency_order: bool,
+    /// Most servers created or started at the same moment.
+    pub max_concurrent_deployments: u32,
+}
+
+impl Default for GroupOptions {
+    fn default() -> Self {
+        Self { shared_networking: true, dependency_order: true, max_concurrent_deployments: 16 }
+    }
+}
+
+/// One server of a group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerSpec {
+    /// Its name, unique per daemon.
+    pub instance: InstanceName,
+    /// An MCP server with its transport, or an ordinary tool.
+    pub kind: ServerKind,
+    /// The image.
+    pub image: ImageRef,
+    /// Replaces the image's entrypoint.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's command.
+    #[serde(default)]
+    pub args: Option<Vec<String>>,
+    /// Plain environment. Not for secrets: the engine shows it in `inspect` for ever.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// The TCP port inside on which a tool listens; it is ready when the port accepts.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Host ports that the daemon listens on and forwards.
+    #[serde(default)]
+    pub publish: Vec<Publish>,
+    /// Where the server may write, and what survives it.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// What must hold before it starts.
+    #[serde(default)]
+    pub depends_on: Vec<Dependency>,
+    /// What it asks for; empty fields take the template's values.
+    #[serde(default)]
+    pub resources: Resources,
+    /// When it counts as ready.
+    #[serde(default)]
+    pub readiness: ReadinessSpec,
+    /// What happens when it exits.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Its network; `None` takes the kind's default (none for stdio, the group's for a tool).
+    #[serde(default)]
+    pub network: Option<NetworkMode>,
+    /// When the image is fetched.
+    #[serde(default)]
+    pub pull: PullPolicy,
+    /// Between SIGTERM and SIGKILL.
+    #[serde(default = "default_stop_grace")]
+    pub stop_grace: Duration,
+    /// The configuration template, `standard` when not named.
+    #[serde(default)]
+    pub template: Option<String>,
+    /// A create request in the engine's own words (`Env`, `HostConfig`, …), applied through policy.
+    #[serde(default)]
+    pub overrides: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Labels for people and other tools.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Ten seconds, as `docker stop` has taught people.
+#[must_use]
+pub fn default_stop_grace() -> Duration {
+    Duration::from_secs(10)
+}
+
+impl ServerSpec {
+    /// The least that makes a server: a name, a kind and an image; everything else at its default.
+    #[must_use]
+    pub fn new(instance: InstanceName, kind: ServerKind, image: ImageRef) -> Self {
+        Self {
+            instance,
+            kind,
+            image,
+            command: None,
+            args: None,
+            environment: BTreeMap::new(),
+            port: None,
+            publish: Vec::new(),
+            mounts: Vec::new(),
+            depends_on: Vec::new(),
+            resources: Resources::default(),
+            readiness: ReadinessSpec::default(),
+            restart: RestartPolicy::default(),
+            network: None,
+            pull: PullPolicy::default(),
+            stop_grace: default_stop_grace(),
+            template: None,
+            overrides: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// What kind of process a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerKind {
+    /// Speaks MCP over the given transport.
+    Mcp(Transport),
+    /// Anything else.
+    Tool,
+}
+
+impl ServerKind {
+    /// `mcp` or `tool`, as in the label `io.dtma.kind`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mcp(_) => "mcp",
+            Self::Tool => "tool",
+        }
+    }
+    /// True for a server that is spoken to over its standard input and output.
+    #[must_use]
+    pub fn is_stdio(self) -> bool {
+        match self {
+            Self::Mcp(Transport::Stdio) => true,
+            Self::Tool => false,
+        }
+    }
+}
+
+/// How an MCP server is spoken to inside its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// One JSON-RPC message a line on standard input and output.
+    Stdio,
+}
+
+impl Transport {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdio => "stdio",
+        }
+    }
+}
+
+/// A host port that the daemon forwards (Docker itself publishes nothing).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// The port on the host's loopback.
+    pub host_port: u16,
+    /// The port inside the container.
+    pub container_port: u16,
+}
+
+/// Something writable (or at least mountable) inside the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path inside.
+    pub target: String,
+    /// What is mounted there.
+    pub source: MountSource,
+    /// No writes from inside.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountSource {
+    /// A named volume of the group; kept on removal unless asked.
+    Volume(VolumeName),
+    /// Memory, gone with the process.
+    Tmpfs {
+        /// Most bytes it may hold.
+        size: u64,
+    },
+    /// A path of the host; refused unless an operator's policy allows it.
+    Bind(String),
+}
+
+/// "Start me only when that one …".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// The other server, of the same group.
+    pub instance: InstanceName,
+    /// What must hold of it.
+    #[serde(default)]
+    pub condition: Condition,
+}
+
+/// What must hold of a dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Its process runs (or ran to completion).
+    Started,
+    /// It is ready.
+    #[default]
+    Healthy,
+    /// It ran once and exited with 0.
+    Completed,
+}
+
+impl Condition {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Healthy => "healthy",
+            Self::Completed => "completed",
+        }
+    }
+}
+
+/// Limits a server asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// Bytes of memory; swap is not added to it.
+    pub memory: Option<u64>,
+    /// Thousandths of a CPU.
+    pub cpu_millis: Option<u32>,
+    /// Most processes and threads.
+    pub pids: Option<u32>,
+}
+
+/// When a started server counts as ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadinessSpec {
+    /// A tool without a port is ready after it has run this long.
+    pub settle: Duration,
+    /// Not ready after this long: it is stopped, which counts as a crash.
+    pub start_timeout: Duration,
+}
+
+impl Default for ReadinessSpec {
+    fn default() -> Self {
+        Self { settle: Duration::from_secs(1), start_timeout: Duration::from_secs(60) }
+    }
+}
+
+/// Which network a container joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// Loopback only.
+    None,
+    /// The group's internal bridge: its peers, and (measured) every service of the host that listens there.
+    Group,
+}
+
+impl NetworkMode {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Group => "group",
+        }
+    }
+}
+
+/// When an image is fetched from its registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullPolicy {
+    /// At every create.
+    Always,
+    /// When the engine does not have it.
+    #[default]
+    Missing,
+    /// Never; a missing image is an error.
+    Never,
+}
+
+impl PullPolicy {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Missing => "missing",
+            Self::Never => "never",
+        }
+    }
+}
