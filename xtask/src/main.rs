@@ -11,6 +11,8 @@
 
 mod apt;
 mod engine;
+mod images;
+mod node;
 mod process;
 mod workspace;
 
@@ -28,6 +30,8 @@ enum Command {
     /// Use, start or stop a Docker Engine
     #[command(subcommand)]
     Engine(engine::Command),
+    /// Bake the images that tests and the demo run
+    Images(images::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -43,5 +47,6 @@ fn main() -> std::process::ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Engine(command) => engine::run(&command),
+        Command::Images(args) => images::run(&args),
     }
 }

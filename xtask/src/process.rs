@@ -67,6 +67,14 @@ pub(crate) fn succeeds(deadline: Duration, command: &mut Command) -> bool {
     output(deadline, command).is_ok()
 }
 
+/// Gives a started program this long to end by itself, then kills it; returns what it said on stderr.
+pub(crate) fn end_within(mut child: Child, grace: Duration) -> Result<String> {
+    let stderr = drain(child.stderr.take());
+    // Being killed is no failure here: the caller has what it wanted.
+    let _ = wait(child, "the program", grace, false);
+    Ok(collect(stderr))
+}
+
 /// Sends a signal by name (`TERM`, `KILL`) through the shell's builtin: a bare machine has no `kill`.
 pub(crate) fn signal(pid: u32, name: &str) -> bool {
     let script = format!("kill -{name} {pid}");

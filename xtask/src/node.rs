@@ -1,0 +1,75 @@
+//! Node, npm and what comes from them: the pinned Node that images carry, and MCP's official inspector.
+
+use crate::{apt, process, workspace};
+use anyhow::{Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// The inspector needs Node 22; a machine's own is older or absent.
+pub(crate) const VERSION: &str = "22.23.3";
+
+const MINUTES: Duration = Duration::from_secs(10 * 60);
+
+/// The path of the pinned `node`, installed into the work directory when absent.
+pub(crate) fn node22() -> Result<PathBuf> {
+    let package = format!("node-linux-{}", architecture()?);
+    let dir = installed("node", VERSION, &format!("{package}@{VERSION}"))?;
+    Ok(dir.join("node_modules").join(package).join("bin/node"))
+}
+
+/// The directory in the work directory where exactly this version lies, installed when absent.
+///
+/// The directory is renamed into place when complete, so an interrupted installation is not taken for one.
+fn installed(name: &str, version: &str, package: &str) -> Result<PathBuf> {
+    let dir = workspace::work_subdir("npm")?.join(format!("{name}-{version}"));
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let _alone = workspace::lock("npm")?;
+    let partial = dir.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    npm_install(&partial, &[package])?;
+    if !dir.exists() {
+        fs::rename(&partial, &dir)?;
+    }
+    Ok(dir)
+}
+
+/// Installs npm packages into `dir/node_modules`. Their install scripts do not run: nothing here needs any.
+pub(crate) fn npm_install(dir: &Path, packages: &[&str]) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::write(dir.join("package.json"), "{\"private\":true}\n")?;
+    let mut command = Command::new(npm()?);
+    command.args([
+        "install",
+        "--omit=dev",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--no-update-notifier",
+    ]);
+    command.arg("--prefix").arg(dir).args(packages).current_dir(dir);
+    process::quiet(&format!("npm install {}", packages.join(" ")), MINUTES, &mut command)
+}
+
+fn npm() -> Result<PathBuf> {
+    if workspace::find_program("npm").is_none() {
+        apt::install(&["nodejs", "npm"])?;
+    }
+    match workspace::find_program("npm") {
+        Some(npm) => Ok(npm),
+        None => bail!("npm is not on PATH and Debian's package did not bring it"),
+    }
+}
+
+fn architecture() -> Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("x64"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("no Node is published for {other}"),
+    }
+}
