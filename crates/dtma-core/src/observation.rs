@@ -96,8 +96,11 @@ pub enum Readiness {
         /// Since when.
         since: Timestamp,
     },
-    /// It did not yet, or not any more.
+    /// It did not yet, or not any more. Absent altogether for a run this daemon did not start and has not heard
+    /// from yet: such a run is never ended for being late.
     NotReady {
+        /// When this daemon began to ask.
+        asked_since: Timestamp,
         /// What the last probe said.
         reason: String,
     },

@@ -6,7 +6,7 @@ use crate::container::ContainerConfig;
 use crate::id::{ConfigHash, Generation, GroupId, InstanceName, OperationId, RunKey};
 use crate::spec::GroupSpec;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The durable desired state of one group.
@@ -62,14 +62,19 @@ pub struct Removal {
     pub grace: Option<Duration>,
     /// Remove its volumes too.
     pub volumes: bool,
+    /// Engine names of volumes that stay even then: those that stood before a deployment that is undone.
+    pub keep: BTreeSet<String>,
 }
 
 /// Whether a group ever stood as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rollout {
     /// Being deployed for the first time: a refusal by the engine undoes it.
-    Deploying,
+    Deploying {
+        /// Engine names of the group's volumes that stood before: undoing leaves them alone.
+        volumes_before: BTreeSet<String>,
+    },
     /// It stood: refusals are retried.
     Established,
 }

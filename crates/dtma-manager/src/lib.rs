@@ -1,1 +1,32 @@
-//! dtma-manager.
+//! `MultiMcpManager`: keeps groups of MCP servers and tools as they are wanted.
+//!
+//! [`Manager::start`] takes settings and [`Backends`] (the engine, the store, the prober) and gives back a
+//! [`ManagerHandle`] to ask things of and a [`Drain`] to end it by. One owner task per group observes the engine,
+//! asks `dtma_core::plan` what follows and begins those actions; what it decides is durable before the engine hears
+//! of it, so the daemon may be killed at any instant. Ending the manager leaves every container running.
+//!
+//! What is *not* here: no decision (they are in `dtma-core`), no HTTP (`dtma-api`), no engine (`dtma-docker`).
+
+pub mod error;
+pub mod event;
+pub mod failpoint;
+pub mod handle;
+pub mod probe;
+pub mod settings;
+pub mod status;
+pub mod wall;
+
+mod actions;
+mod forward;
+mod group;
+mod pass;
+mod registry;
+mod servers;
+mod start;
+
+pub use error::ManagerError;
+pub use event::{Event, EventKind};
+pub use handle::{Deployed, LogStream, ManagerHandle, Removed, Validation, Wait};
+pub use settings::{Backends, Settings};
+pub use start::{Drain, Manager};
+pub use status::{GroupState, GroupStatus, McpSummary, PublishStatus, ServerStatus};

@@ -1,0 +1,476 @@
+//! Properties of the plan, over a small world in which every call may fail, every reply may be lost, and processes
+//! die when they like.
+
+use dtma_core::Timestamp;
+use dtma_core::container::{ContainerConfig, Isolation, Limits, LogDriver};
+use dtma_core::graph::Graph;
+use dtma_core::history::GroupHistory;
+use dtma_core::id::{Generation, ImageId, ImageRef, InstanceName, RunKey, SlotId};
+use dtma_core::observation::{
+    ContainerObservation, ContainerState, NetworkObservation, Observation, Readiness,
+};
+use dtma_core::phase::Phase;
+use dtma_core::plan::{Action, Plan, StopReason, plan};
+use dtma_core::record::{GroupGoal, GroupRecord, Removal, Rollout, ServerGoal, ServerRecord};
+use dtma_core::restart::RestartPolicy;
+use dtma_core::spec::{
+    Condition, Dependency, GroupOptions, GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn name(index: usize) -> InstanceName {
+    format!("s{index}").parse().unwrap()
+}
+
+fn config(network: NetworkMode) -> ContainerConfig {
+    ContainerConfig {
+        image: ImageRef::from("i"),
+        pull: PullPolicy::Never,
+        command: None,
+        args: None,
+        environment: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        mounts: Vec::new(),
+        network,
+        limits: Limits {
+            memory: 1,
+            cpu_millis: 1,
+            pids: 1,
+            nofile_soft: 1,
+            nofile_hard: 1,
+            oom_score_adj: 0,
+        },
+        isolation: Isolation { read_only_root: true, cap_drop: vec![], no_new_privileges: true, init: true },
+        open_stdin: false,
+        log: LogDriver::None,
+        stop_grace: Duration::from_secs(1),
+    }
+}
+
+/// A group of `edges.len()` servers; server n depends on the lower-numbered ones its bits name.
+fn group(edges: &[(u8, Condition)], networked: bool) -> GroupRecord {
+    let network = if networked { NetworkMode::Group } else { NetworkMode::None };
+    let servers: Vec<ServerSpec> = edges.iter().enumerate().map(|(n, edge)| server(n, *edge)).collect();
+    let record = |_: &ServerSpec| ServerRecord {
+        config: config(network),
+        config_hash: "wanted".into(),
+        generation: Generation(1),
+        goal: ServerGoal::Run,
+        restart: None,
+    };
+    GroupRecord {
+        servers: servers.iter().map(|server| (server.instance.clone(), record(server))).collect(),
+        spec: GroupSpec {
+            group_id: "g".parse().unwrap(),
+            servers,
+            options: GroupOptions::default(),
+            labels: BTreeMap::new(),
+        },
+        generation: Generation(1),
+        goal: GroupGoal::Run,
+        rollout: Rollout::Established,
+        created_at: Timestamp::UNIX_EPOCH,
+        updated_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn server(index: usize, (bits, condition): (u8, Condition)) -> ServerSpec {
+    let mut spec = ServerSpec::new(name(index), ServerKind::Tool, "i".into());
+    spec.restart = RestartPolicy { attempts: 1000, ..RestartPolicy::default() };
+    spec.depends_on = (0..index)
+        .filter(|other| bits & (1 << other) != 0)
+        .map(|other| Dependency { instance: name(other), condition })
+        .collect();
+    spec
+}
+
+/// The engine and the daemon's memory of it.
+struct World {
+    desired: GroupRecord,
+    seen: Observation,
+    history: GroupHistory,
+    now: Timestamp,
+    made: u64,
+}
+
+impl World {
+    fn new(desired: GroupRecord) -> Self {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        Self { desired, seen: Observation::default(), history: GroupHistory::default(), now, made: 0 }
+    }
+
+    fn pass(&mut self) -> Plan {
+        self.note();
+        self.probe();
+        plan(&self.desired, &self.seen, &self.history, self.now)
+    }
+
+    fn once(&self, instance: &InstanceName) -> bool {
+        Graph::unchecked(&self.desired.spec.servers).runs_once(instance)
+    }
+
+    fn note(&mut self) {
+        for seen in self.seen.containers.clone() {
+            let instance = &seen.slot.instance;
+            let asked = seen.run().is_some_and(|run| self.desired.asked_to_end(instance, &run));
+            let once = self.once(instance);
+            self.history.server_mut(instance).note(&seen, asked, once);
+        }
+    }
+
+    /// Everything that runs answers; what is to run once is done.
+    fn probe(&mut self) {
+        for index in 0..self.seen.containers.len() {
+            let (instance, live) =
+                (self.seen.containers[index].slot.instance.clone(), self.seen.containers[index].is_live());
+            if live && self.once(&instance) {
+                self.exit(index, 0);
+            } else if let Some(run) = self.seen.containers[index].run().filter(|_| live) {
+                self.seen.readiness.entry(run).or_insert(Readiness::Ready { since: self.now });
+            }
+        }
+        self.note();
+    }
+
+    fn exit(&mut self, index: usize, code: i64) {
+        let Some(RunKey { started_at, .. }) = self.seen.containers[index].run() else { return };
+        self.seen.containers[index].state =
+            ContainerState::Exited { started_at, finished_at: self.now, code, oom: false };
+    }
+
+    fn tick(&mut self, by: Duration) {
+        self.now = self.now.checked_add(by).unwrap();
+    }
+
+    fn find(&self, id: &dtma_core::id::ContainerId) -> usize {
+        self.seen.containers.iter().position(|container| container.id == *id).expect("acts on what is there")
+    }
+
+    fn live(&self, instance: &InstanceName) -> usize {
+        self.seen.of(instance).filter(|container| container.is_live()).count()
+    }
+
+    /// Does it, unless it fails; checks that it may be done now.
+    fn act(&mut self, action: &Action, fails: bool) {
+        self.check(action);
+        if fails {
+            let instance = match action {
+                Action::Create { instance } | Action::Start { instance, .. } => instance.clone(),
+                Action::Stop { .. }
+                | Action::Remove { .. }
+                | Action::EnsureNetwork
+                | Action::RemoveNetwork { .. }
+                | Action::RemoveVolume { .. } => return,
+            };
+            let now = self.now;
+            self.history.server_mut(&instance).refuse(action.word(), "no".to_owned(), now);
+            return;
+        }
+        match action {
+            Action::EnsureNetwork => {
+                self.seen.networks.push(NetworkObservation { id: "n".into(), name: "n".into() });
+            }
+            Action::RemoveNetwork { id } => self.seen.networks.retain(|network| network.id != *id),
+            Action::Create { instance } => self.create(instance, "wanted"),
+            Action::Start { container, .. } => {
+                let (index, started_at) = (self.find(container), self.now);
+                self.seen.containers[index].state = ContainerState::Running { started_at };
+            }
+            Action::Stop { container, .. } => {
+                let index = self.find(container);
+                self.exit(index, 143);
+            }
+            Action::Remove { container, .. } => {
+                let index = self.find(container);
+                self.seen.containers.remove(index);
+            }
+            Action::RemoveVolume { name } => drop(self.seen.volumes.remove(name)),
+        }
+        self.tick(Duration::from_millis(1));
+    }
+
+    fn create(&mut self, instance: &InstanceName, hash: &str) {
+        self.made += 1;
+        self.seen.containers.push(ContainerObservation {
+            id: format!("c{}", self.made).into(),
+            name: format!("c{}", self.made),
+            slot: SlotId { group: "g".parse().unwrap(), instance: instance.clone(), replica: 0 },
+            generation: Generation(1),
+            config_hash: hash.into(),
+            image_id: ImageId::from("i"),
+            state: ContainerState::Created,
+            ip: None,
+        });
+    }
+
+    fn check(&self, action: &Action) {
+        match action {
+            Action::Start { instance, .. } => {
+                assert_eq!(self.live(instance), 0, "a second live container for {instance}");
+                self.check_dependencies(instance);
+            }
+            Action::Create { instance } => {
+                assert_eq!(self.seen.of(instance).count(), 0, "a second container for {instance}");
+            }
+            Action::Stop { instance, reason: StopReason::Removal, .. } => {
+                let graph = Graph::unchecked(&self.desired.spec.servers);
+                let needed = graph.dependents(instance).any(|dependent| self.live(dependent) > 0);
+                assert!(!needed, "{instance} is stopped before its dependents");
+            }
+            Action::RemoveNetwork { .. } | Action::RemoveVolume { .. } => {
+                assert!(self.seen.containers.is_empty(), "removed under the feet of a container");
+            }
+            Action::EnsureNetwork | Action::Stop { .. } | Action::Remove { .. } => {}
+        }
+    }
+
+    fn check_dependencies(&self, instance: &InstanceName) {
+        for wanted in &self.desired.spec.server(instance).unwrap().depends_on {
+            let completed = self.history.server(&wanted.instance).completed();
+            let holds = match wanted.condition {
+                Condition::Completed => completed,
+                Condition::Started | Condition::Healthy => completed || self.live(&wanted.instance) > 0,
+            };
+            assert!(holds, "{instance} starts before {} is {}", wanted.instance, wanted.condition.as_str());
+        }
+    }
+
+    /// Acts on every plan without faults until nothing is left to do.
+    fn settle(&mut self) -> Plan {
+        for _ in 0..500 {
+            let plan = self.pass();
+            if plan.actions.is_empty() && plan.wake_at.is_none() {
+                return plan;
+            }
+            let wake = plan.wake_at.unwrap_or(self.now);
+            for action in &plan.actions {
+                self.act(action, false);
+            }
+            if plan.actions.is_empty() {
+                self.now = self.now.max(wake);
+            }
+        }
+        panic!("no fixpoint within 500 passes: {:?}", self.pass());
+    }
+}
+
+/// What the world does between two passes.
+#[derive(Debug, Clone)]
+enum Fault {
+    /// The n-th action of the next plan fails, the others succeed.
+    Fail(usize),
+    /// Nothing of the next plan is done (the daemon was killed).
+    Killed,
+    /// Some process exits.
+    Exit(usize, i64),
+    /// A container nobody wants is there.
+    Stranger(usize),
+    /// A person restarts, stops or starts a server.
+    Restart(usize),
+    Stop(usize),
+    Start(usize),
+    /// Time passes.
+    Later(u64),
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        (0..6_usize).prop_map(Fault::Fail),
+        Just(Fault::Killed),
+        (0..6_usize, 0..3_i64).prop_map(|(n, code)| Fault::Exit(n, code)),
+        (0..6_usize).prop_map(Fault::Stranger),
+        (0..6_usize).prop_map(Fault::Restart),
+        (0..6_usize).prop_map(Fault::Stop),
+        (0..6_usize).prop_map(Fault::Start),
+        (1..700_u64).prop_map(Fault::Later),
+    ]
+}
+
+fn edges() -> impl Strategy<Value = Vec<(u8, Condition)>> {
+    let condition =
+        prop_oneof![Just(Condition::Started), Just(Condition::Healthy), Just(Condition::Completed)];
+    proptest::collection::vec((any::<u8>(), condition), 1..6)
+}
+
+impl World {
+    fn suffer(&mut self, fault: &Fault) {
+        let count = self.desired.servers.len();
+        match fault {
+            Fault::Fail(n) => {
+                let plan = self.pass();
+                for (index, action) in plan.actions.iter().enumerate() {
+                    self.act(action, index == n % plan.actions.len());
+                }
+            }
+            Fault::Killed => drop(self.pass()),
+            Fault::Exit(n, code) if !self.seen.containers.is_empty() => {
+                let index = n % self.seen.containers.len();
+                if self.seen.containers[index].is_live() {
+                    self.exit(index, *code);
+                }
+            }
+            Fault::Exit(..) => {}
+            Fault::Stranger(n) => self.create(&name(n % count), "older"),
+            Fault::Restart(n) => self.person(&name(n % count), ServerGoal::Run, true),
+            Fault::Stop(n) => self.person(&name(n % count), ServerGoal::Stop, false),
+            Fault::Start(n) => self.person(&name(n % count), ServerGoal::Run, false),
+            Fault::Later(seconds) => self.tick(Duration::from_secs(*seconds)),
+        }
+    }
+
+    fn person(&mut self, instance: &InstanceName, goal: ServerGoal, restart: bool) {
+        let run = self.seen.of(instance).find(|seen| seen.is_live()).and_then(ContainerObservation::run);
+        let (now, record) = (self.now, self.desired.servers.get_mut(instance).unwrap());
+        record.goal = goal;
+        if restart {
+            record.restart = run;
+        }
+        if goal == ServerGoal::Run {
+            self.history.server_mut(instance).reset(now);
+        }
+    }
+}
+
+fn ends_well(phase: &Phase) -> bool {
+    matches!(phase, Phase::Ready { .. } | Phase::Completed { .. })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_converges_after_any_faults_and_is_idempotent_there(
+        edges in edges(), networked: bool, faults in proptest::collection::vec(fault(), 0..40),
+    ) {
+        let mut world = World::new(group(&edges, networked));
+        for fault in &faults {
+            world.suffer(fault);
+        }
+        for index in 0..edges.len() {
+            world.person(&name(index), ServerGoal::Run, false);
+        }
+        let last = world.settle();
+        prop_assert!(last.phases.values().all(ends_well), "{:?}", last.phases);
+        prop_assert_eq!(world.seen.containers.len(), edges.len(), "one container for each server");
+        prop_assert_eq!(world.pass(), last);
+    }
+
+    #[test]
+    fn removal_leaves_nothing_after_any_faults(
+        edges in edges(), networked: bool, force: bool, volumes: bool,
+        faults in proptest::collection::vec(fault(), 0..30),
+    ) {
+        let mut world = World::new(group(&edges, networked));
+        world.seen.volumes = ["kept".to_owned(), "gone".to_owned()].into();
+        let (before, after) = faults.split_at(faults.len() / 2);
+        for fault in before {
+            world.suffer(fault);
+        }
+        let how = Removal { force, grace: None, volumes, keep: ["kept".to_owned()].into() };
+        world.desired.goal = GroupGoal::Remove(how);
+        for fault in after {
+            world.suffer(fault);
+        }
+        let last = world.settle();
+        prop_assert!(last.gone && world.seen.containers.is_empty() && world.seen.networks.is_empty());
+        prop_assert_eq!(world.seen.volumes.contains("gone"), !volumes);
+        prop_assert!(world.seen.volumes.contains("kept"));
+    }
+
+    #[test]
+    fn restart_counts_never_fall(edges in edges(), faults in proptest::collection::vec(fault(), 0..40)) {
+        let mut world = World::new(group(&edges, false));
+        let mut last = BTreeMap::new();
+        for fault in &faults {
+            world.suffer(fault);
+            for (instance, history) in &world.history.servers {
+                let before = last.insert(instance.clone(), history.restarts()).unwrap_or(0);
+                prop_assert!(history.restarts() >= before);
+            }
+        }
+    }
+}
+
+/// One server whose container shows `state`; what is planned and which phase it is in, as text.
+#[track_caller]
+fn check(world: &mut World, action: &str, phase: &str) {
+    let plan = plan(&world.desired, &world.seen, &world.history, world.now);
+    let actions: Vec<_> = plan.actions.iter().map(Action::word).collect();
+    assert_eq!((actions.join(","), plan.phases[&name(0)].word()), (action.to_owned(), phase));
+}
+
+fn one() -> World {
+    let mut world = World::new(group(&[(0, Condition::Started)], false));
+    world.create(&name(0), "wanted");
+    world
+}
+
+#[test]
+fn a_late_start_is_ended_and_counts() {
+    let mut world = one();
+    world.seen.containers[0].state = ContainerState::Running { started_at: world.now };
+    let run = world.seen.containers[0].run().unwrap();
+    check(&mut world, "", "starting");
+    let not_ready = Readiness::NotReady { asked_since: world.now, reason: "silence".to_owned() };
+    world.seen.readiness.insert(run, not_ready);
+    check(&mut world, "", "starting");
+    world.tick(Duration::from_secs(60));
+    check(&mut world, "stop", "stopping");
+    world.exit(0, 143);
+    world.note();
+    assert_eq!(world.history.server(&name(0)).counted().len(), 1);
+}
+
+#[test]
+fn an_adopted_run_that_has_not_been_asked_yet_is_never_late() {
+    let mut world = one();
+    world.seen.containers[0].state = ContainerState::Running { started_at: world.now };
+    world.tick(Duration::from_secs(100_000));
+    check(&mut world, "", "starting");
+}
+
+#[test]
+fn a_person_restarts_a_running_server_once() {
+    let mut world = one();
+    world.seen.containers[0].state = ContainerState::Running { started_at: world.now };
+    world.note();
+    world.person(&name(0), ServerGoal::Run, true);
+    check(&mut world, "stop", "stopping");
+    world.tick(Duration::from_secs(1));
+    world.exit(0, 143);
+    world.note();
+    assert!(world.history.server(&name(0)).counted().is_empty(), "a person's restart is not counted");
+    check(&mut world, "start", "starting");
+    world.seen.containers[0].state = ContainerState::Running { started_at: world.now };
+    check(&mut world, "", "starting");
+}
+
+#[test]
+fn a_server_that_used_up_its_budget_stays_failed_until_a_person_starts_it() {
+    let mut world = one();
+    world.desired.spec.servers[0].restart = RestartPolicy { attempts: 0, ..RestartPolicy::default() };
+    world.seen.containers[0].state = ContainerState::Running { started_at: world.now };
+    world.tick(Duration::from_secs(1));
+    world.exit(0, 1);
+    world.note();
+    check(&mut world, "", "failed");
+    world.tick(Duration::from_secs(1_000_000));
+    check(&mut world, "", "failed");
+    world.person(&name(0), ServerGoal::Run, false);
+    check(&mut world, "start", "starting");
+}
+
+#[test]
+fn independent_servers_are_planned_together() {
+    let mut world = World::new(group(&[(0, Condition::Started); 5], false));
+    assert_eq!(world.pass().actions.len(), 5);
+}
+
+#[test]
+fn what_is_busy_is_left_alone() {
+    let mut world = one();
+    world.seen.busy.insert(dtma_core::observation::Subject::Server(name(0)));
+    check(&mut world, "", "starting");
+}

@@ -1,0 +1,74 @@
+//! Why a request to the manager was not fulfilled. One variant per kind of answer; HTTP codes are chosen elsewhere.
+
+use crate::status::GroupStatus;
+use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::port::{RuntimeError, StoreError};
+use dtma_core::violation::Violation;
+use std::time::Duration;
+
+/// Why a request was not fulfilled.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ManagerError {
+    /// The spec breaks rules; all of them are listed.
+    #[error("the group is not valid: {} mistake(s)", .0.len())]
+    Invalid(Vec<Violation>),
+    /// No such group.
+    #[error("there is no group {0}")]
+    NoSuchGroup(GroupId),
+    /// No such server.
+    #[error("there is no server {0}")]
+    NoSuchServer(InstanceName),
+    /// A group of that id stands with another spec.
+    #[error("group {0} exists with another spec; remove it first (dtma down {0})")]
+    GroupChanged(GroupId),
+    /// The group is being removed.
+    #[error("group {0} is being removed")]
+    BeingRemoved(GroupId),
+    /// A server of another group bears the name.
+    #[error("the name {instance} is taken by a server of group {group}")]
+    InstanceTaken {
+        /// The name.
+        instance: InstanceName,
+        /// Whose it is.
+        group: GroupId,
+    },
+    /// A host port is taken, by another server or by a stranger.
+    #[error("host port {port} is taken: {problem}")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// By whom, or what the system said.
+        problem: String,
+    },
+    /// The engine refused something for this server; what had been made was undone.
+    #[error("{instance}: {action} failed")]
+    Refused {
+        /// The server.
+        instance: InstanceName,
+        /// What was tried.
+        action: String,
+        /// What the engine said.
+        #[source]
+        source: RuntimeError,
+    },
+    /// The engine refused or failed at something that concerns no single server.
+    #[error("the container engine could not do it")]
+    Engine(#[from] RuntimeError),
+    /// One or more servers are `failed`; the group stays for a look at its logs.
+    #[error("{} did not become ready", .0.failed().join(", "))]
+    ServersFailed(Box<GroupStatus>),
+    /// The time to wait is over; the work goes on.
+    #[error("not finished within {after:?}; the work goes on")]
+    Deadline {
+        /// The time waited.
+        after: Duration,
+        /// Where things stood.
+        status: Box<GroupStatus>,
+    },
+    /// Desired state could not be kept; nothing was begun.
+    #[error("desired state could not be kept")]
+    Store(#[from] StoreError),
+    /// The daemon is ending.
+    #[error("the manager is shutting down")]
+    ShuttingDown,
+}

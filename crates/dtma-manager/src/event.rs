@@ -1,0 +1,71 @@
+//! What happened, numbered: the stream behind `dtma events` and every progress view.
+
+use crate::status::GroupState;
+use dtma_core::Timestamp;
+use dtma_core::id::{GroupId, InstanceName, OperationId};
+use dtma_core::phase::Phase;
+use dtma_core::record::OperationKind;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Counts from 1 within one life of the daemon, without gaps.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// To which group.
+    pub group: GroupId,
+    /// To which of its servers, when to one.
+    pub instance: Option<InstanceName>,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventKind {
+    /// A server's phase changed.
+    Phase(Phase),
+    /// The group's state changed.
+    Group(GroupState),
+    /// An image is being fetched.
+    Pull {
+        /// Bytes received over all layers.
+        received: u64,
+        /// Bytes to receive, as far as known.
+        total: u64,
+    },
+    /// A request was accepted.
+    Accepted {
+        /// Its id.
+        operation: OperationId,
+        /// What was asked.
+        kind: OperationKind,
+    },
+    /// A request is over.
+    Finished {
+        /// Its id.
+        operation: OperationId,
+        /// What was asked.
+        kind: OperationKind,
+        /// Why it failed, when it did.
+        error: Option<String>,
+    },
+    /// The group is gone.
+    Removed,
+}
+
+impl EventKind {
+    /// The event's name on the wire.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Phase(_) => "phase",
+            Self::Group(_) => "group",
+            Self::Pull { .. } => "pull",
+            Self::Accepted { .. } => "accepted",
+            Self::Finished { .. } => "finished",
+            Self::Removed => "removed",
+        }
+    }
+}

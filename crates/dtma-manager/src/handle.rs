@@ -1,0 +1,176 @@
+//! The handle: everything that can be asked of a running manager. Cheap to clone; outlives nothing.
+
+use crate::error::ManagerError;
+use crate::event::Event;
+use crate::registry::Registry;
+use crate::status::GroupStatus;
+use dtma_config::Rendered;
+use dtma_core::id::{GroupId, InstanceName, OperationId};
+use dtma_core::port::RuntimeError;
+use dtma_core::port::runtime::{EngineInfo, LogLine, LogQuery};
+use dtma_core::record::Removal;
+use dtma_core::spec::GroupSpec;
+use dtma_core::violation::Violation;
+use futures_util::stream::BoxStream;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whether to wait for the outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Answer as soon as the request is durable.
+    No,
+    /// Wait so long; afterwards [`ManagerError::Deadline`] says where things stand, and the work goes on.
+    Until(Duration),
+}
+
+/// The answer to a deployment, restart, start or stop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployed {
+    /// The operation, to be found again.
+    pub operation: OperationId,
+    /// False when everything stood already as wanted.
+    pub changed: bool,
+    /// How the group stands.
+    pub status: GroupStatus,
+}
+
+/// The answer to a removal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// The operation.
+    pub operation: OperationId,
+    /// False when it still goes on (only with [`Wait::No`]).
+    pub gone: bool,
+}
+
+/// The answer to a question without consequences.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// Broken rules; empty when the group could be deployed.
+    pub violations: Vec<Violation>,
+    /// What is allowed and yet unwise.
+    pub warnings: Vec<Violation>,
+    /// What the containers would be made from; empty when there are violations.
+    pub effective: BTreeMap<InstanceName, Rendered>,
+}
+
+/// Lines of a server's log, oldest first.
+pub type LogStream = BoxStream<'static, Result<LogLine, RuntimeError>>;
+
+/// A running manager.
+#[derive(Clone)]
+pub struct ManagerHandle {
+    pub(crate) registry: Arc<Registry>,
+}
+
+impl ManagerHandle {
+    /// Deploys a group. The same spec again is fine and changes nothing. When the engine refuses something for good
+    /// (image missing, name or port taken), everything made is undone and the group forgotten.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; before anything was made: `Invalid`, `GroupChanged`, `InstanceTaken`, `PortTaken`,
+    /// `Engine`, `Store`; after it was undone: `Refused`; with the group standing: `ServersFailed`, `Deadline`.
+    pub async fn deploy(&self, spec: GroupSpec, wait: Wait) -> Result<Deployed, ManagerError> {
+        self.registry.deploy(spec, wait).await
+    }
+
+    /// Removes a group in reverse order of its dependencies.
+    ///
+    /// # Errors
+    /// `NoSuchGroup`, `Store`, `Deadline`.
+    pub async fn remove(&self, group: &GroupId, how: Removal, wait: Wait) -> Result<Removed, ManagerError> {
+        self.registry.remove(group, how, wait).await
+    }
+
+    /// Ends every running server of a group and starts it again. Not counted against restart budgets.
+    ///
+    /// # Errors
+    /// `NoSuchGroup`, `BeingRemoved`, `Store`, `ServersFailed`, `Deadline`.
+    pub async fn restart_group(&self, group: &GroupId, wait: Wait) -> Result<Deployed, ManagerError> {
+        self.registry.restart_group(group, wait).await
+    }
+
+    /// Ends a server's process and starts it again, or starts it when it stands still. Resets its restart budget.
+    ///
+    /// # Errors
+    /// `NoSuchServer`, `BeingRemoved`, `Store`, `ServersFailed`, `Deadline`.
+    pub async fn restart(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
+        self.registry.restart(instance, wait).await
+    }
+
+    /// Starts a stopped or failed server; a running one is left alone.
+    ///
+    /// # Errors
+    /// `NoSuchServer`, `BeingRemoved`, `Store`, `ServersFailed`, `Deadline`.
+    pub async fn start(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
+        self.registry.start(instance, wait).await
+    }
+
+    /// Stops a server until a person starts it; a stopped one is left alone.
+    ///
+    /// # Errors
+    /// `NoSuchServer`, `BeingRemoved`, `Store`, `Deadline`.
+    pub async fn stop(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
+        self.registry.stop(instance, wait).await
+    }
+
+    /// What would happen, without anything happening. Names and ports taken by other groups are violations here.
+    #[must_use]
+    pub fn validate(&self, spec: &GroupSpec) -> Validation {
+        self.registry.validate(spec)
+    }
+
+    /// One group.
+    #[must_use]
+    pub fn group(&self, group: &GroupId) -> Option<GroupStatus> {
+        self.registry.group_status(group)
+    }
+
+    /// Every group, by id.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupStatus> {
+        self.registry.statuses()
+    }
+
+    /// The group a server belongs to.
+    #[must_use]
+    pub fn group_of(&self, instance: &InstanceName) -> Option<GroupId> {
+        self.registry.group_of(instance)
+    }
+
+    /// A server's log: a stdio server's from the daemon's own ring, another's from the engine.
+    ///
+    /// # Errors
+    /// `NoSuchServer`, `Engine`.
+    pub async fn logs(&self, instance: &InstanceName, query: &LogQuery) -> Result<LogStream, ManagerError> {
+        self.registry.logs(instance, query).await
+    }
+
+    /// Events from now on. A reader that falls behind sees the gap in `seq` as an error of the stream.
+    #[must_use]
+    pub fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
+        self.registry.events.subscribe()
+    }
+
+    /// The MCP side of a stdio server, for the gateway's door.
+    #[must_use]
+    pub fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::ServerHandle> {
+        self.registry.mcp(instance)
+    }
+
+    /// The configurator this manager renders with: templates and policy.
+    #[must_use]
+    pub fn configurator(&self) -> &dtma_config::Configurator {
+        &self.registry.backends.configurator
+    }
+
+    /// Asks the engine who it is: the readiness of the daemon.
+    ///
+    /// # Errors
+    /// `Engine`.
+    pub async fn engine(&self) -> Result<EngineInfo, ManagerError> {
+        Ok(self.registry.backends.runtime.info().await?)
+    }
+}

@@ -1,0 +1,53 @@
+//! What a manager is started with.
+
+use crate::wall::Wall;
+use dtma_config::Configurator;
+use dtma_core::port::{ContainerRuntime, HealthProbe, StateStore};
+use dtma_core::port::store::LoadedState;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Plain values. [`Settings::default`] is what the daemon uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The engine is looked at anew this often even when it says nothing.
+    pub resync: Duration,
+    /// The address on which published ports are opened.
+    pub publish_address: IpAddr,
+    /// How often an unready tool's port is tried.
+    pub probe_interval: Duration,
+    /// Most containers created or started at the same moment over all groups.
+    pub max_concurrent: usize,
+    /// Events kept for late subscribers.
+    pub event_buffer: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            resync: Duration::from_secs(30),
+            publish_address: IpAddr::from([127, 0, 0, 1]),
+            probe_interval: Duration::from_millis(100),
+            max_concurrent: 16,
+            event_buffer: 4096,
+        }
+    }
+}
+
+/// The world, behind ports.
+#[derive(Clone)]
+pub struct Backends {
+    /// The container engine.
+    pub runtime: Arc<dyn ContainerRuntime>,
+    /// Durable desired state.
+    pub store: Arc<dyn StateStore>,
+    /// What the store held when it was opened; its owner id marks everything the manager makes.
+    pub loaded: LoadedState,
+    /// Asks running tools whether they answer.
+    pub probe: Arc<dyn HealthProbe>,
+    /// Templates and policy.
+    pub configurator: Arc<Configurator>,
+    /// The wall clock.
+    pub wall: Wall,
+}
