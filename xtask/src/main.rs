@@ -10,10 +10,13 @@
 )]
 
 mod apt;
+mod ci;
 mod engine;
 mod images;
 mod node;
 mod process;
+mod test;
+mod tidy;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +35,14 @@ enum Command {
     Engine(engine::Command),
     /// Bake the images that tests and the demo run
     Images(images::Args),
+    /// Run MCP's official inspector, installing it first if need be
+    Inspector(node::Args),
+    /// Check the house rules: arrows between crates, headers, documents, lengths
+    Tidy,
+    /// Run all tests against a real engine
+    Test(test::Args),
+    /// Run everything that must hold before a merge
+    Ci,
 }
 
 fn main() -> std::process::ExitCode {
@@ -48,5 +59,9 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Engine(command) => engine::run(&command),
         Command::Images(args) => images::run(&args),
+        Command::Inspector(args) => node::run(&args),
+        Command::Tidy => tidy::run(),
+        Command::Test(args) => test::run(&args),
+        Command::Ci => ci::run(),
     }
 }

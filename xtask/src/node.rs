@@ -10,7 +10,36 @@ use std::time::Duration;
 /// The inspector needs Node 22; a machine's own is older or absent.
 pub(crate) const VERSION: &str = "22.23.3";
 
+const INSPECTOR: &str = "2.12.0";
+
 const MINUTES: Duration = Duration::from_secs(10 * 60);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Given to the inspector, for example `--cli URL --transport http --method tools/list`
+    #[arg(last = true)]
+    inspector: Vec<String>,
+}
+
+/// What runs the inspector: this Node with this script.
+pub(crate) struct Inspector {
+    pub(crate) node: PathBuf,
+    pub(crate) script: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let inspector = inspector()?;
+    let mut command = Command::new(inspector.node);
+    process::shown("the inspector", MINUTES, command.arg(inspector.script).args(&args.inspector))
+}
+
+/// MCP's official inspector, installed into the work directory when absent.
+pub(crate) fn inspector() -> Result<Inspector> {
+    let package = "@modelcontextprotocol/inspector";
+    let dir = installed("inspector", INSPECTOR, &format!("{package}@{INSPECTOR}"))?;
+    let script = dir.join("node_modules").join(package).join("clients/launcher/build/index.js");
+    Ok(Inspector { node: node22()?, script })
+}
 
 /// The path of the pinned `node`, installed into the work directory when absent.
 pub(crate) fn node22() -> Result<PathBuf> {

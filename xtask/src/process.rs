@@ -6,7 +6,7 @@
 use crate::workspace;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -47,6 +47,31 @@ pub(crate) fn shown(label: &str, deadline: Duration, command: &mut Command) -> R
         }
         Ok(())
     })
+}
+
+/// Like [`shown`], and returns the standard output as well. No deadline for a reader: the end of the program,
+/// or its being killed, closes the pipe.
+pub(crate) fn shown_and_kept(label: &str, deadline: Duration, command: &mut Command) -> Result<String> {
+    timed(label, || {
+        let mut child = spawn(command.stdout(Stdio::piped()))?;
+        let echo = child.stdout.take().map(|pipe| thread::spawn(move || echo(pipe)));
+        let status = wait(child, label, deadline, false)?;
+        if !status.success() {
+            bail!("{label}: {status}");
+        }
+        Ok(echo.and_then(|echo| echo.join().ok()).unwrap_or_default())
+    })
+}
+
+/// Prints line by line what comes, and keeps it.
+fn echo(pipe: impl Read) -> String {
+    let mut kept = String::new();
+    for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+        println!("{line}");
+        kept.push_str(&line);
+        kept.push('\n');
+    }
+    kept
 }
 
 /// Runs a program without a word and returns its standard output; its standard error is the failure's text.

@@ -33,10 +33,14 @@ RUN ["/usr/bin/python3", "-m", "compileall", "-q", "/app"]
 ENTRYPOINT ["/usr/bin/python3", "-m", "mcp_server_time"]
 "#;
 
+/// The server makes no repositories itself, so `/data` is one: an empty volume mounted there takes it over.
 const GIT: &str = r#"
 WORKDIR /data
 ENV GIT_PYTHON_GIT_EXECUTABLE=/usr/bin/git
 RUN ["/usr/bin/python3", "-m", "compileall", "-q", "/app"]
+USER 65532:65532
+RUN ["/usr/bin/git", "init", "--quiet", "--initial-branch=main", "/data"]
+RUN ["/usr/bin/git", "commit", "--quiet", "--allow-empty", "--message=Begin"]
 ENTRYPOINT ["/usr/bin/python3", "-m", "mcp_server_git"]
 "#;
 

@@ -70,8 +70,8 @@ pub(crate) fn python_version() -> Result<String> {
 
 /// Of `python3-minimal` and `python3.11-minimal` the second names the version.
 fn versioned(names: &BTreeSet<String>) -> Option<&str> {
-    let versions = names.iter().filter_map(|name| name.strip_prefix("python")?.strip_suffix("-minimal"));
-    versions.filter(|version| version.contains('.')).next_back()
+    let mut versions = names.iter().filter_map(|name| name.strip_prefix("python")?.strip_suffix("-minimal"));
+    versions.find(|version| version.contains('.'))
 }
 
 /// The packages and everything they depend on, less what is left out.

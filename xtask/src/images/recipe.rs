@@ -19,7 +19,7 @@ pub(crate) struct Recipe {
     pub(crate) base: Option<Box<Recipe>>,
     /// What is laid into its file tree, in this order.
     pub(crate) sources: Vec<Source>,
-    /// Dockerfile lines that come after the files, run as root.
+    /// Dockerfile lines that come after the files; they begin as root.
     pub(crate) setup: &'static str,
     /// What is asked of a fresh container.
     pub(crate) proof: Proof,
@@ -92,7 +92,6 @@ fn release() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::images::catalogue;
 
     #[test]

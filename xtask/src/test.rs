@@ -1,0 +1,111 @@
+//! `cargo xtask test`: all tests of the workspace, with a real engine, real images and the official inspector.
+//!
+//! Nothing is skipped where something is missing: it is installed, baked or started first.
+
+use crate::engine::Engine;
+use crate::{engine, images, node, process, workspace};
+use anyhow::{Result, bail};
+use std::process::Command;
+use std::time::Duration;
+
+const BUILD: Duration = Duration::from_secs(40 * 60);
+const RUN: Duration = Duration::from_secs(40 * 60);
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Given to `cargo test`, for example `-p dtma-docker` or a test's name
+    #[arg(last = true)]
+    cargo: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let engine = engine::ensure()?;
+    images::ensure(&engine)?;
+    let inspector = node::inspector()?;
+    // In the engine's own network namespace nothing can be fetched, so what has to be is fetched before.
+    let build: Vec<String> = selection(args).into_iter().take_while(|word| word != "--").collect();
+    process::shown(
+        "build the tests",
+        BUILD,
+        cargo(Command::new(cargo_program())).args(build).arg("--no-run"),
+    )?;
+    let mut command = cargo(engine.beside(&cargo_program()));
+    command.args(selection(args)).env("DTMA_TEST_NODE", inspector.node);
+    command.env("DTMA_TEST_INSPECTOR", inspector.script);
+    let output = process::shown_and_kept("run the tests", RUN, &mut command)?;
+    close(&engine, &Totals::of(&output))
+}
+
+fn cargo_program() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+fn cargo(mut command: Command) -> Command {
+    command.arg("test").current_dir(workspace::root());
+    command
+}
+
+/// What cargo is to test: everything, unless packages are named.
+fn selection(args: &Args) -> Vec<String> {
+    let mut words = args.cargo.clone();
+    let names_a_package = |word: &String| word.starts_with("-p") || word.starts_with("--package");
+    if !words.iter().take_while(|word| *word != "--").any(names_a_package) {
+        words.insert(0, "--workspace".to_owned());
+    }
+    words
+}
+
+fn close(engine: &Engine, totals: &Totals) -> Result<()> {
+    if totals.ignored > 0 {
+        bail!("{} tests were skipped, and none may be", totals.ignored);
+    }
+    println!("tests: {} passed, 0 failed, 0 skipped, in {} programs", totals.passed, totals.programs);
+    println!("engine: {} (left running)", engine.docker_host);
+    Ok(())
+}
+
+/// The sum of the lines `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+#[derive(Default, Debug, PartialEq, Eq)]
+struct Totals {
+    programs: usize,
+    passed: usize,
+    ignored: usize,
+}
+
+impl Totals {
+    fn of(output: &str) -> Self {
+        let results = output.lines().filter(|line| line.starts_with("test result: "));
+        results.fold(Self::default(), |sum, line| Self {
+            programs: sum.programs + 1,
+            passed: sum.passed + number_before(line, " passed"),
+            ignored: sum.ignored + number_before(line, " ignored"),
+        })
+    }
+}
+
+fn number_before(line: &str, word: &str) -> usize {
+    let before = line.split(word).next().unwrap_or_default();
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_summed_over_the_programs() {
+        let output = "test a ... ok\n\
+            test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
+            test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
+        assert_eq!(Totals::of(output), Totals { programs: 2, passed: 15, ignored: 1 });
+    }
+
+    #[test]
+    fn the_whole_workspace_is_tested_unless_a_package_is_named() {
+        let words =
+            |cargo: &[&str]| selection(&Args { cargo: cargo.iter().map(ToString::to_string).collect() });
+        assert_eq!(words(&["name"]), ["--workspace", "name"]);
+        assert_eq!(words(&["-p", "dtma-core"]), ["-p", "dtma-core"]);
+        assert_eq!(words(&["--", "--p"]), ["--workspace", "--", "--p"]);
+    }
+}
