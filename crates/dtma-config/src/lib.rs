@@ -1,1 +1,22 @@
-//! dtma-config.
+//! From what a person asks for to what an engine is told, through templates and an operator's policy. Pure.
+//!
+//! [`Configurator::validate`] lists every mistake of a request, [`Configurator::render`] makes the configuration of
+//! each server. A request can tighten the template's hardening or move inside the policy's ceilings; it cannot
+//! loosen anything, because what it asks for in the engine's own words (`overrides`) is read into a few known
+//! fields and never passed on.
+//!
+//! Left to others: reading files, the image's own wishes ([`ContainerConfig::finished_for`]), and what an engine
+//! needs beyond a configuration (names, networks, reserved labels).
+//!
+//! [`ContainerConfig::finished_for`]: dtma_core::container::ContainerConfig::finished_for
+
+mod configurator;
+mod hash;
+mod policy;
+mod render;
+mod template;
+
+pub use configurator::{Configurator, Rendered};
+pub use hash::config_hash;
+pub use policy::Policy;
+pub use template::{STANDARD, Template, TemplateTmpfs, TemplateValues, Templates};

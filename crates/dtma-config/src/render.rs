@@ -1,0 +1,120 @@
+//! Template, spec and overrides become one container configuration. Decides nothing about what is allowed: only
+//! what was found free of violations gets here.
+
+use crate::policy::Policy;
+use crate::template::TemplateValues;
+use dtma_core::container::{ContainerConfig, ContainerMount, Limits, LogDriver};
+use dtma_core::id::{OwnerId, volume_name};
+use dtma_core::spec::{GroupSpec, Mount, MountSource, NetworkMode, Resources, ServerKind, ServerSpec};
+use std::collections::BTreeMap;
+
+/// Where an MCP server is found under its port, unless it says otherwise.
+const DEFAULT_ENDPOINT: &str = "/mcp";
+
+/// What a server is rendered from.
+pub(crate) struct Ingredients<'a> {
+    pub(crate) group: &'a GroupSpec,
+    pub(crate) server: &'a ServerSpec,
+    pub(crate) template: &'a TemplateValues,
+    pub(crate) policy: &'a Policy,
+    pub(crate) owner: &'a OwnerId,
+}
+
+impl Ingredients<'_> {
+    /// The configuration.
+    pub(crate) fn config(&self) -> ContainerConfig {
+        let server = self.server;
+        ContainerConfig {
+            image: server.image.clone(),
+            pull: server.pull,
+            command: server.command.clone(),
+            args: server.args.clone(),
+            environment: environment(server),
+            labels: self.labels(),
+            mounts: self.mounts(),
+            network: network(self.group, server),
+            limits: limits(self.template, self.policy, &server.resources),
+            isolation: self.template.isolation(),
+            open_stdin: server.kind.is_stdio(),
+            log: self.log(),
+            stop_grace: server.stop_grace,
+        }
+    }
+
+    /// The server's labels win over the group's.
+    fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.group.labels.clone();
+        labels.extend(self.server.labels.clone());
+        labels
+    }
+
+    /// The template's tmpfs, each unless the server mounts something in its place, then the server's own.
+    fn mounts(&self) -> Vec<ContainerMount> {
+        let taken = |target: &str| self.server.mounts.iter().any(|mount| mount.target == target);
+        let template = self.template.tmpfs.iter().filter(|tmpfs| !taken(&tmpfs.target)).map(|tmpfs| {
+            let size = tmpfs.size.min(self.policy.memory);
+            ContainerMount::Tmpfs { target: tmpfs.target.clone(), size, exec: false }
+        });
+        template.chain(self.server.mounts.iter().filter_map(|mount| self.mount(mount))).collect()
+    }
+
+    fn mount(&self, mount: &Mount) -> Option<ContainerMount> {
+        let (target, read_only) = (mount.target.clone(), mount.read_only);
+        match &mount.source {
+            MountSource::Volume(volume) => {
+                let name = volume_name(self.owner, &self.group.group_id, volume);
+                Some(ContainerMount::Volume { name, target, read_only })
+            }
+            MountSource::Tmpfs { size } => Some(ContainerMount::Tmpfs { target, size: *size, exec: false }),
+            // Refused by validation; a configuration cannot even name a path of the host.
+            MountSource::Bind(_) => None,
+        }
+    }
+
+    /// Every MCP message passes over a stdio server's output, so no driver that writes to a disk may see it.
+    fn log(&self) -> LogDriver {
+        if self.server.kind.is_stdio() {
+            return LogDriver::None;
+        }
+        LogDriver::Bounded { max_size: self.template.log_max_size, max_files: self.template.log_max_files }
+    }
+}
+
+/// The network a server joins.
+pub(crate) fn network(group: &GroupSpec, server: &ServerSpec) -> NetworkMode {
+    let by_kind = match server.kind {
+        ServerKind::Mcp(_) => NetworkMode::None,
+        ServerKind::Tool if group.options.shared_networking => NetworkMode::Group,
+        ServerKind::Tool => NetworkMode::None,
+    };
+    server.network.unwrap_or(by_kind)
+}
+
+/// What the server asks for, else the template's value, trimmed where an operator allows less than the template
+/// has: nobody asked for that much, so nobody needs to be refused.
+pub(crate) fn limits(template: &TemplateValues, policy: &Policy, asked: &Resources) -> Limits {
+    Limits {
+        memory: asked.memory.unwrap_or(template.memory.min(policy.memory)),
+        cpu_millis: asked.cpu_millis.unwrap_or(template.cpu_millis.min(policy.cpu_millis)),
+        pids: asked.pids.unwrap_or(template.pids.min(policy.pids)),
+        ..template.limits()
+    }
+}
+
+/// What every MCP server is told about itself. A request may repeat these and not contradict them.
+pub(crate) fn mcp_environment(server: &ServerSpec) -> BTreeMap<&'static str, String> {
+    let ServerKind::Mcp(transport) = server.kind else { return BTreeMap::new() };
+    BTreeMap::from([
+        ("MCP_TRANSPORT", transport.as_str().to_owned()),
+        ("MCP_TRANSPORT_TYPE", transport.as_str().to_owned()),
+        ("MCP_ENDPOINT", DEFAULT_ENDPOINT.to_owned()),
+        ("MCP_ENDPOINT_PATH", DEFAULT_ENDPOINT.to_owned()),
+        ("MCP_SERVER_NAME", server.instance.to_string()),
+    ])
+}
+
+fn environment(server: &ServerSpec) -> BTreeMap<String, String> {
+    let mut environment = server.environment.clone();
+    environment.extend(mcp_environment(server).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    environment
+}
