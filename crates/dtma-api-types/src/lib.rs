@@ -1,1 +1,38 @@
-//! dtma-api-types.
+//! What goes over the wire between the daemon and its callers: plain structs with serde and an OpenAPI schema.
+//!
+//! No rule lives here: a value of these types is well formed, not yet valid. The documentation of each field is its
+//! description in the OpenAPI document. Requests refuse unknown fields; responses do not, so that an older client
+//! can read a newer daemon's answers.
+
+mod envelope;
+mod event;
+mod group;
+mod log;
+mod meta;
+mod mutation;
+mod request;
+mod server;
+mod server_request;
+mod size;
+mod status;
+mod template;
+mod validation;
+
+pub use envelope::{Envelope, ErrorBody, ErrorDetail};
+pub use event::{EventKind, EventView};
+pub use group::{GroupList, GroupState, GroupView};
+pub use log::{LogLineView, LogStreamName, LogView};
+pub use meta::{HealthView, IndexEntry, IndexView, ReadyView};
+pub use mutation::{GroupChangeView, OperationKind, OperationRef, RemovalView, ServerChangeView};
+pub use request::{GroupOptions, GroupRequest};
+pub use server::{
+    ContainerView, ExitView, McpView, PhaseWord, PortView, RefusalView, ServerView, ToolView, UnmetView,
+};
+pub use server_request::{
+    Condition, Dependency, Health, Kind, Mount, MountType, Network, Publish, PullPolicy, Resources, Restart,
+    RestartMode, ServerRequest, Transport,
+};
+pub use size::ByteSize;
+pub use status::{DaemonView, EngineView, GroupTotals, ServerTotals, StatusView};
+pub use template::{TemplateList, TemplateSummary, TemplateView};
+pub use validation::ValidationView;

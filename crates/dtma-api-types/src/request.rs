@@ -1,0 +1,49 @@
+//! A group as a caller asks for it.
+
+use crate::server_request::ServerRequest;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// A group of servers to deploy together.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({
+    "groupId": "demo",
+    "servers": [
+        {"instanceName": "time", "image": "dtma/mcp-server-time:dev", "transport": "stdio"},
+        {"instanceName": "web", "kind": "tool", "image": "dtma/busybox:dev", "port": 8080,
+         "command": ["httpd", "-f", "-p", "8080"], "dependsOn": [{"instance": "time", "condition": "started"}]}
+    ]
+}))]
+pub struct GroupRequest {
+    /// The group's name, unique per daemon: `[A-Za-z0-9][A-Za-z0-9_.-]{0,62}` without `__` and `..`.
+    pub group_id: String,
+    /// Its servers. Their order has no meaning; `dependsOn` has.
+    pub servers: Vec<ServerRequest>,
+    /// How the group is deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<GroupOptions>,
+    /// Configuration template of every server that names none itself; `standard` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Labels for people and other tools, carried onto every container. Keys below `io.dtma.` are reserved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How a group is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupOptions {
+    /// Servers that want a network share the group's own bridge (default true). When false a tool gets no network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_networking: Option<bool>,
+    /// Starts wait for `dependsOn` (default true). When false all start at once and only removal is ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependency_order: Option<bool>,
+    /// Most servers created or started at the same moment (default 16).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 256)]
+    pub max_concurrent_deployments: Option<u32>,
+}

@@ -1,0 +1,261 @@
+//! One server of a group as a caller asks for it.
+
+use crate::size::ByteSize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// One server of a group.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerRequest {
+    /// Its name, unique per daemon: `[A-Za-z0-9][A-Za-z0-9_.-]{0,62}` without `__` and `..`.
+    pub instance_name: String,
+    /// `mcp` (default) for an MCP server, `tool` for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The image: `name:tag`, `name@sha256:…` or an id.
+    pub image: String,
+    /// How the MCP server is spoken to inside its container (default `stdio`). A tool has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// Replaces the image's entrypoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// Plain environment. Not for secrets: the engine shows it to everyone who may inspect containers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// The TCP port inside on which a tool listens; it is ready when the port accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 65535)]
+    pub port: Option<u32>,
+    /// Host ports that the daemon listens on and forwards to the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<Publish>,
+    /// Where the server may write, and what survives it. Everything else is read-only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// What must hold before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
+    /// Limits it asks for; what is absent takes the template's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// When it counts as ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// What happens when it exits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+    /// Its network; by default `none` for a stdio server and `group` for a tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// When the image is fetched from its registry (default `missing`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<PullPolicy>,
+    /// Milliseconds between SIGTERM and SIGKILL (default 10000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace_ms: Option<u64>,
+    /// The configuration template (default: the group's, else `standard`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// A create request in the engine's own words (`Env`, `HostConfig`, …), applied through policy: it can only
+    /// tighten, or move inside the operator's ceilings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub overrides: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Labels for people and other tools. Keys below `io.dtma.` are reserved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+        }
+        impl $name {
+            /// The word on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// MCP server or ordinary tool.
+    Kind {
+        /// Speaks MCP.
+        Mcp = "mcp",
+        /// Anything else.
+        Tool = "tool",
+    }
+}
+words! {
+    /// How an MCP server is spoken to inside its container.
+    Transport {
+        /// One JSON-RPC message a line on standard input and output.
+        Stdio = "stdio",
+    }
+}
+words! {
+    /// What must hold of a dependency.
+    Condition {
+        /// Its process runs, or ran to completion.
+        Started = "started",
+        /// It is ready.
+        Healthy = "healthy",
+        /// It ran once and exited with 0.
+        Completed = "completed",
+    }
+}
+words! {
+    /// What is mounted.
+    MountType {
+        /// A named volume of the group; kept on removal unless asked.
+        Volume = "volume",
+        /// Memory, gone with the process.
+        Tmpfs = "tmpfs",
+        /// A path of the host; refused unless the operator's policy allows it.
+        Bind = "bind",
+    }
+}
+words! {
+    /// Which network a server joins.
+    Network {
+        /// Loopback only.
+        None = "none",
+        /// The group's internal bridge: its peers, nothing outside.
+        Group = "group",
+    }
+}
+words! {
+    /// When an image is fetched from its registry.
+    PullPolicy {
+        /// At every create.
+        Always = "always",
+        /// When the engine does not have it.
+        Missing = "missing",
+        /// Never; a missing image is an error.
+        Never = "never",
+    }
+}
+words! {
+    /// What happens when the restart attempts are used up.
+    RestartMode {
+        /// The server is `failed` until a person restarts it.
+        Fail = "fail",
+        /// It waits until the window has room again.
+        Delay = "delay",
+    }
+}
+
+/// A host port that the daemon forwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Publish {
+    /// The port on the host's loopback.
+    #[schema(minimum = 1, maximum = 65535)]
+    pub host_port: u32,
+    /// The port inside the container.
+    #[schema(minimum = 1, maximum = 65535)]
+    pub container_port: u32,
+}
+
+/// Something mounted inside the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mount {
+    /// What is mounted.
+    #[serde(rename = "type")]
+    pub mount_type: MountType,
+    /// The volume's name (`volume` only); each group has volumes of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The host's path (`bind` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Absolute path inside the container.
+    pub target: String,
+    /// Most bytes it may hold (`tmpfs` only; default 64 MiB).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<ByteSize>,
+    /// No writes from inside (default false).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+}
+
+/// "Start me only when that one …".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dependency {
+    /// The other server, of the same group.
+    pub instance: String,
+    /// What must hold of it (default `healthy`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+}
+
+/// Limits a server asks for.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// Memory; swap is not added to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// CPUs, in thousandths: `0.5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+    /// Most processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+}
+
+/// When a server counts as ready.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Health {
+    /// A tool without a port is ready after it has run so many milliseconds (default 1000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_ms: Option<u64>,
+    /// Not ready after so many milliseconds: it is stopped, which counts as a crash (default 60000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timeout_ms: Option<u64>,
+}
+
+/// What happens when a server exits.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Restart {
+    /// What happens when the attempts are used up (default `fail`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RestartMode>,
+    /// Restarts allowed within the interval (default 5); 0 means never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u64>,
+    /// The window in which attempts are counted (default 600000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
+    /// Delay before the second restart in a row (the first is immediate); doubles from there (default 1000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+    /// The delay never grows past this (default 300000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_delay_ms: Option<u64>,
+    /// After a run of this length the next restart is immediate again (default 600000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_run_ms: Option<u64>,
+}
