@@ -1,6 +1,13 @@
 //! Properties of the plan, over a small world in which every call may fail, every reply may be lost, and processes
 //! die when they like.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing property must say where"
+)]
+
 use dtma_core::Timestamp;
 use dtma_core::container::{ContainerConfig, Isolation, Limits, LogDriver};
 use dtma_core::graph::Graph;
