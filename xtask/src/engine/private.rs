@@ -113,11 +113,23 @@ impl PrivateEngine {
         process::timed(&format!("stop the private engine (pid {pid})"), || {
             process::signal(pid, "TERM");
             if probe::until(STOPPED, || !alive(pid)) {
+                self.unmount_data();
                 return Ok(());
             }
             process::signal(pid, "KILL");
             bail!("it did not end within {} s and was killed", STOPPED.as_secs())
         })
+    }
+}
+
+impl PrivateEngine {
+    /// An engine that was killed once leaves its data mounted on itself, and then nobody can delete it.
+    fn unmount_data(&self) {
+        let data = self.dir.join("data");
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        if mounts.contains(&format!(" {} ", data.display())) {
+            process::succeeds(STOPPED, Command::new("umount").arg(data));
+        }
     }
 }
 
