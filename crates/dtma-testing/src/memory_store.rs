@@ -1,0 +1,227 @@
+//! A [`StateStore`] in memory. What it holds outlives the value itself: [`MemoryStoreRemote::reopen`] gives what a
+//! daemon finds after a restart.
+
+use async_trait::async_trait;
+use dtma_core::history::GroupHistory;
+use dtma_core::id::{GroupId, InstanceName, OperationId, OwnerId};
+use dtma_core::port::store::{DamagedRecord, LoadedState, StateStore, StoreError};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Ended operations that are kept.
+const ENDED_KEPT: usize = 1000;
+
+/// One call of the port, with what it was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreCall {
+    /// `load`.
+    Load,
+    /// `put_group`.
+    PutGroup(GroupId),
+    /// `remove_group`.
+    RemoveGroup(GroupId),
+    /// `put_history`.
+    PutHistory(GroupId),
+    /// `put_operation`.
+    PutOperation(OperationId),
+    /// `put_session`.
+    PutSession(String),
+    /// `remove_session`.
+    RemoveSession(String),
+    /// `put_handshake`.
+    PutHandshake(InstanceName),
+    /// `forget_server`.
+    ForgetServer(InstanceName),
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    groups: BTreeMap<GroupId, GroupRecord>,
+    histories: BTreeMap<GroupId, GroupHistory>,
+    operations: BTreeMap<OperationId, Operation>,
+    sessions: BTreeMap<String, GatewaySession>,
+    handshakes: BTreeMap<InstanceName, Handshake>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    owner: OwnerId,
+    tables: Tables,
+    damaged: Vec<DamagedRecord>,
+    failures: VecDeque<StoreError>,
+    calls: Vec<StoreCall>,
+}
+
+/// Desired state in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// Scripts a [`MemoryStore`] and looks into it.
+#[derive(Debug, Clone)]
+pub struct MemoryStoreRemote {
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl MemoryStore {
+    /// An empty store with a fixed owner, and the remote control for it.
+    #[must_use]
+    pub fn new() -> (Self, MemoryStoreRemote) {
+        Self::of_owner("0a0b0c0d-0000-4000-8000-000000000001".into())
+    }
+
+    /// An empty store of this installation.
+    #[must_use]
+    pub fn of_owner(owner: OwnerId) -> (Self, MemoryStoreRemote) {
+        let shared = Shared {
+            owner,
+            tables: Tables::default(),
+            damaged: Vec::new(),
+            failures: VecDeque::new(),
+            calls: Vec::new(),
+        };
+        let shared = Arc::new(Mutex::new(shared));
+        (Self { shared: Arc::clone(&shared) }, MemoryStoreRemote { shared })
+    }
+
+    /// Notes the call and answers with the next scripted failure, if there is one.
+    fn enter(&self, call: StoreCall) -> Result<MutexGuard<'_, Shared>, StoreError> {
+        let mut shared = lock(&self.shared);
+        shared.calls.push(call);
+        match shared.failures.pop_front() {
+            Some(error) => Err(error),
+            None => Ok(shared),
+        }
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().expect("no test panics while it holds the store")
+}
+
+impl MemoryStoreRemote {
+    /// What the next daemon finds: another store on the same data.
+    #[must_use]
+    pub fn reopen(&self) -> MemoryStore {
+        MemoryStore { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The next `times` calls fail with this error and change nothing.
+    pub fn fail(&self, times: usize, error: &StoreError) {
+        lock(&self.shared).failures.extend(std::iter::repeat_n(error.clone(), times));
+    }
+
+    /// The next call fails as a full disk does.
+    pub fn fail_once(&self) {
+        self.fail(1, &StoreError::Io { operation: "commit", problem: "No space left on device".to_owned() });
+    }
+
+    /// `load` reports this record as damaged from now on.
+    pub fn damage(&self, record: DamagedRecord) {
+        lock(&self.shared).damaged.push(record);
+    }
+
+    /// Every call so far, failed ones included.
+    #[must_use]
+    pub fn calls(&self) -> Vec<StoreCall> {
+        lock(&self.shared).calls.clone()
+    }
+
+    /// What is in it, as `load` would say it, without being a call.
+    #[must_use]
+    pub fn state(&self) -> LoadedState {
+        lock(&self.shared).load()
+    }
+}
+
+impl Shared {
+    fn load(&self) -> LoadedState {
+        let tables = &self.tables;
+        let pair = |(name, handshake): (&InstanceName, &Handshake)| (name.clone(), handshake.clone());
+        LoadedState {
+            owner: self.owner.clone(),
+            groups: tables.groups.values().cloned().collect(),
+            histories: tables.histories.iter().map(|(id, history)| (id.clone(), history.clone())).collect(),
+            operations: tables.operations_by_age(),
+            sessions: tables.sessions.values().cloned().collect(),
+            handshakes: tables.handshakes.iter().map(pair).collect(),
+            damaged: self.damaged.clone(),
+        }
+    }
+}
+
+impl Tables {
+    fn operations_by_age(&self) -> Vec<Operation> {
+        let mut operations: Vec<_> = self.operations.values().cloned().collect();
+        operations.sort_by_key(|operation| operation.accepted_at);
+        operations
+    }
+
+    fn put_operation(&mut self, operation: &Operation) {
+        self.operations.insert(operation.id.clone(), operation.clone());
+        let ended: Vec<_> = self.operations_by_age().into_iter().filter(|o| o.outcome.is_some()).collect();
+        for old in ended.iter().take(ended.len().saturating_sub(ENDED_KEPT)) {
+            self.operations.remove(&old.id);
+        }
+    }
+}
+
+#[async_trait]
+impl StateStore for MemoryStore {
+    async fn load(&self) -> Result<LoadedState, StoreError> {
+        Ok(self.enter(StoreCall::Load)?.load())
+    }
+
+    async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError> {
+        let id = group.spec.group_id.clone();
+        let tables = &mut self.enter(StoreCall::PutGroup(id.clone()))?.tables;
+        tables.groups.insert(id, group.clone());
+        operation.into_iter().for_each(|operation| tables.put_operation(operation));
+        Ok(())
+    }
+
+    async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {
+        let tables = &mut self.enter(StoreCall::RemoveGroup(group.clone()))?.tables;
+        tables.groups.remove(group);
+        tables.histories.remove(group);
+        operation.into_iter().for_each(|operation| tables.put_operation(operation));
+        Ok(())
+    }
+
+    async fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError> {
+        let tables = &mut self.enter(StoreCall::PutHistory(group.clone()))?.tables;
+        tables.histories.insert(group.clone(), history.clone());
+        Ok(())
+    }
+
+    async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError> {
+        self.enter(StoreCall::PutOperation(operation.id.clone()))?.tables.put_operation(operation);
+        Ok(())
+    }
+
+    async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {
+        let tables = &mut self.enter(StoreCall::PutSession(session.id.clone()))?.tables;
+        tables.sessions.insert(session.id.clone(), session.clone());
+        Ok(())
+    }
+
+    async fn remove_session(&self, id: &str) -> Result<(), StoreError> {
+        self.enter(StoreCall::RemoveSession(id.to_owned()))?.tables.sessions.remove(id);
+        Ok(())
+    }
+
+    async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
+        let tables = &mut self.enter(StoreCall::PutHandshake(instance.clone()))?.tables;
+        tables.handshakes.insert(instance.clone(), handshake.clone());
+        Ok(())
+    }
+
+    async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
+        let tables = &mut self.enter(StoreCall::ForgetServer(instance.clone()))?.tables;
+        tables.handshakes.remove(instance);
+        tables.sessions.retain(|_, session| session.instance != *instance);
+        Ok(())
+    }
+}

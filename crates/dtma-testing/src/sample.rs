@@ -1,0 +1,192 @@
+//! Small, sound values of core's larger types, so that a test writes down only what it is about.
+
+use dtma_core::Timestamp;
+use dtma_core::container::{
+    ContainerConfig, ContainerMount, CreateContainer, ImageFacts, Isolation, Limits, LogDriver, RunAs,
+};
+use dtma_core::history::{Exit, GroupHistory};
+use dtma_core::id::{
+    ConfigHash, ContainerId, Generation, GroupId, ImageRef, InstanceName, OwnerId, RunKey, SlotId,
+    container_name,
+};
+use dtma_core::label;
+use dtma_core::record::{
+    GatewaySession, GroupGoal, GroupRecord, Handshake, Operation, OperationKind, Outcome, Rollout,
+    ServerGoal, ServerRecord,
+};
+use dtma_core::spec::{GroupOptions, GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+
+/// A group id.
+#[must_use]
+pub fn group(name: &str) -> GroupId {
+    name.parse().expect("a valid group id")
+}
+
+/// An instance name.
+#[must_use]
+pub fn instance(name: &str) -> InstanceName {
+    name.parse().expect("a valid instance name")
+}
+
+/// So many seconds after 2026-01-01T00:00:00Z.
+#[must_use]
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + second).expect("a time within range")
+}
+
+/// The first replica's place.
+#[must_use]
+pub fn slot(group_id: &str, name: &str) -> SlotId {
+    SlotId { group: group(group_id), instance: instance(name), replica: 0 }
+}
+
+/// The hardened defaults: the limits and isolation of the `standard` template, `/tmp` and `/run` in memory, no
+/// network, standard input open, no log.
+#[must_use]
+pub fn container_config(image: &str) -> ContainerConfig {
+    let tmpfs = |target: &str, size| ContainerMount::Tmpfs { target: target.to_owned(), size, exec: false };
+    ContainerConfig {
+        image: image.into(),
+        pull: PullPolicy::Never,
+        command: None,
+        args: None,
+        environment: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        mounts: vec![tmpfs("/tmp", 64 * MIB), tmpfs("/run", 16 * MIB)],
+        network: NetworkMode::None,
+        limits: limits(),
+        isolation: isolation(),
+        open_stdin: true,
+        log: LogDriver::None,
+        stop_grace: Duration::from_secs(10),
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        memory: 256 * MIB,
+        cpu_millis: 500,
+        pids: 128,
+        nofile_soft: 1024,
+        nofile_hard: 4096,
+        oom_score_adj: 500,
+    }
+}
+
+fn isolation() -> Isolation {
+    Isolation { read_only_root: true, cap_drop: vec!["ALL".to_owned()], no_new_privileges: true, init: true }
+}
+
+/// A request to make the container of `slot`, with its proper name and labels.
+#[must_use]
+pub fn create_container(
+    owner: &OwnerId,
+    slot: &SlotId,
+    config: ContainerConfig,
+    image: &ImageFacts,
+) -> CreateContainer {
+    let config_hash = ConfigHash::from("sample-hash");
+    let labels = label::for_container(owner, slot, ServerKind::Tool, Generation(1), &config_hash);
+    CreateContainer {
+        name: container_name(owner, slot),
+        slot: slot.clone(),
+        generation: Generation(1),
+        config_hash,
+        config,
+        image_id: image.id.clone(),
+        run_as: RunAs { uid: 65_532, gid: 65_532 },
+        network: None,
+        labels,
+    }
+}
+
+/// What an image with this reference may say about itself.
+#[must_use]
+pub fn image_facts(image: &ImageRef) -> ImageFacts {
+    ImageFacts { id: format!("sha256:{image}").into(), digest: None, user: None, volumes: Vec::new() }
+}
+
+/// A standing group with one server, `<name>-web`.
+#[must_use]
+pub fn group_record(name: &str) -> GroupRecord {
+    let server = ServerSpec::new(instance(&format!("{name}-web")), ServerKind::Tool, "example/web:1".into());
+    let record = ServerRecord {
+        config: container_config("example/web:1"),
+        config_hash: "sample-hash".into(),
+        generation: Generation(1),
+        goal: ServerGoal::Run,
+        restart: None,
+    };
+    GroupRecord {
+        servers: [(server.instance.clone(), record)].into(),
+        spec: GroupSpec {
+            group_id: group(name),
+            servers: vec![server],
+            options: GroupOptions::default(),
+            labels: BTreeMap::new(),
+        },
+        generation: Generation(1),
+        goal: GroupGoal::Run,
+        rollout: Rollout::Established,
+        created_at: at(0),
+        updated_at: at(0),
+    }
+}
+
+/// A history in which the server ran once and exited with this code.
+#[must_use]
+pub fn history(server: &str, code: i64) -> GroupHistory {
+    let mut history = GroupHistory::default();
+    let of_server = history.server_mut(&instance(server));
+    of_server.runs = 1;
+    of_server.last_run = Some(run(server));
+    of_server.exits.push(Exit { run: run(server), at: at(20), code, oom: false, asked: false });
+    history
+}
+
+/// A run of the container called `container`.
+#[must_use]
+pub fn run(container: &str) -> RunKey {
+    RunKey { container: ContainerId::from(container), started_at: at(10) }
+}
+
+/// A deploy of `group_id`, accepted so many seconds after [`at`]'s zero and not ended yet.
+#[must_use]
+pub fn operation(id: &str, group_id: &str, second: i64) -> Operation {
+    Operation {
+        id: id.into(),
+        kind: OperationKind::Deploy,
+        group: group(group_id),
+        instance: None,
+        accepted_at: at(second),
+        outcome: None,
+    }
+}
+
+/// The same operation, done.
+#[must_use]
+pub fn done(operation: &Operation) -> Operation {
+    Operation { outcome: Some(Outcome::Done { at: at(3600) }), ..operation.clone() }
+}
+
+/// A gateway session of this server.
+#[must_use]
+pub fn session(id: &str, server: &str) -> GatewaySession {
+    GatewaySession {
+        id: id.to_owned(),
+        instance: instance(server),
+        protocol_version: "2025-11-25".to_owned(),
+        capabilities: r#"{"roots":{}}"#.to_owned(),
+        opened_at: at(5),
+    }
+}
+
+/// The handshake with a run of `container`.
+#[must_use]
+pub fn handshake(container: &str) -> Handshake {
+    Handshake { run: run(container), result: r#"{"protocolVersion":"2025-11-25"}"#.to_owned() }
+}

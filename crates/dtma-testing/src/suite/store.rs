@@ -1,0 +1,236 @@
+//! What every [`StateStore`] does.
+
+use crate::sample;
+use async_trait::async_trait;
+use dtma_core::port::store::{LoadedState, StateStore};
+use dtma_core::record::{GroupGoal, Removal};
+use futures_util::future::join_all;
+
+/// A place where state is kept, empty at first.
+#[async_trait]
+pub trait StoreHarness: Send + Sync {
+    /// Opens the store there, as a daemon does at its start. The suite drops the store it got before first: an
+    /// implementation may allow one at a time.
+    async fn open(&self) -> Box<dyn StateStore>;
+}
+
+/// Lists every case of [`suite::store`](crate::suite::store) as a `#[tokio::test]`. The argument is an expression
+/// that makes a [`StoreHarness`] on a place of its own; it may await.
+#[macro_export]
+macro_rules! store_suite {
+    ($harness:expr) => {
+        $crate::__cases! { store, $harness, ();
+            a_new_store_is_empty_and_has_an_owner
+            the_owner_stays_the_same
+            a_group_and_its_operation_are_kept_together
+            a_group_is_replaced_by_its_next_version
+            a_removed_group_takes_its_history_and_closes_its_operation
+            removing_what_is_not_there_is_fine
+            a_history_is_kept_and_replaced
+            operations_come_oldest_first_and_once
+            only_the_newest_thousand_ended_operations_are_kept
+            sessions_are_kept_and_removed
+            a_handshake_replaces_that_of_an_older_run
+            a_forgotten_server_loses_handshake_and_sessions_and_no_other_does
+            concurrent_writers_lose_nothing
+            everything_survives_together
+        }
+    };
+}
+
+async fn load(harness: &impl StoreHarness) -> LoadedState {
+    harness.open().await.load().await.expect("the store loads")
+}
+
+/// Nothing is in it except an id that tells this installation's things from another's.
+pub async fn a_new_store_is_empty_and_has_an_owner(harness: impl StoreHarness) {
+    let state = load(&harness).await;
+    assert_eq!(state.owner.short().len(), 8, "the owner's first eight characters go into names: {state:?}");
+    assert_eq!(state, LoadedState { owner: state.owner.clone(), ..empty() });
+}
+
+fn empty() -> LoadedState {
+    LoadedState {
+        owner: "".into(),
+        groups: vec![],
+        histories: vec![],
+        operations: vec![],
+        sessions: vec![],
+        handshakes: vec![],
+        damaged: vec![],
+    }
+}
+
+/// Everything in the engine is found by it.
+pub async fn the_owner_stays_the_same(harness: impl StoreHarness) {
+    let first = load(&harness).await.owner;
+    assert_eq!(load(&harness).await.owner, first);
+}
+
+/// One transaction, seen whole after a restart.
+pub async fn a_group_and_its_operation_are_kept_together(harness: impl StoreHarness) {
+    let (group, operation) = (sample::group_record("g"), sample::operation("o", "g", 1));
+    harness.open().await.put_group(&group, Some(&operation)).await.expect("put_group");
+    let state = load(&harness).await;
+    assert_eq!((state.groups, state.operations), (vec![group], vec![operation]));
+}
+
+/// The goal of removal is such a version.
+pub async fn a_group_is_replaced_by_its_next_version(harness: impl StoreHarness) {
+    let (mut group, other) = (sample::group_record("g"), sample::group_record("other"));
+    {
+        let store = harness.open().await;
+        store.put_group(&group, None).await.expect("put_group");
+        store.put_group(&other, None).await.expect("put_group");
+        group.goal = GroupGoal::Remove(Removal { force: true, volumes: true, ..Removal::default() });
+        group.updated_at = sample::at(60);
+        store.put_group(&group, None).await.expect("put_group again");
+    }
+    let mut groups = load(&harness).await.groups;
+    groups.sort_by(|a, b| a.spec.group_id.cmp(&b.spec.group_id));
+    assert_eq!(groups, vec![group, other]);
+}
+
+/// And leaves the others alone.
+pub async fn a_removed_group_takes_its_history_and_closes_its_operation(harness: impl StoreHarness) {
+    let operation = sample::operation("o", "g", 1);
+    let kept = sample::group_record("kept");
+    {
+        let store = harness.open().await;
+        store.put_group(&sample::group_record("g"), Some(&operation)).await.expect("put_group");
+        store.put_group(&kept, None).await.expect("put_group");
+        store.put_history(&sample::group("g"), &sample::history("a", 1)).await.expect("put_history");
+        store.remove_group(&sample::group("g"), Some(&sample::done(&operation))).await.expect("remove");
+    }
+    let state = load(&harness).await;
+    assert_eq!((state.groups, state.histories), (vec![kept], vec![]));
+    assert_eq!(state.operations, vec![sample::done(&operation)]);
+}
+
+/// A removal that was interrupted is repeated.
+pub async fn removing_what_is_not_there_is_fine(harness: impl StoreHarness) {
+    let store = harness.open().await;
+    let ended = sample::done(&sample::operation("o", "nobody", 1));
+    store.remove_group(&sample::group("nobody"), Some(&ended)).await.expect("remove_group");
+    store.remove_session("nobody").await.expect("remove_session");
+    store.forget_server(&sample::instance("nobody")).await.expect("forget_server");
+    assert_eq!(store.load().await.expect("load").operations, vec![ended], "its operation is closed even so");
+}
+
+/// Restart budgets live in it.
+pub async fn a_history_is_kept_and_replaced(harness: impl StoreHarness) {
+    let group = sample::group("g");
+    {
+        let store = harness.open().await;
+        store.put_group(&sample::group_record("g"), None).await.expect("put_group");
+        store.put_history(&group, &sample::history("a", 1)).await.expect("put_history");
+        store.put_history(&group, &sample::history("a", 2)).await.expect("put_history again");
+    }
+    assert_eq!(load(&harness).await.histories, vec![(group, sample::history("a", 2))]);
+}
+
+/// By the time of acceptance, not by id; a second write of one is its outcome.
+pub async fn operations_come_oldest_first_and_once(harness: impl StoreHarness) {
+    let (first, second) = (sample::operation("z", "g", 1), sample::operation("a", "g", 2));
+    {
+        let store = harness.open().await;
+        for operation in [&first, &second, &sample::done(&first)] {
+            store.put_operation(operation).await.expect("put_operation");
+        }
+    }
+    assert_eq!(load(&harness).await.operations, vec![sample::done(&first), second]);
+}
+
+/// One that has not ended is never dropped, however old.
+pub async fn only_the_newest_thousand_ended_operations_are_kept(harness: impl StoreHarness) {
+    let open = sample::operation("open", "g", 0);
+    let store = harness.open().await;
+    store.put_operation(&open).await.expect("put_operation");
+    for second in 1..=1003 {
+        let ended = sample::done(&sample::operation(&format!("o{second:04}"), "g", second));
+        store.put_operation(&ended).await.expect("put_operation");
+    }
+    let kept = store.load().await.expect("load").operations;
+    let ids: Vec<_> = kept.iter().map(|operation| operation.id.as_str()).collect();
+    assert_eq!((ids.len(), ids[0], ids[1], ids[1000]), (1001, "open", "o0004", "o1003"));
+}
+
+/// A client goes on with its session after the daemon was restarted.
+pub async fn sessions_are_kept_and_removed(harness: impl StoreHarness) {
+    let (kept, removed) = (sample::session("s1", "a"), sample::session("s2", "a"));
+    {
+        let store = harness.open().await;
+        store.put_session(&kept).await.expect("put_session");
+        store.put_session(&removed).await.expect("put_session");
+        store.remove_session("s2").await.expect("remove_session");
+    }
+    assert_eq!(load(&harness).await.sessions, vec![kept]);
+}
+
+/// Only the present process can be re-attached.
+pub async fn a_handshake_replaces_that_of_an_older_run(harness: impl StoreHarness) {
+    let name = sample::instance("a");
+    {
+        let store = harness.open().await;
+        store.put_handshake(&name, &sample::handshake("old")).await.expect("put_handshake");
+        store.put_handshake(&name, &sample::handshake("new")).await.expect("put_handshake");
+    }
+    assert_eq!(load(&harness).await.handshakes, vec![(name, sample::handshake("new"))]);
+}
+
+/// A process that began anew knows nobody.
+pub async fn a_forgotten_server_loses_handshake_and_sessions_and_no_other_does(harness: impl StoreHarness) {
+    let (a, b) = (sample::instance("a"), sample::instance("b"));
+    {
+        let store = harness.open().await;
+        for (name, session) in [(&a, "sa1"), (&a, "sa2"), (&b, "sb")] {
+            let session = sample::session(session, name.as_str());
+            store.put_session(&session).await.expect("put_session");
+            store.put_handshake(name, &sample::handshake("c")).await.expect("put_handshake");
+        }
+        store.forget_server(&a).await.expect("forget_server");
+    }
+    let state = load(&harness).await;
+    assert_eq!(state.sessions, vec![sample::session("sb", "b")]);
+    assert_eq!(state.handshakes, vec![(b, sample::handshake("c"))]);
+}
+
+/// Every group has a task of its own, and all write at once.
+pub async fn concurrent_writers_lose_nothing(harness: impl StoreHarness) {
+    let names: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
+    let store = harness.open().await;
+    let write = async |name: &String| {
+        let operation = sample::operation(name, name, 1);
+        store.put_group(&sample::group_record(name), Some(&operation)).await.expect("put_group");
+        store.put_history(&sample::group(name), &sample::history(name, 0)).await.expect("put_history");
+    };
+    join_all(names.iter().map(write)).await;
+    drop(store);
+    let state = load(&harness).await;
+    assert_eq!((state.groups.len(), state.operations.len(), state.histories.len()), (20, 20, 20));
+}
+
+/// The tables do not get into each other's way.
+pub async fn everything_survives_together(harness: impl StoreHarness) {
+    let (group, operation) = (sample::group_record("g"), sample::operation("o", "g", 1));
+    let (session, handshake) = (sample::session("s", "g-web"), sample::handshake("c"));
+    let name = sample::instance("g-web");
+    let owner = {
+        let store = harness.open().await;
+        store.put_group(&group, Some(&operation)).await.expect("put_group");
+        store.put_history(&sample::group("g"), &sample::history("g-web", 7)).await.expect("put_history");
+        store.put_session(&session).await.expect("put_session");
+        store.put_handshake(&name, &handshake).await.expect("put_handshake");
+        store.load().await.expect("load").owner
+    };
+    let expected = LoadedState {
+        owner,
+        groups: vec![group],
+        histories: vec![(sample::group("g"), sample::history("g-web", 7))],
+        operations: vec![operation],
+        sessions: vec![session],
+        handshakes: vec![(name, handshake)],
+        damaged: vec![],
+    };
+    assert_eq!(load(&harness).await, expected);
+}
