@@ -1,0 +1,174 @@
+//! The port over the file. Blocking work runs on tokio's blocking threads, one call at a time.
+
+use crate::error::{explain, io};
+use crate::table::{Stored, keys_of, put, remove};
+use crate::{file, journal, load, meta};
+use async_trait::async_trait;
+use dtma_core::history::GroupHistory;
+use dtma_core::id::{GroupId, InstanceName, OwnerId};
+use dtma_core::port::store::{LoadedState, StateStore, StoreError};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use redb::{Database, Durability, WriteTransaction};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Durable desired state in `state.redb`.
+///
+/// One process holds the file at a time; a second one gets [`StoreError::InUse`]. A call whose future is dropped
+/// may still take effect: the write goes on on its own thread.
+#[derive(Debug, Clone)]
+pub struct RedbStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    owner: OwnerId,
+    /// `None` after a failure that redb does not recover from while open (a full disk, a panic): the next call
+    /// opens the file again.
+    database: Mutex<Option<Database>>,
+}
+
+impl RedbStore {
+    /// Opens `state.redb` in `state_dir`; makes the directory (0700) and the file (0600) when they are not there.
+    /// Blocks for as long as checking the file takes (milliseconds).
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process holds it, [`StoreError::Unusable`] when it is damaged, foreign or
+    /// of a newer schema, [`StoreError::Io`] when the system refuses.
+    pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = state_dir.join(file::FILE_NAME);
+        let database = file::open_or_make(state_dir)?;
+        let owner = meta::check(&database, &path)?;
+        let database = Mutex::new(Some(database));
+        Ok(Self { shared: Arc::new(Shared { path, owner, database }) })
+    }
+
+    /// This installation's id, made with the file.
+    #[must_use]
+    pub fn owner(&self) -> &OwnerId {
+        &self.shared.owner
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || shared.run(operation, work)).await;
+        done.unwrap_or_else(|panic| Err(io(operation, panic)))
+    }
+
+    /// All of `work` or nothing of it, on the disk when this returns.
+    async fn commit(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.run(operation, move |database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            work(&transaction)?;
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn put<T>(&self, operation: &'static str, key: &str, record: &T) -> Result<(), StoreError>
+    where
+        T: Stored + Clone + Send + 'static,
+    {
+        let (key, record) = (key.to_owned(), record.clone());
+        self.commit(operation, move |to| put(to, &key, &record)).await
+    }
+}
+
+impl Shared {
+    fn run<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let mut held = self.lock();
+        // Taken out, so that a panic in redb leaves nothing behind to be trusted.
+        let database = match held.take() {
+            Some(database) => database,
+            None => file::open(&self.path)?,
+        };
+        let result = work(&database);
+        *held = result.as_ref().err().is_none_or(survivable).then_some(database);
+        result.map_err(|error| explain(&self.path, operation, &error))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Only what failed before anything was touched: a record too large to be kept.
+fn survivable(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::ValueTooLarge(_))
+}
+
+#[async_trait]
+impl StateStore for RedbStore {
+    async fn load(&self) -> Result<LoadedState, StoreError> {
+        let owner = self.shared.owner.clone();
+        self.run("reading the state", move |database| load::load(database, owner)).await
+    }
+
+    async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError> {
+        let (group, operation) = (group.clone(), operation.cloned());
+        self.commit("keeping the group", move |to| {
+            put(to, group.spec.group_id.as_str(), &group)?;
+            operation.iter().try_for_each(|operation| journal::keep(to, operation))
+        })
+        .await
+    }
+
+    async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {
+        let (group, operation) = (group.clone(), operation.cloned());
+        self.commit("forgetting the group", move |from| {
+            remove::<GroupRecord>(from, group.as_str())?;
+            remove::<GroupHistory>(from, group.as_str())?;
+            operation.iter().try_for_each(|operation| journal::keep(from, operation))
+        })
+        .await
+    }
+
+    async fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError> {
+        self.put("keeping the history", group.as_str(), history).await
+    }
+
+    async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError> {
+        let operation = operation.clone();
+        self.commit("keeping the operation", move |to| journal::keep(to, &operation)).await
+    }
+
+    async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {
+        self.put("keeping the session", &session.id, session).await
+    }
+
+    async fn remove_session(&self, id: &str) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.commit("forgetting the session", move |from| remove::<GatewaySession>(from, &id)).await
+    }
+
+    async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
+        self.put("keeping the handshake", instance.as_str(), handshake).await
+    }
+
+    async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
+        let instance = instance.clone();
+        self.commit("forgetting the server", move |from| {
+            remove::<Handshake>(from, instance.as_str())?;
+            let mut sessions = from.open_table(GatewaySession::TABLE)?;
+            let of_server = keys_of(&sessions, |session: &GatewaySession| session.instance == instance)?;
+            of_server.iter().try_for_each(|id| sessions.remove(id.as_str()).map(drop))?;
+            Ok(())
+        })
+        .await
+    }
+}

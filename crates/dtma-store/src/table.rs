@@ -1,0 +1,122 @@
+//! The tables, and the only types that may stand in them.
+
+use dtma_core::history::GroupHistory;
+use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use redb::{ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+
+/// From a name to JSON.
+pub(crate) type ByName = TableDefinition<'static, &'static str, &'static [u8]>;
+
+/// A record with a table of its own. Implemented for these types and no others: that is the whole list of what can
+/// reach the disk.
+pub(crate) trait Stored: Serialize + DeserializeOwned {
+    /// Its table.
+    const TABLE: ByName;
+
+    /// What is wrong with finding this record under this key; JSON that parses may still contradict itself.
+    fn contradiction(&self, key: &str) -> Option<String>;
+}
+
+impl Stored for GroupRecord {
+    const TABLE: ByName = TableDefinition::new("groups");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        let wanted: BTreeSet<_> = self.spec.servers.iter().map(|server| &server.instance).collect();
+        let rendered: BTreeSet<_> = self.servers.keys().collect();
+        if wanted != rendered || wanted.len() != self.spec.servers.len() {
+            return Some("its spec and its rendered servers disagree".to_owned());
+        }
+        differs(key, self.spec.group_id.as_str())
+    }
+}
+
+impl Stored for GroupHistory {
+    const TABLE: ByName = TableDefinition::new("histories");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        GroupId::new(key).err().map(|error| error.to_string())
+    }
+}
+
+/// The operations under way; those with an outcome are in [`crate::journal::ENDED`].
+impl Stored for Operation {
+    const TABLE: ByName = TableDefinition::new("operations");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        differs(key, self.id.as_str())
+    }
+}
+
+impl Stored for GatewaySession {
+    const TABLE: ByName = TableDefinition::new("sessions");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        differs(key, &self.id)
+    }
+}
+
+impl Stored for Handshake {
+    const TABLE: ByName = TableDefinition::new("handshakes");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        InstanceName::new(key).err().map(|error| error.to_string())
+    }
+}
+
+fn differs(key: &str, name: &str) -> Option<String> {
+    (key != name).then(|| format!("it says that it is {name:?}"))
+}
+
+/// The JSON of a record.
+pub(crate) fn encode<T: Stored>(record: &T) -> Result<Vec<u8>, redb::Error> {
+    serde_json::to_vec(record).map_err(|error| redb::Error::Io(error.into()))
+}
+
+/// A record from JSON found under `key`, or what is wrong with it.
+pub(crate) fn decode<T: Stored>(key: &str, json: &[u8]) -> Result<T, String> {
+    let record: T = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+    match record.contradiction(key) {
+        None => Ok(record),
+        Some(problem) => Err(problem),
+    }
+}
+
+/// Keeps a record.
+pub(crate) fn put<T: Stored>(to: &WriteTransaction, key: &str, record: &T) -> Result<(), redb::Error> {
+    to.open_table(T::TABLE)?.insert(key, encode(record)?.as_slice())?;
+    Ok(())
+}
+
+/// Forgets a record; unknown is fine.
+pub(crate) fn remove<T: Stored>(from: &WriteTransaction, key: &str) -> Result<(), redb::Error> {
+    from.open_table(T::TABLE)?.remove(key)?;
+    Ok(())
+}
+
+/// The keys of the readable records that fit; an unreadable one fits nothing and stays.
+pub(crate) fn keys_of<T: Stored>(
+    table: &Table<'_, &'static str, &'static [u8]>,
+    fits: impl Fn(&T) -> bool,
+) -> Result<Vec<String>, redb::Error> {
+    let mut keys = Vec::new();
+    for entry in table.iter()? {
+        let (key, value) = entry?;
+        if decode(key.value(), value.value()).is_ok_and(|record: T| fits(&record)) {
+            keys.push(key.value().to_owned());
+        }
+    }
+    Ok(keys)
+}
+
+/// A table nobody wrote yet is an empty one.
+pub(crate) fn unless_absent<T>(opened: Result<T, TableError>) -> Result<Option<T>, redb::Error> {
+    match opened {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
