@@ -1,1 +1,24 @@
-//! dtma-client.
+//! Typed client of the daemon's HTTP API: one method for each operation of `docs/openapi.json`.
+//!
+//! [`Client`] is cheap to clone and pools its connections. Errors keep what the daemon said: status, code, request
+//! id and every mistake ([`Refusal`]). [`mcp::McpSession`] speaks to an MCP server through the gateway.
+//!
+//! Left to callers: retrying, and reconnecting a stream that broke (its events carry ids for that). Only `http://`
+//! is spoken; off loopback put a tunnel in front.
+
+mod client;
+mod error;
+pub mod mcp;
+mod operations;
+mod query;
+pub mod sse;
+mod stream;
+mod transport;
+
+pub use client::{Client, ClientBuilder};
+pub use error::{Error, Refusal};
+pub use operations::{LogOptions, Mutation, RemoveOptions, Wait};
+pub use stream::{EventMessage, EventStream, LogLines};
+
+/// The wire types, for callers who depend on this crate alone.
+pub use dtma_api_types as types;

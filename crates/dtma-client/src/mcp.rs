@@ -1,0 +1,244 @@
+//! A small MCP client through the gateway: enough to list tools and to call one.
+//!
+//! It declares no capabilities, so a server has nothing to ask of it but `ping`; anything else is answered with
+//! "method not found". Answers may come as JSON or as a stream of events.
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::query::escape;
+use crate::stream::sse;
+use crate::transport::whole;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Response};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The version that is asked for.
+const VERSION: &str = "2025-11-25";
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const PROTOCOL: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// Pages of one listing that are fetched before the server is thought to go in circles.
+const MAX_PAGES: usize = 1000;
+
+/// The gateway's own operations, message by message.
+impl Client {
+    /// `POST /gateway/servers/{instanceName}/mcp`: one JSON-RPC message; the answer is JSON or a stream.
+    pub async fn gateway_post(
+        &self,
+        instance: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Response<Incoming>, Error> {
+        let mut call = self.call(Method::POST, door(instance));
+        call.headers = headers;
+        call.headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        call.body = Some(body);
+        call.timeout = timeout;
+        call.send().await
+    }
+
+    /// `GET /gateway/servers/{instanceName}/mcp`: what the server says that belongs to no call.
+    pub async fn gateway_listen(
+        &self,
+        instance: &str,
+        headers: HeaderMap,
+    ) -> Result<BoxStream<'static, Result<Value, Error>>, Error> {
+        let mut call = self.call(Method::GET, door(instance));
+        call.headers = headers;
+        call.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        Ok(messages(call.send().await?.into_body()))
+    }
+
+    /// `DELETE /gateway/servers/{instanceName}/mcp`: ends a session.
+    pub async fn gateway_close(&self, instance: &str, headers: HeaderMap) -> Result<(), Error> {
+        let mut call = self.call(Method::DELETE, door(instance));
+        call.headers = headers;
+        call.send().await.map(|_| ())
+    }
+}
+
+fn door(instance: &str) -> String {
+    format!("/gateway/servers/{}/mcp", escape(instance))
+}
+
+/// A session with one MCP server.
+pub struct McpSession {
+    client: Client,
+    instance: String,
+    headers: HeaderMap,
+    greeting: Value,
+    timeout: Duration,
+    next: AtomicU64,
+}
+
+impl McpSession {
+    /// Shakes hands with the server. `timeout` bounds this and each later call.
+    ///
+    /// # Errors
+    /// [`Error`]; the server's own refusal is [`Error::Rpc`].
+    pub async fn open(client: &Client, instance: &str, timeout: Duration) -> Result<Self, Error> {
+        let mut session = Self {
+            client: client.clone(),
+            instance: instance.to_owned(),
+            headers: HeaderMap::new(),
+            greeting: Value::Null,
+            timeout,
+            next: AtomicU64::new(1),
+        };
+        session.shake_hands().await?;
+        Ok(session)
+    }
+
+    async fn shake_hands(&mut self) -> Result<(), Error> {
+        let client_info = json!({"name": "dtma", "version": env!("CARGO_PKG_VERSION")});
+        let params = json!({"protocolVersion": VERSION, "capabilities": {}, "clientInfo": client_info});
+        let (response, id) = self.send("initialize", params).await?;
+        if let Some(session) = response.headers().get(SESSION) {
+            self.headers.insert(SESSION, session.clone());
+        }
+        self.greeting = self.answer(response, id).await?;
+        let agreed = self.greeting["protocolVersion"].as_str().unwrap_or(VERSION);
+        if let Ok(agreed) = HeaderValue::from_str(agreed) {
+            self.headers.insert(PROTOCOL, agreed);
+        }
+        self.tell(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await
+    }
+
+    /// The result of the handshake: `protocolVersion`, `serverInfo`, `capabilities`, …
+    #[must_use]
+    pub fn greeting(&self) -> &Value {
+        &self.greeting
+    }
+
+    /// Every tool, page by page, as the server describes it.
+    ///
+    /// # Errors
+    /// [`Error`]; also when the listing never ends.
+    pub async fn list_tools(&self) -> Result<Vec<Value>, Error> {
+        let (mut tools, mut params) = (Vec::new(), json!({}));
+        for _ in 0..MAX_PAGES {
+            let page = self.request("tools/list", params).await?;
+            tools.extend(page["tools"].as_array().cloned().unwrap_or_default());
+            match page.get("nextCursor") {
+                None | Some(Value::Null) => return Ok(tools),
+                Some(cursor) => params = json!({"cursor": cursor}),
+            }
+        }
+        Err(nonsense("the list of tools never ends"))
+    }
+
+    /// Calls a tool. A tool that failed says so in the result's `isError`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn call_tool(&self, name: &str, arguments: &Value) -> Result<Value, Error> {
+        self.request("tools/call", json!({"name": name, "arguments": arguments})).await
+    }
+
+    /// Any request.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn request(&self, method: &str, params: Value) -> Result<Value, Error> {
+        let (response, id) = self.send(method, params).await?;
+        self.answer(response, id).await
+    }
+
+    /// Says goodbye.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn close(self) -> Result<(), Error> {
+        self.client.gateway_close(&self.instance, self.headers).await
+    }
+
+    async fn send(&self, method: &str, params: Value) -> Result<(Response<Incoming>, u64), Error> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        Ok((self.post(&message).await?, id))
+    }
+
+    async fn tell(&self, message: &Value) -> Result<(), Error> {
+        self.post(message).await.map(|_| ())
+    }
+
+    async fn post(&self, message: &Value) -> Result<Response<Incoming>, Error> {
+        let body = Bytes::from(message.to_string());
+        self.client.gateway_post(&self.instance, self.headers.clone(), body, self.timeout).await
+    }
+
+    async fn answer(&self, response: Response<Incoming>, id: u64) -> Result<Value, Error> {
+        let after = self.timeout;
+        let read = self.read_answer(response, id);
+        tokio::time::timeout(after, read).await.unwrap_or(Err(Error::Timeout { after }))
+    }
+
+    async fn read_answer(&self, response: Response<Incoming>, id: u64) -> Result<Value, Error> {
+        if !is_stream(&response) {
+            let body = whole(response.into_body()).await?;
+            return result(parse(&body)?);
+        }
+        let mut messages = messages(response.into_body());
+        while let Some(message) = messages.next().await {
+            let message = message?;
+            if message.get("method").is_some() {
+                self.oblige(&message).await?;
+            } else if message["id"] == id {
+                return result(message);
+            }
+        }
+        Err(nonsense("the stream ended before the answer"))
+    }
+
+    /// Answers what the server asks; notifications need no answer.
+    async fn oblige(&self, message: &Value) -> Result<(), Error> {
+        let Some(id) = message.get("id") else { return Ok(()) };
+        let answer = if message["method"] == "ping" {
+            json!({"jsonrpc": "2.0", "id": id, "result": {}})
+        } else {
+            json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "not offered by this client"}})
+        };
+        self.tell(&answer).await
+    }
+}
+
+fn is_stream(response: &Response<Incoming>) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().starts_with("text/event-stream"))
+}
+
+fn messages(body: Incoming) -> BoxStream<'static, Result<Value, Error>> {
+    let messages = sse(body).filter_map(|event| async move {
+        match event {
+            Ok(event) if event.data.is_empty() => None,
+            Ok(event) => Some(parse(event.data.as_bytes())),
+            Err(error) => Some(Err(error)),
+        }
+    });
+    messages.boxed()
+}
+
+fn parse(body: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice(body).map_err(|problem| nonsense(&format!("not JSON-RPC: {problem}")))
+}
+
+fn result(mut message: Value) -> Result<Value, Error> {
+    if let Some(error) = message.get("error") {
+        let message = error["message"].as_str().unwrap_or("(no message)").to_owned();
+        return Err(Error::Rpc { code: error["code"].as_i64().unwrap_or(0), message });
+    }
+    match message.get_mut("result") {
+        Some(result) => Ok(result.take()),
+        None => Err(nonsense("neither a result nor an error")),
+    }
+}
+
+fn nonsense(problem: &str) -> Error {
+    Error::Unexpected { status: 200, problem: problem.to_owned() }
+}

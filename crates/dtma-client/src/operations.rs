@@ -1,0 +1,250 @@
+//! One method for each operation of the OpenAPI document, named after its operation id. A test holds the two
+//! against each other.
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::query::{Query, escape};
+use crate::stream::{EventStream, LogLines, events, log_lines};
+use dtma_api_types::{
+    GroupChangeView, GroupList, GroupView, HealthView, IndexView, LogStreamName, LogView, ReadyView,
+    RemovalView, ServerChangeView, StatusView, TemplateList, TemplateView, ValidationView,
+};
+use http::Method;
+use http::header::{ACCEPT, HeaderName};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Whether a mutation waits for its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// As long as the daemon allows by itself (five minutes).
+    #[default]
+    UntilDone,
+    /// So long; afterwards the daemon answers 504 and the work goes on.
+    Until(Duration),
+    /// The daemon answers 202 as soon as the request is durable.
+    No,
+}
+
+/// How a mutation is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mutation {
+    /// Whether to wait.
+    pub wait: Wait,
+}
+
+/// How a group is removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RemoveOptions {
+    /// Whether to wait.
+    pub wait: Wait,
+    /// Kill instead of stop.
+    pub force: bool,
+    /// Instead of each server's own grace.
+    pub grace: Option<Duration>,
+    /// Remove its volumes too.
+    pub volumes: bool,
+}
+
+/// Which part of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogOptions {
+    /// Only the last so many lines.
+    pub tail: Option<u32>,
+    /// Only lines at or after this: RFC 3339, or a duration back from now (`10m`).
+    pub since: Option<String>,
+    /// Only lines before this, written likewise.
+    pub until: Option<String>,
+    /// Only lines of these outputs; empty means both.
+    pub streams: Vec<LogStreamName>,
+    /// Only lines that contain this text.
+    pub grep: Option<String>,
+}
+
+/// How long the daemon waits by itself, with a margin.
+const DAEMONS_OWN_WAIT: Duration = Duration::from_secs(310);
+
+impl Wait {
+    fn query(self, query: Query) -> Query {
+        match self {
+            Self::UntilDone => query,
+            Self::Until(time) => query.with("timeout", Some(format!("{}ms", time.as_millis()))),
+            Self::No => query.with("wait", Some(false)),
+        }
+    }
+
+    fn patience(self) -> Duration {
+        match self {
+            Self::UntilDone => DAEMONS_OWN_WAIT,
+            Self::Until(time) => time,
+            Self::No => Duration::ZERO,
+        }
+    }
+}
+
+impl LogOptions {
+    fn query(&self) -> Query {
+        let streams: Vec<&str> = self.streams.iter().map(|stream| stream.as_str()).collect();
+        Query::default()
+            .with("tail", self.tail)
+            .with("since", self.since.as_ref())
+            .with("until", self.until.as_ref())
+            .with("stream", (!streams.is_empty()).then(|| streams.join(",")))
+            .with("grep", self.grep.as_ref())
+    }
+}
+
+fn group_path(group: &str, rest: &str) -> String {
+    format!("/mcp/groups/{}{rest}", escape(group))
+}
+
+fn server_path(instance: &str, rest: &str) -> String {
+    format!("/mcp/servers/{}{rest}", escape(instance))
+}
+
+const EVENT_STREAM: http::HeaderValue = http::HeaderValue::from_static("text/event-stream");
+
+/// Each method fails with [`Error`]; what the daemon refuses is [`Error::Refused`].
+impl Client {
+    /// `GET /`: what can be asked.
+    pub async fn get_index(&self) -> Result<IndexView, Error> {
+        self.call(Method::GET, "/").data().await
+    }
+
+    /// `GET /health`: `OK`. Needs no token.
+    pub async fn get_health(&self) -> Result<String, Error> {
+        self.call(Method::GET, "/health").text().await
+    }
+
+    /// `GET /healthz`: the daemon is alive. Needs no token.
+    pub async fn get_healthz(&self) -> Result<HealthView, Error> {
+        self.call(Method::GET, "/healthz").data().await
+    }
+
+    /// `GET /readyz`: the daemon can do its work (503 when not). Needs no token.
+    pub async fn get_readyz(&self) -> Result<ReadyView, Error> {
+        self.call(Method::GET, "/readyz").data().await
+    }
+
+    /// `GET /openapi.json`: the OpenAPI document, as text.
+    pub async fn get_openapi(&self) -> Result<String, Error> {
+        self.call(Method::GET, "/openapi.json").text().await
+    }
+
+    /// `GET /metrics`: in the Prometheus text format.
+    pub async fn get_metrics(&self) -> Result<String, Error> {
+        self.call(Method::GET, "/metrics").text().await
+    }
+
+    /// `GET /mcp/status`: everything, with totals.
+    pub async fn get_status(&self) -> Result<StatusView, Error> {
+        self.call(Method::GET, "/mcp/status").data().await
+    }
+
+    /// `GET /events`: what happens from now on, or from after the event with the id `after`.
+    pub async fn stream_events(&self, after: Option<&str>) -> Result<EventStream, Error> {
+        let mut call = self.call(Method::GET, "/events");
+        call.headers.insert(ACCEPT, EVENT_STREAM);
+        if let Some(id) = after.and_then(|id| http::HeaderValue::from_str(id).ok()) {
+            call.headers.insert(HeaderName::from_static("last-event-id"), id);
+        }
+        Ok(events(call.send().await?.into_body()))
+    }
+
+    /// `POST /mcp/groups`: deploys a group. `body` is a [`GroupRequest`](dtma_api_types::GroupRequest), or a
+    /// document that a person wrote and that should be one: the daemon then lists every mistake.
+    pub async fn deploy_group(
+        &self,
+        body: &impl Serialize,
+        options: &Mutation,
+    ) -> Result<GroupChangeView, Error> {
+        let path = options.wait.query(Query::default()).onto("/mcp/groups");
+        self.call(Method::POST, path).json(body)?.patience(options.wait.patience()).data().await
+    }
+
+    /// `POST /mcp/validate`: what would happen.
+    pub async fn validate_group(&self, body: &impl Serialize) -> Result<ValidationView, Error> {
+        self.call(Method::POST, "/mcp/validate").json(body)?.data().await
+    }
+
+    /// `GET /mcp/groups`: every group.
+    pub async fn list_groups(&self) -> Result<GroupList, Error> {
+        self.call(Method::GET, "/mcp/groups").data().await
+    }
+
+    /// `GET /mcp/groups/{groupId}`: one group.
+    pub async fn get_group(&self, group: &str) -> Result<GroupView, Error> {
+        self.call(Method::GET, group_path(group, "")).data().await
+    }
+
+    /// `DELETE /mcp/groups/{groupId}`: removes a group.
+    pub async fn remove_group(&self, group: &str, options: &RemoveOptions) -> Result<RemovalView, Error> {
+        let query = options
+            .wait
+            .query(Query::default())
+            .with("forceRemove", options.force.then_some(true))
+            .with("gracefulTimeoutMs", options.grace.map(|grace| grace.as_millis()))
+            .with("volumes", options.volumes.then_some(true));
+        let path = query.onto(&group_path(group, ""));
+        self.call(Method::DELETE, path).patience(options.wait.patience()).data().await
+    }
+
+    /// `POST /mcp/groups/{groupId}/restart`: restarts every running server of a group.
+    pub async fn restart_group(&self, group: &str, options: &Mutation) -> Result<GroupChangeView, Error> {
+        let path = options.wait.query(Query::default()).onto(&group_path(group, "/restart"));
+        self.call(Method::POST, path).patience(options.wait.patience()).data().await
+    }
+
+    /// `POST /mcp/servers/{instanceName}/restart`: restarts a server and resets its budget.
+    pub async fn restart_server(
+        &self,
+        instance: &str,
+        options: &Mutation,
+    ) -> Result<ServerChangeView, Error> {
+        self.change_server(instance, "/restart", options).await
+    }
+
+    /// `POST /mcp/servers/{instanceName}/start`: starts a stopped or failed server.
+    pub async fn start_server(&self, instance: &str, options: &Mutation) -> Result<ServerChangeView, Error> {
+        self.change_server(instance, "/start", options).await
+    }
+
+    /// `POST /mcp/servers/{instanceName}/stop`: stops a server until somebody starts it.
+    pub async fn stop_server(&self, instance: &str, options: &Mutation) -> Result<ServerChangeView, Error> {
+        self.change_server(instance, "/stop", options).await
+    }
+
+    async fn change_server(
+        &self,
+        instance: &str,
+        verb: &str,
+        options: &Mutation,
+    ) -> Result<ServerChangeView, Error> {
+        let path = options.wait.query(Query::default()).onto(&server_path(instance, verb));
+        self.call(Method::POST, path).patience(options.wait.patience()).data().await
+    }
+
+    /// `GET /mcp/servers/{instanceName}/logs`: a part of a server's log.
+    pub async fn get_logs(&self, instance: &str, options: &LogOptions) -> Result<LogView, Error> {
+        let path = options.query().onto(&server_path(instance, "/logs"));
+        self.call(Method::GET, path).data().await
+    }
+
+    /// The same with `follow=true`: goes on with new lines.
+    pub async fn follow_logs(&self, instance: &str, options: &LogOptions) -> Result<LogLines, Error> {
+        let path = options.query().with("follow", Some(true)).onto(&server_path(instance, "/logs"));
+        let mut call = self.call(Method::GET, path);
+        call.headers.insert(ACCEPT, EVENT_STREAM);
+        Ok(log_lines(call.send().await?.into_body()))
+    }
+
+    /// `GET /mcp/templates`: the configuration templates.
+    pub async fn list_templates(&self) -> Result<TemplateList, Error> {
+        self.call(Method::GET, "/mcp/templates").data().await
+    }
+
+    /// `GET /mcp/templates/{name}`: one template, inheritance resolved.
+    pub async fn get_template(&self, name: &str) -> Result<TemplateView, Error> {
+        self.call(Method::GET, format!("/mcp/templates/{}", escape(name))).data().await
+    }
+}
