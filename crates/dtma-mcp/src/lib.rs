@@ -6,7 +6,13 @@
 //! [`ServerHandle::post`] and [`ServerHandle::listen`]; containers are left to the manager that calls
 //! [`ServerHandle::connect`].
 
+mod envelope;
+mod json;
+mod line;
+mod ring;
+mod rpc;
 mod server;
+mod splice;
 pub mod version;
 
 pub use server::call::{CallError, Closed};
