@@ -14,6 +14,7 @@ mod ci;
 mod engine;
 mod images;
 mod node;
+mod pip;
 mod process;
 mod test;
 mod tidy;

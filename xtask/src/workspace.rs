@@ -35,6 +35,28 @@ pub(crate) fn work_subdir(name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// A directory of the work directory that `make` fills, once and for all.
+///
+/// It is renamed into place when complete, so that an interrupted `make` is not taken for a finished one.
+pub(crate) fn made_once(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let dir = work_subdir("tools")?.join(name);
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let _alone = lock(name)?;
+    let partial = work_subdir("tools")?.join(format!("{name}.partial"));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    // Another run may have made it while this one waited.
+    if !dir.exists() {
+        fs::create_dir_all(&partial)?;
+        make(&partial)?;
+        fs::rename(&partial, &dir)?;
+    }
+    Ok(dir)
+}
+
 /// Everyone may write to `/var/tmp`: a directory another user laid there could hold anything.
 fn refuse_a_strangers(dir: &Path) -> Result<()> {
     if fs::metadata(dir)?.uid() != uid()? {

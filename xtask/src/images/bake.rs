@@ -6,12 +6,11 @@
 use super::debian;
 use super::recipe::{LABEL, Recipe, Source};
 use crate::engine::Engine;
-use crate::{apt, node, process, workspace};
+use crate::{node, pip, process, workspace};
 use anyhow::{Context, Result};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 const MINUTES: Duration = Duration::from_secs(15 * 60);
@@ -91,7 +90,9 @@ impl Bench {
             }
             Source::Node => self.put(&node::node22()?, "usr/bin/node"),
             Source::Npm(package) => node::npm_install(&self.root().join("app"), &[package]),
-            Source::Pip(package) => pip_install(package, &self.root().join("app")),
+            Source::Pip(package) => {
+                pip::install_for(&debian::python_version()?, package, &self.root().join("app"))
+            }
             Source::Text(path, text) => Ok(fs::write(self.target(path)?, text)?),
             Source::File(from, to) => self.put(&workspace::root().join(from), to),
         }
@@ -107,31 +108,6 @@ impl Bench {
         fs::create_dir_all(target.parent().unwrap_or(&target))?;
         Ok(target)
     }
-}
-
-/// Wheels for the base's Python, which need not be the one that runs pip. Nothing is compiled here.
-fn pip_install(package: &str, target: &Path) -> Result<()> {
-    let version = debian::python_version()?;
-    let machine = std::env::consts::ARCH;
-    let mut command = pip()?;
-    command.args(["install", "--quiet", "--no-compile", "--only-binary=:all:", "--implementation", "cp"]);
-    command.args(["--python-version", &version, "--target"]).arg(target);
-    for era in ["manylinux_2_28", "manylinux_2_17", "manylinux2014"] {
-        command.arg("--platform").arg(format!("{era}_{machine}"));
-    }
-    process::quiet(&format!("pip install {package}"), MINUTES, command.arg(package))
-}
-
-fn pip() -> Result<Command> {
-    let pip = || {
-        let mut command = Command::new("python3");
-        command.args(["-m", "pip", "--disable-pip-version-check", "--no-input"]);
-        command
-    };
-    if !process::succeeds(MINUTES, pip().arg("--version")) {
-        apt::install(&["python3", "python3-pip"])?;
-    }
-    Ok(pip())
 }
 
 #[cfg(test)]

@@ -1,0 +1,43 @@
+//! pip: PyPI packages into a directory, for the machine itself or for an image's Python.
+//!
+//! Only wheels are taken: nothing is compiled, and no package's code runs while it is installed.
+
+use crate::{apt, process};
+use anyhow::Result;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const MINUTES: Duration = Duration::from_secs(10 * 60);
+
+/// Installs one package, without what it depends on, for this machine.
+pub(crate) fn install_alone(package: &str, target: &Path) -> Result<()> {
+    install(package, target, &["--no-deps"])
+}
+
+/// Installs a package for another Python than the one that runs pip, given as `3.11`.
+pub(crate) fn install_for(python: &str, package: &str, target: &Path) -> Result<()> {
+    let machine = std::env::consts::ARCH;
+    let eras = ["manylinux_2_28", "manylinux_2_17", "manylinux2014"];
+    let platforms: Vec<String> = eras.iter().map(|era| format!("--platform={era}_{machine}")).collect();
+    let mut args = vec!["--implementation=cp", "--python-version", python];
+    args.extend(platforms.iter().map(String::as_str));
+    install(package, target, &args)
+}
+
+fn install(package: &str, target: &Path, args: &[&str]) -> Result<()> {
+    if !process::succeeds(MINUTES, pip().arg("--version")) {
+        apt::install(&["python3", "python3-pip"])?;
+    }
+    let mut command = pip();
+    command.args(["install", "--quiet", "--no-compile", "--only-binary=:all:"]).args(args);
+    // The directory is ours alone, so that root installs into it harms nothing.
+    command.arg("--root-user-action=ignore").arg("--target").arg(target).arg(package);
+    process::quiet(&format!("pip install {package}"), MINUTES, &mut command)
+}
+
+fn pip() -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "--disable-pip-version-check", "--no-input"]);
+    command
+}
