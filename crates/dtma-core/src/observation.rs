@@ -134,7 +134,7 @@ pub enum Subject {
 
 impl Observation {
     /// The containers of one server.
-    pub fn of<'a>(&'a self, instance: &'a InstanceName) -> impl Iterator<Item = &'a ContainerObservation> {
+    pub fn of<'a>(&'a self, instance: &InstanceName) -> impl Iterator<Item = &'a ContainerObservation> {
         self.containers.iter().filter(move |container| container.slot.instance == *instance)
     }
 

@@ -68,6 +68,20 @@ pub enum ManagerError {
     /// Desired state could not be kept; nothing was begun.
     #[error("desired state could not be kept")]
     Store(#[from] StoreError),
+    /// The container name that would follow from group and server is that of another server.
+    #[error("{instance} would get the container name of {other}; rename one of them")]
+    ContainerNameTaken {
+        /// The new server.
+        instance: InstanceName,
+        /// The other one.
+        other: InstanceName,
+    },
+    /// Another request is just being accepted for this group.
+    #[error("another request for group {0} is being accepted")]
+    Busy(GroupId),
+    /// The group's task ended by a defect of ours. Its containers are as they were.
+    #[error("the owner of group {0} ended by a defect; restart the daemon")]
+    Defect(GroupId),
     /// The daemon is ending.
     #[error("the manager is shutting down")]
     ShuttingDown,

@@ -1,10 +1,13 @@
 //! What happened, numbered: the stream behind `dtma events` and every progress view.
 
 use crate::status::GroupState;
+use crate::wall::Wall;
 use dtma_core::Timestamp;
 use dtma_core::id::{GroupId, InstanceName, OperationId};
 use dtma_core::phase::Phase;
 use dtma_core::record::OperationKind;
+use std::sync::Mutex;
+use tokio::sync::broadcast;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,5 +70,32 @@ impl EventKind {
             Self::Finished { .. } => "finished",
             Self::Removed => "removed",
         }
+    }
+}
+
+/// Numbers events and hands them to every subscriber. A subscriber that falls behind loses the oldest, never blocks.
+pub(crate) struct EventBus {
+    sender: broadcast::Sender<Event>,
+    last: Mutex<u64>,
+    wall: Wall,
+}
+
+impl EventBus {
+    pub(crate) fn new(buffer: usize, wall: Wall) -> Self {
+        Self { sender: broadcast::Sender::new(buffer), last: Mutex::new(0), wall }
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.sender.subscribe()
+    }
+
+    pub(crate) fn emit(&self, group: &GroupId, instance: Option<&InstanceName>, kind: EventKind) {
+        // Numbered and sent under one lock, so that the numbers arrive in order.
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *last += 1;
+        let event =
+            Event { seq: *last, at: (self.wall)(), group: group.clone(), instance: instance.cloned(), kind };
+        // No subscriber is no error.
+        let _ = self.sender.send(event);
     }
 }

@@ -62,7 +62,10 @@ mod armed {
         let (point, moment) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
         let count = parts.next().unwrap_or("1").parse().map_err(|_| format!("{text:?}: not a count"))?;
         if !POINTS.contains(&point) || !matches!(moment, "before" | "after") {
-            return Err(format!("{text:?} is not POINT:before|after[:N] with POINT one of {}", POINTS.join(", ")));
+            return Err(format!(
+                "{text:?} is not POINT:before|after[:N] with POINT one of {}",
+                POINTS.join(", ")
+            ));
         }
         Ok(Arc::new(Failpoint { name: format!("{point}:{moment}"), remaining: AtomicUsize::new(count) }))
     }
@@ -164,10 +167,18 @@ mod armed {
         async fn load(&self) -> Result<LoadedState, StoreError> {
             self.0.load().await
         }
-        async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError> {
+        async fn put_group(
+            &self,
+            group: &GroupRecord,
+            operation: Option<&Operation>,
+        ) -> Result<(), StoreError> {
             pass!(self, "store.put_group", self.0.put_group(group, operation))
         }
-        async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {
+        async fn remove_group(
+            &self,
+            group: &GroupId,
+            operation: Option<&Operation>,
+        ) -> Result<(), StoreError> {
             pass!(self, "store.remove_group", self.0.remove_group(group, operation))
         }
         async fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError> {
@@ -182,7 +193,11 @@ mod armed {
         async fn remove_session(&self, id: &str) -> Result<(), StoreError> {
             pass!(self, "store.remove_session", self.0.remove_session(id))
         }
-        async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
+        async fn put_handshake(
+            &self,
+            instance: &InstanceName,
+            handshake: &Handshake,
+        ) -> Result<(), StoreError> {
             pass!(self, "store.put_handshake", self.0.put_handshake(instance, handshake))
         }
         async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {

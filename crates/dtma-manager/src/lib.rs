@@ -16,12 +16,9 @@ pub mod settings;
 pub mod status;
 pub mod wall;
 
-mod actions;
 mod forward;
 mod group;
-mod pass;
 mod registry;
-mod servers;
 mod start;
 
 pub use error::ManagerError;

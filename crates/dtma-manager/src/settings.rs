@@ -2,8 +2,8 @@
 
 use crate::wall::Wall;
 use dtma_config::Configurator;
-use dtma_core::port::{ContainerRuntime, HealthProbe, StateStore};
 use dtma_core::port::store::LoadedState;
+use dtma_core::port::{ContainerRuntime, HealthProbe, StateStore};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,275 @@
+//! Attending to what runs: the MCP owner of each stdio server, attaching again to what was adopted, asking tools
+//! whether they answer.
+
+use super::{GroupTask, Server};
+use crate::forward::Forward;
+use crate::registry::Registry;
+use crate::status::McpSummary;
+use dtma_core::id::{ContainerId, InstanceName, RunKey};
+use dtma_core::observation::{ContainerObservation, Readiness, Subject};
+use dtma_core::port::{ProbeTarget, RuntimeError};
+use dtma_core::record::{GatewaySession, Handshake};
+use dtma_core::restart::after;
+use dtma_core::spec::ServerSpec;
+use dtma_mcp::{Attachment, Parts, ServerHandle, ServerState, StdioServer};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinError;
+
+/// How long one question to a tool's port may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between the end of a server's output and the next attempt to attach, while its process lives.
+const REATTACH: Duration = Duration::from_millis(200);
+
+/// What a watcher has to say.
+pub(super) enum Sign {
+    /// The MCP state of a server changed.
+    Mcp(InstanceName, watch::Receiver<ServerState>),
+    /// A tool answers, or has run for its settle time.
+    Ready(RunKey),
+    /// Attaching to a running server succeeded or not.
+    Attached(InstanceName, ContainerId, Result<(), RuntimeError>),
+    /// A pause after a failure is over.
+    Cooled(Subject),
+    /// The MCP owner of a server ended.
+    Closed,
+}
+
+impl GroupTask {
+    /// Makes what every server needs besides its container.
+    pub(super) fn furnish(
+        &mut self,
+        mut forwards: BTreeMap<InstanceName, Vec<Forward>>,
+        mut handshakes: BTreeMap<InstanceName, Handshake>,
+        sessions: &[GatewaySession],
+    ) {
+        for spec in self.record.spec.servers.clone() {
+            let mcp = spec.kind.is_stdio().then(|| self.mcp_owner(&spec.instance, sessions));
+            let server = Server {
+                mcp,
+                forwards: forwards.remove(&spec.instance).unwrap_or_default(),
+                handshake: handshakes.remove(&spec.instance),
+                ..Server::default()
+            };
+            self.servers.insert(spec.instance, server);
+        }
+    }
+
+    fn mcp_owner(&mut self, instance: &InstanceName, sessions: &[GatewaySession]) -> ServerHandle {
+        let backends = &self.registry.backends;
+        let parts = Parts {
+            store: Arc::clone(&backends.store),
+            wall: Arc::clone(&backends.wall),
+            limits: dtma_mcp::Limits::default(),
+        };
+        let (handle, owner) = StdioServer::pair(instance.clone(), parts);
+        let sessions: Vec<_> = sessions.iter().filter(|kept| kept.instance == *instance).cloned().collect();
+        let restoring = handle.clone();
+        self.watchers.spawn(async move {
+            let restore = async move {
+                // Closed means that the owner ended: then there is nothing to restore into.
+                let _ = restoring.restore(sessions).await;
+            };
+            futures_util::future::join(owner.run(), restore).await;
+            Sign::Closed
+        });
+        self.watch_mcp(instance.clone(), handle.state());
+        handle
+    }
+
+    fn watch_mcp(&mut self, instance: InstanceName, mut state: watch::Receiver<ServerState>) {
+        self.watch_for(async move {
+            match state.changed().await {
+                Ok(()) => Sign::Mcp(instance, state),
+                Err(_) => Sign::Closed,
+            }
+        });
+    }
+
+    pub(super) fn watch_for(&mut self, watcher: impl Future<Output = Sign> + Send + 'static) {
+        self.watchers.spawn(watcher);
+    }
+
+    /// Sees to it that every process that runs has somebody who listens to it or asks it.
+    pub(super) fn attend(&mut self) {
+        for spec in self.record.spec.servers.clone() {
+            if self.seen.busy.contains(&Subject::Server(spec.instance.clone())) {
+                continue;
+            }
+            let live = self.live(&spec.instance).cloned();
+            self.end_probe_of_another_run(&spec.instance, live.as_ref());
+            let Some(live) = live else { continue };
+            let Some(run) = live.run() else { continue };
+            if spec.kind.is_stdio() {
+                self.attach_again(&spec.instance, run);
+            } else {
+                self.probe(&spec, &live, run);
+            }
+        }
+    }
+
+    fn attach_again(&mut self, instance: &InstanceName, run: RunKey) {
+        let runtime = Arc::clone(&self.registry.backends.runtime);
+        let Some(server) = self.servers.get_mut(instance) else { return };
+        let Some(mcp) = server.mcp.clone().filter(|_| server.linked.as_ref() != Some(&run)) else { return };
+        server.linked = Some(run.clone());
+        let (instance, handshake) = (instance.clone(), server.handshake.take());
+        self.watch_for(async move {
+            let container = run.container.clone();
+            let attached = runtime.attach(&container).await;
+            let linked = match attached {
+                Ok(attached) => {
+                    // A closed owner means that the group is going.
+                    let _ = mcp.connect(run, attached, Attachment::Adopted { handshake }).await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            Sign::Attached(instance, container, linked)
+        });
+    }
+
+    fn end_probe_of_another_run(&mut self, instance: &InstanceName, live: Option<&ContainerObservation>) {
+        let Some(server) = self.servers.get_mut(instance) else { return };
+        let run = live.and_then(ContainerObservation::run);
+        if let Some((_, probe)) = server.probed.take_if(|(probed, _)| Some(&*probed) != run.as_ref()) {
+            probe.abort();
+        }
+    }
+
+    fn probe(&mut self, spec: &ServerSpec, live: &ContainerObservation, run: RunKey) {
+        let settled = super::until(self.now(), after(run.started_at, spec.readiness.settle));
+        let Some(server) = self.servers.get_mut(&spec.instance) else { return };
+        if server.probed.is_some() {
+            return;
+        }
+        let (registry, probed) = (Arc::clone(&self.registry), run.clone());
+        let port = live.ip.zip(spec.port).map(|(ip, port)| SocketAddr::new(ip, port));
+        let probe = self.watchers.spawn(async move {
+            match port {
+                Some(address) => until_accepting(&registry, address).await,
+                None => tokio::time::sleep(settled).await,
+            }
+            Sign::Ready(run)
+        });
+        server.probed = Some((probed, probe));
+    }
+
+    /// Takes in what a watcher says.
+    pub(super) async fn signed(&mut self, sign: Result<Sign, JoinError>) {
+        match sign {
+            Ok(Sign::Mcp(instance, state)) => {
+                self.watch_mcp(instance.clone(), state);
+                self.take_mcp_state(&instance);
+                self.look_when_down(&instance).await;
+            }
+            Ok(Sign::Ready(run)) => self.ready(run),
+            Ok(Sign::Attached(instance, container, Err(error))) => {
+                tracing::warn!(%instance, %error, "could not attach to the running server");
+                self.unlink_later(&instance);
+                self.look_at(&container).await;
+            }
+            Ok(Sign::Attached(instance, _, Ok(()))) => self.take_mcp_state(&instance),
+            Ok(Sign::Cooled(subject)) => {
+                self.seen.busy.remove(&subject);
+                if let Subject::Server(instance) = subject {
+                    self.unlink_when_down(&instance);
+                }
+            }
+            Ok(Sign::Closed) => {}
+            Err(defect) if defect.is_cancelled() => {}
+            Err(defect) => self.trouble_with("a watcher ended by a defect", &defect),
+        }
+    }
+
+    fn ready(&mut self, run: RunKey) {
+        let since = self.now();
+        if self.seen.containers.iter().any(|seen| seen.is_live() && seen.run().as_ref() == Some(&run)) {
+            self.seen.readiness.insert(run, Readiness::Ready { since });
+        }
+    }
+
+    /// Turns the MCP state of a server into readiness.
+    pub(super) fn take_mcp_state(&mut self, instance: &InstanceName) {
+        let now = self.now();
+        let Some(server) = self.servers.get_mut(instance) else { return };
+        let Some(mcp) = &server.mcp else { return };
+        let state = mcp.state().borrow().clone();
+        match state {
+            ServerState::Ready(ready) => {
+                server.summary = Some(Arc::new(summary(&ready)));
+                let since = ready.since;
+                if self.live(instance).and_then(ContainerObservation::run).as_ref() == Some(&ready.run) {
+                    self.seen.readiness.insert(ready.run.clone(), Readiness::Ready { since });
+                }
+            }
+            ServerState::Failed { run, reason } => {
+                let asked_since = match self.seen.readiness.get(&run) {
+                    Some(Readiness::NotReady { asked_since, .. }) => *asked_since,
+                    Some(Readiness::Ready { .. }) | None => now,
+                };
+                let reason = reason.to_string();
+                self.seen.readiness.insert(run, Readiness::NotReady { asked_since, reason });
+            }
+            ServerState::Down { .. } | ServerState::Connecting { .. } => {}
+        }
+    }
+
+    /// The output of a server ended: its process did, or the engine went away for a moment.
+    async fn look_when_down(&mut self, instance: &InstanceName) {
+        if !self.is_down(instance) {
+            return;
+        }
+        if let Some(container) = self.live(instance).map(|live| live.id.clone()) {
+            self.look_at(&container).await;
+            if self.live(instance).is_some() {
+                self.unlink_later(instance);
+            }
+        }
+    }
+
+    fn is_down(&self, instance: &InstanceName) -> bool {
+        let mcp = self.servers.get(instance).and_then(|server| server.mcp.as_ref());
+        mcp.is_some_and(|mcp| matches!(*mcp.state().borrow(), ServerState::Down { .. }))
+    }
+
+    /// Lets go of the link after a pause, so that the next pass attaches again if the process still lives.
+    fn unlink_later(&mut self, instance: &InstanceName) {
+        let subject = Subject::Server(instance.clone());
+        if self.seen.busy.insert(subject.clone()) {
+            self.watch_for(async move {
+                tokio::time::sleep(REATTACH).await;
+                Sign::Cooled(subject)
+            });
+        }
+    }
+
+    fn unlink_when_down(&mut self, instance: &InstanceName) {
+        if self.is_down(instance)
+            && let Some(server) = self.servers.get_mut(instance)
+        {
+            server.linked = None;
+        }
+    }
+}
+
+async fn until_accepting(registry: &Registry, address: SocketAddr) {
+    let probe = &registry.backends.probe;
+    while probe.probe(ProbeTarget::Tcp(address), PROBE_TIMEOUT).await.is_err() {
+        tokio::time::sleep(registry.settings.probe_interval).await;
+    }
+}
+
+fn summary(ready: &dtma_mcp::Ready) -> McpSummary {
+    let raw = |tool: &dtma_mcp::Tool| (tool.name.clone(), String::from_utf8_lossy(&tool.raw).into_owned());
+    McpSummary {
+        protocol_version: ready.greeting.protocol_version.clone(),
+        server_name: ready.greeting.server_name.clone(),
+        server_version: ready.greeting.server_version.clone(),
+        capabilities: ready.greeting.capabilities.clone(),
+        tools: ready.tools.known().iter().map(raw).collect(),
+    }
+}

@@ -1,0 +1,370 @@
+//! Doing what was planned: each action is a future of its own that calls the engine and says what it saw. Nothing
+//! is decided here.
+
+use super::{Activities, GroupTask};
+use crate::event::EventKind;
+use crate::registry::Registry;
+use dtma_core::container::CreateContainer;
+use dtma_core::id::{ContainerId, GroupId, InstanceName, NetworkId, SlotId, container_name, network_name};
+use dtma_core::label;
+use dtma_core::observation::{ContainerObservation, NetworkObservation, Readiness, Subject};
+use dtma_core::plan::{Action, StopReason};
+use dtma_core::port::RuntimeError;
+use dtma_core::port::runtime::{CreateNetwork, EnsureVolume, PullProgress};
+use dtma_core::record::ServerRecord;
+use dtma_core::restart::exponential;
+use dtma_core::spec::ServerKind;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+
+/// First pause after a failed action on a subject; doubles up to [`COOL_MAX`].
+const COOL_BASE: Duration = Duration::from_millis(250);
+/// Longest pause after a failed action.
+const COOL_MAX: Duration = Duration::from_secs(30);
+
+/// An action that ended.
+pub(super) struct Done {
+    action: Action,
+    result: Result<Effect, RuntimeError>,
+}
+
+/// What an action saw.
+enum Effect {
+    /// This container, as it is now.
+    Saw(Box<ContainerObservation>),
+    /// This container runs, and its streams are in the hands of its MCP owner (if it has one).
+    Started(Box<ContainerObservation>),
+    /// This container is gone.
+    Lost(ContainerId),
+    /// The group's network is there.
+    Network(NetworkObservation),
+    /// This network is gone.
+    NetworkLost(NetworkId),
+    /// This volume is gone.
+    VolumeLost(String),
+}
+
+impl GroupTask {
+    /// Begins an action and marks its subject busy.
+    pub(super) fn begin(&mut self, action: &Action) {
+        tracing::debug!(group = %self.group_id(), ?action, "begin");
+        let hand = self.hand();
+        self.seen.busy.insert(action.subject());
+        let action = action.clone();
+        match &action {
+            Action::EnsureNetwork => self.spawn(action, async move { hand.ensure_network().await }),
+            Action::RemoveNetwork { id } => {
+                let id = id.clone();
+                self.spawn(action, async move { hand.remove_network(id).await });
+            }
+            Action::RemoveVolume { name } => {
+                let name = name.clone();
+                self.spawn(action, async move { hand.remove_volume(name).await });
+            }
+            Action::Create { instance } => {
+                let Some(made) = self.making(instance) else { return };
+                self.spawn(action, async move { hand.create(made).await });
+            }
+            Action::Start { instance, container } => {
+                let mcp = self.servers.get(instance).and_then(|server| server.mcp.clone());
+                let container = container.clone();
+                self.spawn(action, async move { hand.start(container, mcp).await });
+            }
+            Action::Stop { container, grace, reason, .. } => {
+                let (container, grace, reason) = (container.clone(), *grace, *reason);
+                self.spawn(action, async move { hand.stop(container, grace, reason).await });
+            }
+            Action::Remove { container, .. } => {
+                let container = container.clone();
+                self.spawn(action, async move { hand.remove(container).await });
+            }
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        action: Action,
+        work: impl Future<Output = Result<Effect, RuntimeError>> + Send + 'static,
+    ) {
+        self.actions.spawn(async move { Done { action, result: work.await } });
+    }
+
+    fn hand(&self) -> Hand {
+        Hand {
+            registry: Arc::clone(&self.registry),
+            group: self.group_id().clone(),
+            permits: Arc::clone(&self.permits),
+            activities: Arc::clone(&self.activities),
+        }
+    }
+
+    fn making(&self, instance: &InstanceName) -> Option<Making> {
+        let record = self.record.servers.get(instance)?;
+        let kind = self.record.spec.server(instance)?.kind;
+        let network = self.seen.networks.first().map(|network| network.id.clone());
+        Some(Making { instance: instance.clone(), record: record.clone(), kind, network })
+    }
+
+    /// Takes in what an action saw.
+    pub(super) async fn done(&mut self, done: Result<Done, JoinError>) {
+        let Done { action, result } = match done {
+            Ok(done) => done,
+            // Its subject stays busy: nothing more is done there until the daemon is restarted.
+            Err(defect) => return self.trouble_with("an action ended by a defect", &defect),
+        };
+        let subject = action.subject();
+        self.seen.busy.remove(&subject);
+        match result {
+            Ok(effect) => {
+                self.failures.remove(&subject);
+                self.take_in(&action, effect);
+            }
+            Err(error) => self.failed(&action, error).await,
+        }
+    }
+
+    fn take_in(&mut self, action: &Action, effect: Effect) {
+        match effect {
+            Effect::Saw(seen) => self.saw(*seen),
+            Effect::Started(seen) => self.started(action, *seen),
+            Effect::Lost(id) => self.lost(&id),
+            Effect::Network(network) => self.seen.networks.push(network),
+            Effect::NetworkLost(id) => self.seen.networks.retain(|network| network.id != id),
+            Effect::VolumeLost(name) => drop(self.seen.volumes.remove(&name)),
+        }
+    }
+
+    /// A run that this daemon began: it has to become ready in time.
+    fn started(&mut self, action: &Action, seen: ContainerObservation) {
+        let (run, now) = (seen.run(), self.now());
+        self.saw(seen);
+        let (Subject::Server(instance), Some(run)) = (action.subject(), run) else { return };
+        if let Some(server) = self.servers.get_mut(&instance)
+            && server.mcp.is_some()
+        {
+            server.linked = Some(run.clone());
+        }
+        let reason = "it has not answered yet".to_owned();
+        self.seen.readiness.entry(run).or_insert(Readiness::NotReady { asked_since: now, reason });
+        // The owner may have greeted it before this end of the action was heard.
+        self.take_mcp_state(&instance);
+    }
+
+    async fn failed(&mut self, action: &Action, error: RuntimeError) {
+        let subject = action.subject();
+        tracing::warn!(group = %self.group_id(), ?subject, %error, "could not {}", action.word());
+        match &error {
+            // Whether it had an effect is unknown: look before anything else is done.
+            RuntimeError::EngineAway { .. } | RuntimeError::Timeout { .. } => self.went_blind(&error),
+            RuntimeError::NotFound { .. } | RuntimeError::Conflict { .. } | RuntimeError::Broken { .. } => {
+                self.blind = true;
+                self.refused(action, &error);
+            }
+            RuntimeError::NameTaken { .. }
+            | RuntimeError::PortTaken { .. }
+            | RuntimeError::ImageMissing { .. }
+            | RuntimeError::OutOfSpace { .. }
+            | RuntimeError::Refused { .. } => self.refused(action, &error),
+        }
+        self.cool_down(subject);
+        if !error.is_transient() {
+            self.undo_deployment(action, error).await;
+        }
+    }
+
+    fn refused(&mut self, action: &Action, error: &RuntimeError) {
+        if let Action::Create { instance } | Action::Start { instance, .. } = action {
+            let now = self.now();
+            self.history.server_mut(instance).refuse(action.word(), error.to_string(), now);
+            self.unsaved = true;
+        }
+    }
+
+    /// Keeps a subject busy for a while after a failure, so that a pass cannot spin on it.
+    fn cool_down(&mut self, subject: Subject) {
+        let failures = self.failures.entry(subject.clone()).or_insert(0);
+        let pause = exponential(COOL_BASE, COOL_MAX, *failures, 0);
+        *failures += 1;
+        self.seen.busy.insert(subject.clone());
+        self.watch_for(async move {
+            tokio::time::sleep(pause).await;
+            super::Sign::Cooled(subject)
+        });
+    }
+}
+
+/// What a container is made from.
+struct Making {
+    instance: InstanceName,
+    record: ServerRecord,
+    kind: ServerKind,
+    network: Option<NetworkId>,
+}
+
+/// Everything an action needs, its own copy.
+struct Hand {
+    registry: Arc<Registry>,
+    group: GroupId,
+    permits: Arc<Semaphore>,
+    activities: Activities,
+}
+
+impl Hand {
+    fn runtime(&self) -> &dyn dtma_core::port::ContainerRuntime {
+        &*self.registry.backends.runtime
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        [
+            (label::MANAGED, "true".to_owned()),
+            (label::OWNER, self.registry.owner.to_string()),
+            (label::GROUP, self.group.to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
+    }
+
+    /// Waits for a place among the group's and among all groups' creates and starts.
+    async fn turn(&self) -> impl Drop {
+        // The semaphores are never closed, so there is always a permit in the end.
+        let group = Arc::clone(&self.permits).acquire_owned().await.ok();
+        let all = Arc::clone(&self.registry.permits).acquire_owned().await.ok();
+        Turn(group, all)
+    }
+
+    async fn ensure_network(&self) -> Result<Effect, RuntimeError> {
+        let name = network_name(&self.registry.owner, &self.group);
+        let request = CreateNetwork { name: name.clone(), group: self.group.clone(), labels: self.labels() };
+        let id = self.runtime().create_network(&request).await?;
+        Ok(Effect::Network(NetworkObservation { id, name }))
+    }
+
+    async fn remove_network(&self, id: NetworkId) -> Result<Effect, RuntimeError> {
+        gone(self.runtime().remove_network(&id).await)?;
+        Ok(Effect::NetworkLost(id))
+    }
+
+    async fn remove_volume(&self, name: String) -> Result<Effect, RuntimeError> {
+        gone(self.runtime().remove_volume(&name).await)?;
+        Ok(Effect::VolumeLost(name))
+    }
+
+    async fn create(&self, made: Making) -> Result<Effect, RuntimeError> {
+        let _turn = self.turn().await;
+        let request = self.request(&made).await?;
+        let id = self.runtime().create(&request).await?;
+        Ok(Effect::Saw(Box::new(self.runtime().inspect(&id).await?)))
+    }
+
+    /// Gets the image and the volumes, and says from what the container is made.
+    async fn request(&self, made: &Making) -> Result<CreateContainer, RuntimeError> {
+        let config = &made.record.config;
+        let image = self.image(made).await?;
+        let run_as = image.run_as();
+        for name in config.volumes() {
+            let labels = self.labels();
+            self.runtime()
+                .ensure_volume(&EnsureVolume { name: name.to_owned(), labels, owner: run_as })
+                .await?;
+        }
+        let slot = SlotId { group: self.group.clone(), instance: made.instance.clone(), replica: 0 };
+        let (owner, generation) = (&self.registry.owner, made.record.generation);
+        let mut labels = config.labels.clone();
+        labels.extend(label::for_container(owner, &slot, made.kind, generation, &made.record.config_hash));
+        Ok(CreateContainer {
+            name: container_name(owner, &slot),
+            slot,
+            generation,
+            config_hash: made.record.config_hash.clone(),
+            config: config.finished_for(&image),
+            image_id: image.id,
+            run_as,
+            network: made.network.clone(),
+            labels,
+        })
+    }
+
+    async fn image(&self, made: &Making) -> Result<dtma_core::container::ImageFacts, RuntimeError> {
+        let config = &made.record.config;
+        let progress = |progress: PullProgress| self.tell_progress(&made.instance, &progress);
+        let facts = self.runtime().ensure_image(&config.image, config.pull, &progress).await;
+        self.activities.lock().unwrap_or_else(PoisonError::into_inner).remove(&made.instance);
+        facts
+    }
+
+    fn tell_progress(&self, instance: &InstanceName, progress: &PullProgress) {
+        let (received, total) = (progress.received, progress.total);
+        let text = format!("pulling {} of {} MB", received >> 20, total >> 20);
+        let mut activities = self.activities.lock().unwrap_or_else(PoisonError::into_inner);
+        if activities.insert(instance.clone(), text.clone()).as_ref() != Some(&text) {
+            self.registry.events.emit(&self.group, Some(instance), EventKind::Pull { received, total });
+        }
+    }
+
+    /// Attaches before the start, so that not a byte is missed.
+    async fn start(
+        &self,
+        id: ContainerId,
+        mcp: Option<dtma_mcp::ServerHandle>,
+    ) -> Result<Effect, RuntimeError> {
+        let _turn = self.turn().await;
+        let attached = match &mcp {
+            Some(_) => Some(self.runtime().attach(&id).await?),
+            None => None,
+        };
+        self.runtime().start(&id).await?;
+        let seen = self.runtime().inspect(&id).await?;
+        if let (Some(mcp), Some(attached), Some(run)) = (mcp, attached, seen.run()) {
+            // A closed owner means that the group is going: nobody will ask for this server.
+            let _ = mcp.connect(run, attached, dtma_mcp::Attachment::Fresh).await;
+        }
+        Ok(Effect::Started(Box::new(seen)))
+    }
+
+    async fn stop(
+        &self,
+        id: ContainerId,
+        grace: Duration,
+        reason: StopReason,
+    ) -> Result<Effect, RuntimeError> {
+        tracing::info!(group = %self.group, container = id.short(), ?reason, "stopping");
+        match self.runtime().stop(&id, grace).await {
+            Err(RuntimeError::NotFound { .. }) => return Ok(Effect::Lost(id)),
+            other => other?,
+        }
+        self.look(id).await
+    }
+
+    async fn remove(&self, id: ContainerId) -> Result<Effect, RuntimeError> {
+        gone(self.runtime().remove(&id).await)?;
+        Ok(Effect::Lost(id))
+    }
+
+    async fn look(&self, id: ContainerId) -> Result<Effect, RuntimeError> {
+        match self.runtime().inspect(&id).await {
+            Ok(seen) => Ok(Effect::Saw(Box::new(seen))),
+            Err(RuntimeError::NotFound { .. }) => Ok(Effect::Lost(id)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A place among creates and starts; given back when dropped.
+struct Turn(Option<tokio::sync::OwnedSemaphorePermit>, Option<tokio::sync::OwnedSemaphorePermit>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        drop((self.0.take(), self.1.take()));
+    }
+}
+
+/// What was to be removed and is not there is removed.
+fn gone(result: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+    match result {
+        Err(RuntimeError::NotFound { .. }) => Ok(()),
+        other => other,
+    }
+}

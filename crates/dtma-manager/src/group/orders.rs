@@ -1,0 +1,396 @@
+//! Orders: what somebody wants of a group. An order is accepted once it is durable, and answered once the phases
+//! say that it is fulfilled or cannot be.
+
+use super::{Flow, GroupTask, RETRY};
+use crate::error::ManagerError;
+use crate::event::EventKind;
+use dtma_core::id::{InstanceName, OperationId, RunKey};
+use dtma_core::observation::ContainerObservation;
+use dtma_core::phase::Phase;
+use dtma_core::plan::Action;
+use dtma_core::port::{RuntimeError, StoreError};
+use dtma_core::record::{GroupGoal, Operation, OperationKind, Outcome, Removal, Rollout, ServerGoal};
+use std::collections::BTreeMap;
+use tokio::sync::oneshot;
+
+/// Somebody wants something of a group.
+pub(crate) struct Order {
+    pub(crate) operation: Operation,
+    pub(crate) want: Want,
+    /// Told as soon as the order is durable; `None` when it is already.
+    pub(crate) accepted: Option<oneshot::Sender<Result<OperationId, ManagerError>>>,
+    /// Told when it is over.
+    pub(crate) finished: oneshot::Sender<Result<(), ManagerError>>,
+}
+
+/// What is wanted.
+pub(crate) enum Want {
+    /// That everything stands.
+    Settled,
+    /// That these servers run anew.
+    Restarted(Vec<InstanceName>),
+    /// That this server runs.
+    Started(InstanceName),
+    /// That this server stands still.
+    Stopped(InstanceName),
+    /// That nothing is left.
+    Gone(Removal),
+}
+
+/// An accepted order that is not over.
+pub(super) struct Pending {
+    operation: Operation,
+    until: Until,
+    finished: Option<oneshot::Sender<Result<(), ManagerError>>>,
+}
+
+/// When an order is over.
+enum Until {
+    /// Every server is settled.
+    Settled,
+    /// Each of these servers is ready in another run than this.
+    Renewed(BTreeMap<InstanceName, Option<RunKey>>),
+    /// This server stands still.
+    Stopped(InstanceName),
+    /// The group is gone.
+    Gone,
+}
+
+impl From<Order> for Pending {
+    fn from(order: Order) -> Self {
+        Self { operation: order.operation, until: Until::Settled, finished: Some(order.finished) }
+    }
+}
+
+impl GroupTask {
+    /// Takes up operations that an earlier daemon accepted. What they wanted is in the record already; here they
+    /// only get their outcome.
+    pub(super) fn reopen(&mut self, interrupted: Vec<Operation>) {
+        for operation in interrupted {
+            let until = match operation.kind {
+                OperationKind::Remove => Until::Gone,
+                OperationKind::Deploy
+                | OperationKind::Restart
+                | OperationKind::Start
+                | OperationKind::Stop => Until::Settled,
+            };
+            self.pending.push(Pending { operation, until, finished: None });
+        }
+    }
+
+    /// Makes an order durable and says so; what follows from it is the next plan's business.
+    pub(super) async fn accept(&mut self, order: Order) {
+        let Order { operation, want, accepted, finished } = order;
+        let id = operation.id.clone();
+        let result = self.adopt_want(&operation, want).await;
+        let answer = match result {
+            Ok(until) => {
+                self.emit(
+                    operation.instance.as_ref(),
+                    EventKind::Accepted { operation: id.clone(), kind: operation.kind },
+                );
+                self.pending.push(Pending { operation, until, finished: Some(finished) });
+                Ok(id)
+            }
+            Err(error) => Err(error),
+        };
+        if let Some(accepted) = accepted {
+            // A caller that hung up does not stop the work.
+            let _ = accepted.send(answer);
+        }
+    }
+
+    async fn adopt_want(&mut self, operation: &Operation, want: Want) -> Result<Until, ManagerError> {
+        let removing = matches!(self.record.goal, GroupGoal::Remove(_));
+        match want {
+            Want::Gone(how) => self.want_gone(operation, how).await,
+            _ if removing => Err(ManagerError::BeingRemoved(self.group_id().clone())),
+            Want::Settled => {
+                self.registry.backends.store.put_operation(operation).await?;
+                Ok(Until::Settled)
+            }
+            Want::Restarted(instances) => self.want_restarted(operation, instances).await,
+            Want::Started(instance) => self.want_started(operation, instance).await,
+            Want::Stopped(instance) => self.want_stopped(operation, instance).await,
+        }
+    }
+
+    async fn want_gone(&mut self, operation: &Operation, how: Removal) -> Result<Until, ManagerError> {
+        let goal = std::mem::replace(&mut self.record.goal, GroupGoal::Remove(how));
+        if let Err(error) = self.keep(operation).await {
+            self.record.goal = goal;
+            return Err(error.into());
+        }
+        let group = self.group_id().clone();
+        self.finish_all(|until| !matches!(until, Until::Gone), &ManagerError::BeingRemoved(group)).await;
+        Ok(Until::Gone)
+    }
+
+    async fn want_restarted(
+        &mut self,
+        operation: &Operation,
+        instances: Vec<InstanceName>,
+    ) -> Result<Until, ManagerError> {
+        let old: BTreeMap<_, _> = instances
+            .into_iter()
+            .map(|instance| (instance.clone(), self.live(&instance).and_then(ContainerObservation::run)))
+            .collect();
+        let before = self.record.clone();
+        for (instance, run) in &old {
+            self.run_again(instance, run.clone());
+        }
+        self.keep_or_restore(before, operation).await?;
+        Ok(Until::Renewed(old))
+    }
+
+    fn run_again(&mut self, instance: &InstanceName, run: Option<RunKey>) {
+        let now = self.now();
+        if let Some(server) = self.record.servers.get_mut(instance) {
+            server.goal = ServerGoal::Run;
+            server.restart = run;
+        }
+        let history = self.history.server_mut(instance);
+        history.reset(now);
+        history.manual_restarts += 1;
+        self.unsaved = true;
+    }
+
+    async fn want_started(
+        &mut self,
+        operation: &Operation,
+        instance: InstanceName,
+    ) -> Result<Until, ManagerError> {
+        let before = self.record.clone();
+        if let Some(server) = self.record.servers.get_mut(&instance) {
+            server.goal = ServerGoal::Run;
+        }
+        if self.live(&instance).is_none() {
+            let now = self.now();
+            self.history.server_mut(&instance).reset(now);
+            self.unsaved = true;
+        }
+        self.keep_or_restore(before, operation).await?;
+        Ok(Until::Renewed([(instance, None)].into()))
+    }
+
+    async fn want_stopped(
+        &mut self,
+        operation: &Operation,
+        instance: InstanceName,
+    ) -> Result<Until, ManagerError> {
+        let before = self.record.clone();
+        if let Some(server) = self.record.servers.get_mut(&instance) {
+            server.goal = ServerGoal::Stop;
+        }
+        self.keep_or_restore(before, operation).await?;
+        Ok(Until::Stopped(instance))
+    }
+
+    async fn keep_or_restore(
+        &mut self,
+        before: dtma_core::record::GroupRecord,
+        operation: &Operation,
+    ) -> Result<(), StoreError> {
+        // The history first: a budget that was reset without a restart harms nobody, the reverse would.
+        let kept = match self.unsaved && !self.save_history().await {
+            true => Err(StoreError::Io {
+                operation: "put_history",
+                problem: self.trouble.clone().unwrap_or_default(),
+            }),
+            false => self.keep(operation).await,
+        };
+        if kept.is_err() {
+            self.record = before;
+        }
+        kept
+    }
+
+    async fn keep(&mut self, operation: &Operation) -> Result<(), StoreError> {
+        self.record.updated_at = self.now();
+        self.registry.backends.store.put_group(&self.record, Some(operation)).await
+    }
+
+    /// The engine refused for good what a first deployment needs: everything made is to go again.
+    pub(super) async fn undo_deployment(&mut self, action: &Action, error: RuntimeError) {
+        let Rollout::Deploying { volumes_before } = &self.record.rollout else { return };
+        if matches!(self.record.goal, GroupGoal::Remove(_)) {
+            return;
+        }
+        let keep = volumes_before.clone();
+        let why = match action {
+            Action::Create { instance } | Action::Start { instance, .. } => {
+                let (instance, action) = (instance.clone(), action.word().to_owned());
+                ManagerError::Refused { instance, action, source: error }
+            }
+            Action::EnsureNetwork
+            | Action::RemoveNetwork { .. }
+            | Action::Stop { .. }
+            | Action::Remove { .. }
+            | Action::RemoveVolume { .. } => ManagerError::Engine(error),
+        };
+        tracing::warn!(group = %self.group_id(), error = %chain(&why), "undoing the deployment");
+        self.record.goal = GroupGoal::Remove(Removal { force: true, grace: None, volumes: true, keep });
+        let outcome = Outcome::Failed { at: self.now(), message: chain(&why) };
+        self.undoing = Some(why);
+        let deploy = self.pending.iter_mut().find(|pending| matches!(pending.until, Until::Settled));
+        let operation = deploy.map(|pending| {
+            pending.until = Until::Gone;
+            pending.operation.outcome = Some(outcome);
+            pending.operation.clone()
+        });
+        if let Err(error) = self.registry.backends.store.put_group(&self.record, operation.as_ref()).await {
+            // The daemon that is killed now would deploy again, and undo again: nothing is lost.
+            self.trouble_with("the undoing could not be kept", &error);
+        }
+    }
+
+    /// The oldest operation that is not over.
+    pub(super) fn operation(&self) -> Option<OperationId> {
+        self.pending.first().map(|pending| pending.operation.id.clone())
+    }
+
+    /// Answers orders that are fulfilled or cannot be.
+    pub(super) async fn answer(&mut self) {
+        let mut index = 0;
+        while index < self.pending.len() {
+            match self.verdict(&self.pending[index].until) {
+                None => index += 1,
+                Some(verdict) => {
+                    let over = self.pending.remove(index);
+                    self.finish(over, verdict).await;
+                }
+            }
+        }
+    }
+
+    fn verdict(&self, until: &Until) -> Option<Result<(), ManagerError>> {
+        match until {
+            Until::Gone => None,
+            Until::Settled => self.judge(self.phases.keys(), |_, phase| phase.is_settled()),
+            Until::Stopped(instance) => {
+                self.judge([instance], |_, phase| matches!(phase, Phase::Stopped | Phase::Completed { .. }))
+            }
+            Until::Renewed(old) => self.judge(old.keys(), |instance, phase| match phase {
+                Phase::Ready { run, .. } => old.get(instance).and_then(Option::as_ref) != Some(run),
+                Phase::Completed { .. } => true,
+                Phase::Creating
+                | Phase::Waiting { .. }
+                | Phase::Starting { .. }
+                | Phase::Backoff { .. }
+                | Phase::Stopping
+                | Phase::Stopped
+                | Phase::Failed { .. }
+                | Phase::Removing => false,
+            }),
+        }
+    }
+
+    /// Ok when `fulfilled` holds of all of them, an error when one of them failed, nothing when it is too early.
+    fn judge<'a>(
+        &'a self,
+        instances: impl IntoIterator<Item = &'a InstanceName>,
+        fulfilled: impl Fn(&InstanceName, &Phase) -> bool,
+    ) -> Option<Result<(), ManagerError>> {
+        let phases: Vec<_> =
+            instances.into_iter().filter_map(|name| Some((name, self.phases.get(name)?))).collect();
+        if phases.iter().any(|(_, phase)| matches!(phase, Phase::Failed { .. })) {
+            return Some(Err(ManagerError::ServersFailed(Box::new(self.status.borrow().clone()))));
+        }
+        phases.iter().all(|(name, phase)| fulfilled(name, phase)).then_some(Ok(()))
+    }
+
+    /// Gives an order its outcome, durably and to whoever waits.
+    async fn finish(&mut self, mut over: Pending, result: Result<(), ManagerError>) {
+        let (operation, error) = (&mut over.operation, result.as_ref().err().map(chain));
+        operation.outcome.get_or_insert(outcome(self.registry.backends.wall.as_ref()(), error.as_ref()));
+        let first = matches!(self.record.rollout, Rollout::Deploying { .. });
+        let store = &self.registry.backends.store;
+        let kept = if first && operation.kind == OperationKind::Deploy {
+            self.record.rollout = Rollout::Established;
+            store.put_group(&self.record, Some(operation)).await
+        } else {
+            store.put_operation(operation).await
+        };
+        if let Err(error) = kept {
+            self.trouble_with("the outcome of an operation could not be kept", &error);
+        }
+        self.tell_end(over, result, error);
+    }
+
+    fn tell_end(&self, over: Pending, result: Result<(), ManagerError>, error: Option<String>) {
+        let Operation { id: operation, kind, instance, .. } = over.operation;
+        self.emit(instance.as_ref(), EventKind::Finished { operation, kind, error });
+        if let Some(finished) = over.finished {
+            // A caller that hung up is not told.
+            let _ = finished.send(result);
+        }
+    }
+
+    async fn finish_all(&mut self, over: impl Fn(&Until) -> bool, error: &ManagerError) {
+        let (over, on): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|pending| over(&pending.until));
+        self.pending = on;
+        for pending in over {
+            self.finish(pending, Err(error.clone())).await;
+        }
+    }
+
+    /// Nothing of the group is left: forgets it and tells those who waited for that.
+    pub(super) async fn vanish(&mut self) -> Flow {
+        let now = self.now();
+        for pending in &mut self.pending {
+            pending.operation.outcome.get_or_insert(Outcome::Done { at: now });
+        }
+        if let Err(error) = self.forget().await {
+            self.trouble_with("the removed group could not be forgotten", &error);
+            return Flow::Until(tokio::time::Instant::now() + RETRY);
+        }
+        self.registry.forget(self.group_id());
+        let undone = self.undoing.take();
+        for pending in std::mem::take(&mut self.pending) {
+            let result = match (&undone, pending.operation.kind) {
+                (Some(why), OperationKind::Deploy) => Err(why.clone()),
+                _ => Ok(()),
+            };
+            let error = result.as_ref().err().map(chain);
+            self.tell_end(pending, result, error);
+        }
+        self.emit(None, EventKind::Removed);
+        Flow::Gone
+    }
+
+    async fn forget(&self) -> Result<(), StoreError> {
+        let store = &self.registry.backends.store;
+        for (instance, server) in &self.servers {
+            if let Some(mcp) = &server.mcp {
+                mcp.close();
+                store.forget_server(instance).await?;
+            }
+        }
+        let mut operations = self.pending.iter().map(|pending| &pending.operation);
+        store.remove_group(self.group_id(), operations.next()).await?;
+        for operation in operations {
+            store.put_operation(operation).await?;
+        }
+        Ok(())
+    }
+}
+
+fn outcome(at: dtma_core::Timestamp, error: Option<&String>) -> Outcome {
+    match error {
+        None => Outcome::Done { at },
+        Some(message) => Outcome::Failed { at, message: message.clone() },
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &ManagerError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,136 @@
+//! Telling: the group's status as a snapshot, and an event for every phase that changed.
+
+use super::GroupTask;
+use crate::event::EventKind;
+use crate::status::{GroupState, GroupStatus, PublishStatus, ServerStatus};
+use dtma_core::observation::ContainerObservation;
+use dtma_core::phase::Phase;
+use dtma_core::plan::Plan;
+use dtma_core::record::{GroupGoal, GroupRecord, Rollout, ServerRecord};
+use dtma_core::spec::ServerSpec;
+use std::sync::PoisonError;
+
+/// The status before the first pass.
+pub(super) fn initial(record: &GroupRecord) -> GroupStatus {
+    let server = |spec: &ServerSpec| {
+        let record = record.servers.get(&spec.instance)?;
+        Some(bare(spec, record, Phase::Creating))
+    };
+    GroupStatus {
+        group_id: record.spec.group_id.clone(),
+        generation: record.generation,
+        state: state(record, &[]),
+        servers: record.spec.servers.iter().filter_map(server).collect(),
+        network: None,
+        labels: record.spec.labels.clone(),
+        operation: None,
+        trouble: None,
+        created_at: record.created_at,
+        updated_at: record.updated_at,
+    }
+}
+
+fn bare(spec: &ServerSpec, record: &ServerRecord, phase: Phase) -> ServerStatus {
+    ServerStatus {
+        instance: spec.instance.clone(),
+        kind: spec.kind,
+        image: record.config.image.clone(),
+        image_id: None,
+        phase,
+        activity: None,
+        generation: record.generation,
+        container: None,
+        container_name: None,
+        network: record.config.network,
+        restarts: 0,
+        last_exit: None,
+        refusal: None,
+        publish: Vec::new(),
+        mcp: None,
+    }
+}
+
+impl GroupTask {
+    /// Publishes where everything is, and an event for each change.
+    pub(super) fn report(&mut self, plan: &Plan) {
+        for (instance, phase) in &plan.phases {
+            if self.phases.get(instance) != Some(phase) {
+                self.emit(Some(instance), EventKind::Phase(phase.clone()));
+            }
+        }
+        self.phases.clone_from(&plan.phases);
+        let status = self.snapshot();
+        let before = self.status.borrow().state;
+        if before != status.state {
+            self.emit(None, EventKind::Group(status.state));
+        }
+        self.status.send_if_modified(|current| {
+            let changed = *current != status;
+            *current = status;
+            changed
+        });
+    }
+
+    fn snapshot(&self) -> GroupStatus {
+        let servers: Vec<_> =
+            self.record.spec.servers.iter().filter_map(|spec| self.server_status(spec)).collect();
+        let phases: Vec<_> = servers.iter().map(|server| server.phase.clone()).collect();
+        GroupStatus {
+            state: state(&self.record, &phases),
+            servers,
+            network: self.seen.networks.first().map(|network| network.name.clone()),
+            operation: self.operation(),
+            trouble: self.trouble.clone(),
+            ..initial(&self.record)
+        }
+    }
+
+    fn server_status(&self, spec: &ServerSpec) -> Option<ServerStatus> {
+        let record = self.record.servers.get(&spec.instance)?;
+        let phase = self.phases.get(&spec.instance)?.clone();
+        let history = self.history.server(&spec.instance);
+        let server = self.servers.get(&spec.instance)?;
+        let container = self.shown(spec);
+        let activities = self.activities.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ServerStatus {
+            image_id: container.map(|seen| seen.image_id.clone()),
+            activity: activities.get(&spec.instance).cloned(),
+            container: container.map(|seen| seen.id.clone()),
+            container_name: container.map(|seen| seen.name.clone()),
+            restarts: history.restarts(),
+            last_exit: history.exits.last().cloned(),
+            refusal: history.refusal.clone(),
+            publish: spec.publish.iter().map(|wanted| self.published(spec, *wanted)).collect(),
+            mcp: server.summary.clone(),
+            ..bare(spec, record, phase)
+        })
+    }
+
+    /// The container a person should see: the live one, else the newest.
+    fn shown<'a>(&'a self, spec: &ServerSpec) -> Option<&'a ContainerObservation> {
+        self.seen.of(&spec.instance).max_by_key(|seen| (seen.is_live(), seen.run().map(|run| run.started_at)))
+    }
+
+    fn published(&self, spec: &ServerSpec, publish: dtma_core::spec::Publish) -> PublishStatus {
+        let forwards = self.servers.get(&spec.instance).map(|server| server.forwards.as_slice());
+        let listening =
+            forwards.unwrap_or_default().iter().any(|forward| forward.publish.host_port == publish.host_port);
+        PublishStatus { publish, listening }
+    }
+}
+
+fn state(record: &GroupRecord, phases: &[Phase]) -> GroupState {
+    if matches!(record.goal, GroupGoal::Remove(_)) {
+        return GroupState::Removing;
+    }
+    if phases.iter().any(|phase| matches!(phase, Phase::Failed { .. })) {
+        return GroupState::Failed;
+    }
+    if !phases.is_empty() && phases.iter().all(Phase::is_settled) {
+        return GroupState::Ready;
+    }
+    match record.rollout {
+        Rollout::Deploying { .. } => GroupState::Deploying,
+        Rollout::Established => GroupState::Degraded,
+    }
+}

@@ -1,0 +1,191 @@
+//! Every group there is: who owns which name and port, and how to reach the task that owns the group.
+
+mod admission;
+mod requests;
+
+use crate::event::EventBus;
+use crate::group::{GroupTask, Seed, Wake};
+use crate::settings::{Backends, Settings};
+use crate::status::GroupStatus;
+use dtma_core::history::GroupHistory;
+use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, network_name};
+use dtma_core::observation::Observation;
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::spec::GroupSpec;
+use futures_util::FutureExt;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Messages waiting for a group's task; at the bound the sender waits.
+const MAILBOX: usize = 256;
+
+/// What all groups share.
+pub(crate) struct Registry {
+    pub(crate) settings: Settings,
+    pub(crate) backends: Backends,
+    pub(crate) owner: OwnerId,
+    pub(crate) events: EventBus,
+    pub(crate) cancel: CancellationToken,
+    /// Cancelled once every group of the store has its task.
+    pub(crate) adopted: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    /// Bounds creates and starts over all groups.
+    pub(crate) permits: Arc<Semaphore>,
+    groups: Mutex<BTreeMap<GroupId, Entry>>,
+}
+
+/// A group's place in the registry.
+enum Entry {
+    /// Being accepted: its names and ports are taken, nothing is durable yet.
+    Reserved(GroupSpec),
+    /// Owned by a task.
+    Live(Live),
+}
+
+/// How to reach a group.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) spec: Arc<GroupSpec>,
+    pub(crate) mailbox: mpsc::Sender<Wake>,
+    pub(crate) status: watch::Receiver<GroupStatus>,
+    pub(crate) mcp: Arc<BTreeMap<InstanceName, dtma_mcp::ServerHandle>>,
+}
+
+impl Entry {
+    fn spec(&self) -> &GroupSpec {
+        match self {
+            Self::Reserved(spec) => spec,
+            Self::Live(live) => &live.spec,
+        }
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(settings: Settings, backends: Backends) -> Self {
+        Self {
+            owner: backends.loaded.owner.clone(),
+            events: EventBus::new(settings.event_buffer, backends.wall.clone()),
+            cancel: CancellationToken::new(),
+            adopted: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            permits: Arc::new(Semaphore::new(settings.max_concurrent)),
+            groups: Mutex::default(),
+            settings,
+            backends,
+        }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupId, Entry>> {
+        // A panic while it was held left the map whole: every change is one insert or remove.
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn live(&self, group: &GroupId) -> Option<Live> {
+        match self.groups().get(group)? {
+            Entry::Live(live) => Some(live.clone()),
+            Entry::Reserved(_) => None,
+        }
+    }
+
+    fn all_live(&self) -> Vec<Live> {
+        let live = |entry: &Entry| match entry {
+            Entry::Live(live) => Some(live.clone()),
+            Entry::Reserved(_) => None,
+        };
+        self.groups().values().filter_map(live).collect()
+    }
+
+    pub(crate) fn claims(&self, group: &GroupId) -> bool {
+        self.groups().contains_key(group)
+    }
+
+    pub(crate) fn claims_network(&self, name: &str) -> bool {
+        self.groups().keys().any(|group| network_name(&self.owner, group) == name)
+    }
+
+    pub(crate) fn group_status(&self, group: &GroupId) -> Option<GroupStatus> {
+        Some(self.live(group)?.status.borrow().clone())
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<GroupStatus> {
+        self.all_live().iter().map(|live| live.status.borrow().clone()).collect()
+    }
+
+    pub(crate) fn group_of(&self, instance: &InstanceName) -> Option<GroupId> {
+        let groups = self.groups();
+        let owns = |(_, entry): &(&GroupId, &Entry)| matches!(entry, Entry::Live(live) if live.spec.server(instance).is_some());
+        groups.iter().find(owns).map(|(id, _)| id.clone())
+    }
+
+    pub(crate) fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::ServerHandle> {
+        self.live(&self.group_of(instance)?)?.mcp.get(instance).cloned()
+    }
+
+    /// A container of the group changed.
+    pub(crate) async fn tell(&self, group: &GroupId, container: ContainerId) {
+        if let Some(live) = self.live(group) {
+            // The task may just have ended with its group: then nobody needs to know.
+            let _ = live.mailbox.send(Wake::Container(container)).await;
+        }
+    }
+
+    pub(crate) async fn tell_all_to_resync(&self) {
+        for live in self.all_live() {
+            let _ = live.mailbox.send(Wake::Resync).await;
+        }
+    }
+
+    /// Gives a group of the store its task again.
+    pub(crate) async fn adopt(self: &Arc<Self>, record: GroupRecord, history: GroupHistory) {
+        let loaded = &self.backends.loaded;
+        let open =
+            |operation: &&Operation| operation.group == record.spec.group_id && operation.outcome.is_none();
+        let seed = Seed {
+            interrupted: loaded.operations.iter().filter(open).cloned().collect(),
+            sessions: self.sessions_of(&record),
+            handshakes: self.handshakes_of(&record),
+            forwards: admission::reopen(self.settings.publish_address, &record.spec).await,
+            seen: Observation::default(),
+            history,
+            order: None,
+            record,
+        };
+        self.spawn(seed);
+    }
+
+    fn sessions_of(&self, record: &GroupRecord) -> Vec<GatewaySession> {
+        let ours = |session: &&GatewaySession| record.servers.contains_key(&session.instance);
+        self.backends.loaded.sessions.iter().filter(ours).cloned().collect()
+    }
+
+    fn handshakes_of(&self, record: &GroupRecord) -> BTreeMap<InstanceName, Handshake> {
+        let ours = |(instance, _): &&(InstanceName, Handshake)| record.servers.contains_key(instance);
+        self.backends.loaded.handshakes.iter().filter(ours).cloned().collect()
+    }
+
+    /// Starts the task that owns a group and lists it as live.
+    pub(crate) fn spawn(self: &Arc<Self>, seed: Seed) {
+        let (mailbox, received) = mpsc::channel(MAILBOX);
+        let (task, status, mcp) = GroupTask::new(Arc::clone(self), received, seed);
+        let group = task.group_id().clone();
+        let spec = Arc::new(task.spec().clone());
+        self.groups().insert(group.clone(), Entry::Live(Live { spec, mailbox, status, mcp }));
+        self.tasks.spawn(supervised(group, task.run()));
+    }
+
+    pub(crate) fn forget(&self, group: &GroupId) {
+        self.groups().remove(group);
+    }
+}
+
+/// Runs a group's task and hears of its panic: the group stays listed, requests to it are answered with
+/// [`ManagerError::Defect`](crate::ManagerError::Defect), its containers are left alone.
+async fn supervised(group: GroupId, task: impl Future<Output = ()>) {
+    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        tracing::error!(%group, "the owner of this group ended by a defect; its containers are left as they are");
+    }
+}

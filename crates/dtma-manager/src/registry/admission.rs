@@ -1,0 +1,225 @@
+//! Accepting a new group: every reason to refuse is looked for before anything is made, and nothing is begun before
+//! the wish is durable.
+
+use super::{Entry, Registry};
+use crate::error::ManagerError;
+use crate::forward::{Forward, open_all};
+use crate::group::{Order, Seed};
+use crate::handle::Validation;
+use dtma_core::history::GroupHistory;
+use dtma_core::id::{Generation, GroupId, InstanceName, OperationId, OwnerId, SlotId, container_name};
+use dtma_core::observation::Observation;
+use dtma_core::port::RuntimeError;
+use dtma_core::port::runtime::Scope;
+use dtma_core::record::{
+    GroupGoal, GroupRecord, Operation, OperationKind, Rollout, ServerGoal, ServerRecord,
+};
+use dtma_core::spec::{GroupSpec, Publish, ServerSpec};
+use dtma_core::violation::Violation;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Names and ports held for a group until it is live; given back when dropped before.
+pub(super) struct Reservation<'a> {
+    registry: &'a Registry,
+    group: GroupId,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let mut groups = self.registry.groups();
+        if matches!(groups.get(&self.group), Some(Entry::Reserved(_))) {
+            groups.remove(&self.group);
+        }
+    }
+}
+
+impl Registry {
+    /// Accepts a new group and starts its task.
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        spec: GroupSpec,
+        order: impl FnOnce(Operation) -> Order,
+    ) -> Result<OperationId, ManagerError> {
+        let rendered =
+            self.backends.configurator.render(&spec, &self.owner).map_err(ManagerError::Invalid)?;
+        let reservation = self.reserve(&spec)?;
+        let wanted: Vec<Publish> = spec.servers.iter().flat_map(|server| server.publish.clone()).collect();
+        let forwards = open_all(self.settings.publish_address, &wanted).await?;
+        let seen = self.look(&spec.group_id).await?;
+        let operation = self.operation(OperationKind::Deploy, &spec.group_id, None);
+        let record = self.record(spec, rendered, &seen);
+        self.backends.store.put_group(&record, Some(&operation)).await?;
+        let id = operation.id.clone();
+        self.spawn(Seed {
+            history: GroupHistory::default(),
+            interrupted: Vec::new(),
+            sessions: Vec::new(),
+            handshakes: BTreeMap::new(),
+            forwards: by_server(&record.spec, forwards),
+            seen,
+            order: Some(order(operation)),
+            record,
+        });
+        drop(reservation);
+        Ok(id)
+    }
+
+    pub(super) fn operation(
+        &self,
+        kind: OperationKind,
+        group: &GroupId,
+        instance: Option<&InstanceName>,
+    ) -> Operation {
+        Operation {
+            id: OperationId(uuid::Uuid::new_v4().to_string()),
+            kind,
+            group: group.clone(),
+            instance: instance.cloned(),
+            accepted_at: (self.backends.wall)(),
+            outcome: None,
+        }
+    }
+
+    fn record(
+        &self,
+        spec: GroupSpec,
+        rendered: BTreeMap<InstanceName, dtma_config::Rendered>,
+        seen: &Observation,
+    ) -> GroupRecord {
+        let (now, generation) = ((self.backends.wall)(), Generation(1));
+        let server = |(instance, rendered): (InstanceName, dtma_config::Rendered)| {
+            let (config, config_hash) = (rendered.config, rendered.hash);
+            (instance, ServerRecord { config, config_hash, generation, goal: ServerGoal::Run, restart: None })
+        };
+        GroupRecord {
+            servers: rendered.into_iter().map(server).collect(),
+            spec,
+            generation,
+            goal: GroupGoal::Run,
+            rollout: Rollout::Deploying { volumes_before: seen.volumes.clone() },
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// What the engine has of a group. Also the proof that the engine is there before a wish is accepted.
+    pub(crate) async fn look(&self, group: &GroupId) -> Result<Observation, RuntimeError> {
+        let runtime = &self.backends.runtime;
+        let scope = Scope { owner: self.owner.clone(), group: Some(group.clone()) };
+        let (containers, networks, volumes) = futures_util::future::try_join3(
+            runtime.containers(&scope),
+            runtime.networks(&scope),
+            runtime.volumes(&scope),
+        )
+        .await?;
+        let volumes = volumes.into_iter().map(|volume| volume.name).collect();
+        Ok(Observation { containers, networks, volumes, ..Observation::default() })
+    }
+
+    fn reserve(&self, spec: &GroupSpec) -> Result<Reservation<'_>, ManagerError> {
+        let mut groups = self.groups();
+        if groups.contains_key(&spec.group_id) {
+            return Err(ManagerError::Busy(spec.group_id.clone()));
+        }
+        if let Some(conflict) = conflicts(&self.owner, &groups, spec).into_iter().next() {
+            return Err(conflict.error);
+        }
+        groups.insert(spec.group_id.clone(), Entry::Reserved(spec.clone()));
+        Ok(Reservation { registry: self, group: spec.group_id.clone() })
+    }
+
+    pub(crate) fn validate(&self, spec: &GroupSpec) -> Validation {
+        let configurator = &self.backends.configurator;
+        let mut violations = configurator.validate(spec);
+        let conflicts = conflicts(&self.owner, &self.groups(), spec);
+        violations.extend(conflicts.into_iter().map(Conflict::into_violation));
+        let effective = match violations.is_empty() {
+            true => configurator.render(spec, &self.owner).unwrap_or_default(),
+            false => BTreeMap::new(),
+        };
+        Validation { violations, warnings: configurator.warnings(spec), effective }
+    }
+}
+
+/// Something another group holds already.
+struct Conflict {
+    pointer: String,
+    rule: &'static str,
+    error: ManagerError,
+}
+
+impl Conflict {
+    fn into_violation(self) -> Violation {
+        Violation::new(self.pointer, self.rule, self.error.to_string())
+    }
+}
+
+/// Every name and port of `spec` that another group holds.
+fn conflicts(owner: &OwnerId, groups: &BTreeMap<GroupId, Entry>, spec: &GroupSpec) -> Vec<Conflict> {
+    let others = || groups.iter().filter(|(id, _)| **id != spec.group_id).map(|(_, entry)| entry.spec());
+    let mut found = Vec::new();
+    for (index, server) in spec.servers.iter().enumerate() {
+        for other in others() {
+            for theirs in &other.servers {
+                found.extend(conflict(owner, (index, spec, server), (other, theirs)));
+            }
+        }
+    }
+    found
+}
+
+fn conflict(
+    owner: &OwnerId,
+    (index, spec, server): (usize, &GroupSpec, &ServerSpec),
+    (other, theirs): (&GroupSpec, &ServerSpec),
+) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    let instance = server.instance.clone();
+    let name_pointer = format!("/servers/{index}/instanceName");
+    if theirs.instance == instance {
+        let error = ManagerError::InstanceTaken { instance, group: other.group_id.clone() };
+        found.push(Conflict { pointer: name_pointer, rule: "taken.instance", error });
+    } else if name_of(owner, spec, server) == name_of(owner, other, theirs) {
+        let error = ManagerError::ContainerNameTaken { instance, other: theirs.instance.clone() };
+        found.push(Conflict { pointer: name_pointer, rule: "taken.container-name", error });
+    }
+    for (port, publish) in server.publish.iter().enumerate() {
+        if theirs.publish.iter().any(|taken| taken.host_port == publish.host_port) {
+            let problem = format!("server {} of group {} has it", theirs.instance, other.group_id);
+            let error = ManagerError::PortTaken { port: publish.host_port, problem };
+            let pointer = format!("/servers/{index}/publish/{port}/hostPort");
+            found.push(Conflict { pointer, rule: "taken.port", error });
+        }
+    }
+    found
+}
+
+/// Two pairs of names can join to the same container name (`a-b` + `c`, `a` + `b-c`).
+fn name_of(owner: &OwnerId, group: &GroupSpec, server: &ServerSpec) -> String {
+    let (group, instance) = (group.group_id.clone(), server.instance.clone());
+    container_name(owner, &SlotId { group, instance, replica: 0 })
+}
+
+fn by_server(spec: &GroupSpec, forwards: Vec<Forward>) -> BTreeMap<InstanceName, Vec<Forward>> {
+    let mut forwards = forwards.into_iter();
+    let take = |server: &ServerSpec| {
+        (server.instance.clone(), forwards.by_ref().take(server.publish.len()).collect())
+    };
+    spec.servers.iter().map(take).collect()
+}
+
+/// Opens an adopted group's ports again; one that somebody took meanwhile is reported and left out.
+pub(super) async fn reopen(address: IpAddr, spec: &GroupSpec) -> BTreeMap<InstanceName, Vec<Forward>> {
+    let mut open: BTreeMap<InstanceName, Vec<Forward>> = BTreeMap::new();
+    for server in &spec.servers {
+        for publish in &server.publish {
+            match Forward::open(address, *publish).await {
+                Ok(forward) => open.entry(server.instance.clone()).or_default().push(forward),
+                Err(error) => tracing::error!(instance = %server.instance, %error, "cannot publish"),
+            }
+        }
+    }
+    open
+}

@@ -1,0 +1,190 @@
+//! Requests: finding the group's task, handing it an order, and waiting for the outcome.
+
+use super::{Live, Registry};
+use crate::error::ManagerError;
+use crate::group::{Order, Wake, Want};
+use crate::handle::{Deployed, LogStream, Removed, Wait};
+use dtma_core::id::{GroupId, InstanceName, OperationId};
+use dtma_core::port::runtime::LogQuery;
+use dtma_core::record::{Operation, OperationKind, Removal};
+use dtma_core::spec::GroupSpec;
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// The end of an operation, as its waiter hears it.
+type Outcome = oneshot::Receiver<Result<(), ManagerError>>;
+
+impl Registry {
+    pub(crate) async fn deploy(
+        self: &Arc<Self>,
+        spec: GroupSpec,
+        wait: Wait,
+    ) -> Result<Deployed, ManagerError> {
+        self.settled_in().await?;
+        let group = spec.group_id.clone();
+        if let Some(live) = self.live(&group) {
+            return self.deploy_again(&live, &spec, wait).await;
+        }
+        let (finished, outcome) = oneshot::channel();
+        let order = |operation| Order { operation, want: Want::Settled, accepted: None, finished };
+        let operation = self.admit(spec, order).await?;
+        self.wait_for(&group, outcome, wait).await?;
+        self.deployed(&group, operation, true)
+    }
+
+    /// The same spec again: wait until it stands.
+    async fn deploy_again(
+        &self,
+        live: &Live,
+        spec: &GroupSpec,
+        wait: Wait,
+    ) -> Result<Deployed, ManagerError> {
+        let group = &spec.group_id;
+        if *live.spec != *spec {
+            return Err(ManagerError::GroupChanged(group.clone()));
+        }
+        let operation = self.operation(OperationKind::Deploy, group, None);
+        let id = self.order(live, operation, Want::Settled, wait).await?;
+        self.deployed(group, id, false)
+    }
+
+    pub(crate) async fn remove(
+        &self,
+        group: &GroupId,
+        how: Removal,
+        wait: Wait,
+    ) -> Result<Removed, ManagerError> {
+        self.settled_in().await?;
+        let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
+        let operation = self.operation(OperationKind::Remove, group, None);
+        let operation = self.order(&live, operation, Want::Gone(how), wait).await?;
+        Ok(Removed { operation, gone: wait != Wait::No })
+    }
+
+    pub(crate) async fn restart_group(&self, group: &GroupId, wait: Wait) -> Result<Deployed, ManagerError> {
+        self.settled_in().await?;
+        let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
+        let all = live.spec.servers.iter().map(|server| server.instance.clone()).collect();
+        let operation = self.operation(OperationKind::Restart, group, None);
+        let id = self.order(&live, operation, Want::Restarted(all), wait).await?;
+        self.deployed(group, id, true)
+    }
+
+    pub(crate) async fn restart(
+        &self,
+        instance: &InstanceName,
+        wait: Wait,
+    ) -> Result<Deployed, ManagerError> {
+        let want = |instance: InstanceName| Want::Restarted(vec![instance]);
+        self.order_one(instance, OperationKind::Restart, want, wait).await
+    }
+
+    pub(crate) async fn start(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
+        self.order_one(instance, OperationKind::Start, Want::Started, wait).await
+    }
+
+    pub(crate) async fn stop(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
+        self.order_one(instance, OperationKind::Stop, Want::Stopped, wait).await
+    }
+
+    async fn order_one(
+        &self,
+        instance: &InstanceName,
+        kind: OperationKind,
+        want: impl FnOnce(InstanceName) -> Want,
+        wait: Wait,
+    ) -> Result<Deployed, ManagerError> {
+        self.settled_in().await?;
+        let unknown = || ManagerError::NoSuchServer(instance.clone());
+        let group = self.group_of(instance).ok_or_else(unknown)?;
+        let live = self.live(&group).ok_or_else(unknown)?;
+        let operation = self.operation(kind, &group, Some(instance));
+        let id = self.order(&live, operation, want(instance.clone()), wait).await?;
+        self.deployed(&group, id, true)
+    }
+
+    /// Hands an order to the group's task; returns when it is durable, or with [`Wait::Until`] when it is done.
+    async fn order(
+        &self,
+        live: &Live,
+        operation: Operation,
+        want: Want,
+        wait: Wait,
+    ) -> Result<OperationId, ManagerError> {
+        let group = operation.group.clone();
+        let defect = || self.lost(&group);
+        let (accepted, heard) = oneshot::channel();
+        let (finished, outcome) = oneshot::channel();
+        let order = Order { operation, want, accepted: Some(accepted), finished };
+        live.mailbox.send(Wake::Order(Box::new(order))).await.map_err(|_| defect())?;
+        let id = heard.await.map_err(|_| defect())??;
+        self.wait_for(&group, outcome, wait).await?;
+        Ok(id)
+    }
+
+    async fn wait_for(&self, group: &GroupId, outcome: Outcome, wait: Wait) -> Result<(), ManagerError> {
+        let after = match wait {
+            Wait::No => return Ok(()),
+            Wait::Until(after) => after,
+        };
+        match tokio::time::timeout(after, outcome).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(self.lost(group)),
+            Err(_) => Err(self.late(group, after)),
+        }
+    }
+
+    fn late(&self, group: &GroupId, after: Duration) -> ManagerError {
+        match self.group_status(group) {
+            Some(status) => ManagerError::Deadline { after, status: Box::new(status) },
+            None => ManagerError::NoSuchGroup(group.clone()),
+        }
+    }
+
+    /// The task does not answer: the daemon ends, or the task had a defect.
+    fn lost(&self, group: &GroupId) -> ManagerError {
+        match self.cancel.is_cancelled() {
+            true => ManagerError::ShuttingDown,
+            false => ManagerError::Defect(group.clone()),
+        }
+    }
+
+    fn deployed(
+        &self,
+        group: &GroupId,
+        operation: OperationId,
+        changed: bool,
+    ) -> Result<Deployed, ManagerError> {
+        let status = self.group_status(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
+        Ok(Deployed { operation, changed, status })
+    }
+
+    /// Waits until the groups of the store are listed, so that a name is not given twice at start-up.
+    async fn settled_in(&self) -> Result<(), ManagerError> {
+        // Dropping either future loses nothing: both are states, not messages.
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(ManagerError::ShuttingDown),
+            () = self.adopted.cancelled() => Ok(()),
+        }
+    }
+
+    pub(crate) async fn logs(
+        &self,
+        instance: &InstanceName,
+        query: &LogQuery,
+    ) -> Result<LogStream, ManagerError> {
+        let unknown = || ManagerError::NoSuchServer(instance.clone());
+        let live = self.group_of(instance).and_then(|group| self.live(&group)).ok_or_else(unknown)?;
+        if let Some(mcp) = live.mcp.get(instance) {
+            return Ok(mcp.logs(query).map(Ok).boxed());
+        }
+        let container = live.status.borrow().server(instance).and_then(|server| server.container.clone());
+        match container {
+            Some(container) => Ok(self.backends.runtime.logs(&container, query).await?),
+            None => Ok(futures_util::stream::empty().boxed()),
+        }
+    }
+}
