@@ -1,0 +1,93 @@
+//! The content of a fixture, and the raw file under a store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a broken test should stop where it broke"
+)]
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+
+use dtma_core::history::GroupHistory;
+use dtma_core::id::{GroupId, InstanceName, OwnerId};
+use dtma_core::port::store::{LoadedState, StateStore};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_store::{FILE_NAME, RedbStore};
+use redb::{Database, TableDefinition};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Everything of a state, as the fixtures' JSON writes it down.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Content {
+    pub(crate) owner: OwnerId,
+    pub(crate) groups: Vec<GroupRecord>,
+    pub(crate) histories: Vec<(GroupId, GroupHistory)>,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) sessions: Vec<GatewaySession>,
+    pub(crate) handshakes: Vec<(InstanceName, Handshake)>,
+}
+
+impl From<LoadedState> for Content {
+    fn from(state: LoadedState) -> Self {
+        let LoadedState { owner, groups, histories, operations, sessions, handshakes, damaged } = state;
+        assert_eq!(damaged, vec![]);
+        Self { owner, groups, histories, operations, sessions, handshakes }
+    }
+}
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+pub(crate) fn content(schema: u32) -> Content {
+    let path = fixture(&format!("schema-{schema}.json"));
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Writes all of it through the port.
+pub(crate) async fn write(store: &RedbStore, content: &Content) {
+    for group in &content.groups {
+        store.put_group(group, None).await.unwrap();
+    }
+    for (group, history) in &content.histories {
+        store.put_history(group, history).await.unwrap();
+    }
+    for operation in &content.operations {
+        store.put_operation(operation).await.unwrap();
+    }
+    for session in &content.sessions {
+        store.put_session(session).await.unwrap();
+    }
+    for (instance, handshake) in &content.handshakes {
+        store.put_handshake(instance, handshake).await.unwrap();
+    }
+}
+
+/// A state directory with everything in it.
+pub(crate) async fn full_directory() -> (tempfile::TempDir, Content) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut content = content(dtma_store::SCHEMA);
+    let store = RedbStore::open(directory.path()).unwrap();
+    content.owner = store.owner().clone();
+    write(&store, &content).await;
+    (directory, content)
+}
+
+/// Goes behind the store's back.
+pub(crate) fn put_raw(directory: &Path, table: &str, key: &str, value: &[u8]) {
+    let database = Database::open(directory.join(FILE_NAME)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let definition = TableDefinition::<&str, &[u8]>::new(table);
+    transaction.open_table(definition).unwrap().insert(key, value).unwrap();
+    transaction.commit().unwrap();
+}
+
+/// The same in the table that says what the file is.
+pub(crate) fn put_meta(directory: &Path, key: &str, value: &str) {
+    let database = Database::open(directory.join(FILE_NAME)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let definition = TableDefinition::<&str, &str>::new("meta");
+    transaction.open_table(definition).unwrap().insert(key, value).unwrap();
+    transaction.commit().unwrap();
+}
