@@ -16,12 +16,16 @@
     reason = "test support: a broken test should stop where it broke"
 )]
 
+pub mod fake_runtime;
+mod mcp_server;
 mod memory_store;
 mod mock;
 mod probe;
 pub mod sample;
 pub mod suite;
 
+pub use fake_runtime::{FakeRuntime, FakeRuntimeRemote};
+pub use mcp_server::{FakeMcpServer, FakeMcpServerRemote};
 pub use memory_store::{MemoryStore, MemoryStoreRemote, StoreCall};
 pub use mock::{MockContainerRuntime, MockHealthProbe, MockStateStore};
 pub use probe::{FakeProbe, FakeProbeRemote};

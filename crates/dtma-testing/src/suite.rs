@@ -9,6 +9,7 @@
 //! ```
 
 pub mod probe;
+pub mod runtime;
 pub mod store;
 
 /// Turns a list of a suite's cases into tests. An implementation detail of the `*_suite!` macros.

@@ -283,18 +283,20 @@ pub trait ContainerRuntime: Send + Sync {
         progress: OnProgress<'_>,
     ) -> Result<ImageFacts, RuntimeError>;
 
-    /// Makes a container; it is not started.
+    /// Makes a container; it is not started. Its volumes must be there.
     async fn create(&self, request: &CreateContainer) -> Result<ContainerId, RuntimeError>;
     /// Starts its process.
     async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError>;
     /// SIGTERM, then SIGKILL after `grace`. Returns when the process is gone.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
-    /// Sends SIGKILL.
+    /// Sends SIGKILL. Fine when nothing runs.
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError>;
     /// Removes a container, by force when it runs, with its anonymous volumes.
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;
 
-    /// Takes hold of a container's streams. To miss nothing, attach before `start`.
+    /// Takes hold of a container's streams. To miss nothing, attach before `start`. What is sent has no deadline: it
+    /// waits while the process does not read, so the caller bounds it, and gives up the attachment when it gives up
+    /// a message (half of it may have been written).
     async fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError>;
     /// Reads the engine's log of a container whose driver keeps one.
     async fn logs(
@@ -302,11 +304,12 @@ pub trait ContainerRuntime: Send + Sync {
         id: &ContainerId,
         query: &LogQuery,
     ) -> Result<BoxStream<'static, Result<LogLine, RuntimeError>>, RuntimeError>;
-    /// What happens from now on to this owner's containers. Never ends: after a break it resumes by itself and says
-    /// [`EngineEvent::Resync`] first.
+    /// What happens from now on to this owner's containers. Never ends: after a break it resumes by itself. The first
+    /// thing it says, and the first after every break, is [`EngineEvent::Resync`]: whoever looks at everything then
+    /// has missed nothing.
     fn events(&self, owner: &OwnerId) -> BoxStream<'static, EngineEvent>;
 
-    /// Makes an internal network.
+    /// Makes an internal network, or finds the one that an earlier call with the same request made.
     async fn create_network(&self, request: &CreateNetwork) -> Result<NetworkId, RuntimeError>;
     /// The networks of this scope.
     async fn networks(&self, scope: &Scope) -> Result<Vec<NetworkObservation>, RuntimeError>;
