@@ -24,22 +24,18 @@ pub(crate) struct Forward {
 }
 
 /// Opens every port, or none.
-pub(crate) async fn open_all(address: IpAddr, wanted: &[Publish]) -> Result<Vec<Forward>, ManagerError> {
-    let mut open = Vec::with_capacity(wanted.len());
-    for publish in wanted {
-        open.push(Forward::open(address, *publish).await?);
-    }
-    Ok(open)
+pub(crate) fn open_all(address: IpAddr, wanted: &[Publish]) -> Result<Vec<Forward>, ManagerError> {
+    wanted.iter().map(|publish| Forward::open(address, *publish)).collect()
 }
 
 impl Forward {
     /// Listens; connections are closed until [`serve`](Self::serve) names a container.
-    pub(crate) async fn open(address: IpAddr, publish: Publish) -> Result<Self, ManagerError> {
-        let socket = SocketAddr::new(address, publish.host_port);
-        let listener = TcpListener::bind(socket).await.map_err(|error| ManagerError::PortTaken {
+    pub(crate) fn open(address: IpAddr, publish: Publish) -> Result<Self, ManagerError> {
+        let taken = |error: std::io::Error| ManagerError::PortTaken {
             port: publish.host_port,
             problem: error.to_string(),
-        })?;
+        };
+        let listener = listen(SocketAddr::new(address, publish.host_port)).map_err(taken)?;
         let (target, watched) = watch::channel(None);
         let mut task = JoinSet::new();
         task.spawn(accept(listener, watched, publish.container_port));
@@ -50,6 +46,13 @@ impl Forward {
     pub(crate) fn serve(&self, ip: Option<IpAddr>) {
         self.target.send_if_modified(|current| std::mem::replace(current, ip) != ip);
     }
+}
+
+/// Binding does not wait for anybody, so it need not be async.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 async fn accept(listener: TcpListener, target: watch::Receiver<Option<IpAddr>>, port: u16) {

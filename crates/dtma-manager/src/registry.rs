@@ -30,8 +30,6 @@ pub(crate) struct Registry {
     pub(crate) owner: OwnerId,
     pub(crate) events: EventBus,
     pub(crate) cancel: CancellationToken,
-    /// Cancelled once every group of the store has its task.
-    pub(crate) adopted: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Bounds creates and starts over all groups.
     pub(crate) permits: Arc<Semaphore>,
@@ -70,7 +68,6 @@ impl Registry {
             owner: backends.loaded.owner.clone(),
             events: EventBus::new(settings.event_buffer, backends.wall.clone()),
             cancel: CancellationToken::new(),
-            adopted: CancellationToken::new(),
             tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(settings.max_concurrent)),
             groups: Mutex::default(),
@@ -140,7 +137,7 @@ impl Registry {
     }
 
     /// Gives a group of the store its task again.
-    pub(crate) async fn adopt(self: &Arc<Self>, record: GroupRecord, history: GroupHistory) {
+    pub(crate) fn adopt(self: &Arc<Self>, record: GroupRecord, history: GroupHistory) {
         let loaded = &self.backends.loaded;
         let open =
             |operation: &&Operation| operation.group == record.spec.group_id && operation.outcome.is_none();
@@ -148,7 +145,7 @@ impl Registry {
             interrupted: loaded.operations.iter().filter(open).cloned().collect(),
             sessions: self.sessions_of(&record),
             handshakes: self.handshakes_of(&record),
-            forwards: admission::reopen(self.settings.publish_address, &record.spec).await,
+            forwards: admission::reopen(self.settings.publish_address, &record.spec),
             seen: Observation::default(),
             history,
             order: None,

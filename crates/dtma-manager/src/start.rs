@@ -4,10 +4,7 @@
 use crate::handle::ManagerHandle;
 use crate::registry::Registry;
 use crate::settings::{Backends, Settings};
-use dtma_core::history::GroupHistory;
-use dtma_core::id::GroupId;
 use dtma_core::port::runtime::{EngineEvent, Scope};
-use dtma_core::record::GroupRecord;
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +15,12 @@ pub struct Manager;
 
 impl Manager {
     /// Takes over: every group of the store is adopted (its running containers keep running), containers and
-    /// networks of ours that no group claims are swept. Returns at once; statuses tell how far it is.
+    /// networks of ours that no group claims are swept. Returns at once, with every group listed; statuses tell how
+    /// far it is. Must be called inside a tokio runtime.
     pub fn start(settings: Settings, mut backends: Backends) -> (ManagerHandle, Drain) {
         let groups = std::mem::take(&mut backends.loaded.groups);
-        let histories: BTreeMap<_, _> = std::mem::take(&mut backends.loaded.histories).into_iter().collect();
+        let mut histories: BTreeMap<_, _> =
+            std::mem::take(&mut backends.loaded.histories).into_iter().collect();
         let registry = Arc::new(Registry::new(settings, backends));
         for damaged in &registry.backends.loaded.damaged {
             tracing::error!(
@@ -31,7 +30,14 @@ impl Manager {
                 "a stored record cannot be read and was left alone"
             );
         }
-        registry.tasks.spawn(adopt(Arc::clone(&registry), groups, histories));
+        for record in groups {
+            let history = histories.remove(&record.spec.group_id).unwrap_or_default();
+            registry.adopt(record, history);
+        }
+        let events = Arc::clone(&registry);
+        registry.tasks.spawn(async move { until_cancelled(&events, route_events(&events)).await });
+        let sweeper = Arc::clone(&registry);
+        registry.tasks.spawn(async move { until_cancelled(&sweeper, sweep_for_ever(&sweeper)).await });
         (ManagerHandle { registry: Arc::clone(&registry) }, Drain { registry })
     }
 }
@@ -50,22 +56,6 @@ impl Drain {
         self.registry.tasks.close();
         tokio::time::timeout(patience, self.registry.tasks.wait()).await.is_ok()
     }
-}
-
-async fn adopt(
-    registry: Arc<Registry>,
-    groups: Vec<GroupRecord>,
-    mut histories: BTreeMap<GroupId, GroupHistory>,
-) {
-    for record in groups {
-        let history = histories.remove(&record.spec.group_id).unwrap_or_default();
-        registry.adopt(record, history).await;
-    }
-    registry.adopted.cancel();
-    let events = Arc::clone(&registry);
-    registry.tasks.spawn(async move { until_cancelled(&events, route_events(&events)).await });
-    let sweeper = Arc::clone(&registry);
-    registry.tasks.spawn(async move { until_cancelled(&sweeper, sweep_for_ever(&sweeper)).await });
 }
 
 async fn until_cancelled(registry: &Registry, work: impl Future<Output = ()>) {

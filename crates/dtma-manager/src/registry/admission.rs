@@ -46,7 +46,7 @@ impl Registry {
             self.backends.configurator.render(&spec, &self.owner).map_err(ManagerError::Invalid)?;
         let reservation = self.reserve(&spec)?;
         let wanted: Vec<Publish> = spec.servers.iter().flat_map(|server| server.publish.clone()).collect();
-        let forwards = open_all(self.settings.publish_address, &wanted).await?;
+        let forwards = open_all(self.settings.publish_address, &wanted)?;
         let seen = self.look(&spec.group_id).await?;
         let operation = self.operation(OperationKind::Deploy, &spec.group_id, None);
         let record = self.record(spec, rendered, &seen);
@@ -211,11 +211,11 @@ fn by_server(spec: &GroupSpec, forwards: Vec<Forward>) -> BTreeMap<InstanceName,
 }
 
 /// Opens an adopted group's ports again; one that somebody took meanwhile is reported and left out.
-pub(super) async fn reopen(address: IpAddr, spec: &GroupSpec) -> BTreeMap<InstanceName, Vec<Forward>> {
+pub(super) fn reopen(address: IpAddr, spec: &GroupSpec) -> BTreeMap<InstanceName, Vec<Forward>> {
     let mut open: BTreeMap<InstanceName, Vec<Forward>> = BTreeMap::new();
     for server in &spec.servers {
         for publish in &server.publish {
-            match Forward::open(address, *publish).await {
+            match Forward::open(address, *publish) {
                 Ok(forward) => open.entry(server.instance.clone()).or_default().push(forward),
                 Err(error) => tracing::error!(instance = %server.instance, %error, "cannot publish"),
             }

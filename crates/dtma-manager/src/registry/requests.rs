@@ -22,7 +22,7 @@ impl Registry {
         spec: GroupSpec,
         wait: Wait,
     ) -> Result<Deployed, ManagerError> {
-        self.settled_in().await?;
+        self.check_open()?;
         let group = spec.group_id.clone();
         if let Some(live) = self.live(&group) {
             return self.deploy_again(&live, &spec, wait).await;
@@ -56,7 +56,7 @@ impl Registry {
         how: Removal,
         wait: Wait,
     ) -> Result<Removed, ManagerError> {
-        self.settled_in().await?;
+        self.check_open()?;
         let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
         let operation = self.operation(OperationKind::Remove, group, None);
         let operation = self.order(&live, operation, Want::Gone(how), wait).await?;
@@ -64,7 +64,7 @@ impl Registry {
     }
 
     pub(crate) async fn restart_group(&self, group: &GroupId, wait: Wait) -> Result<Deployed, ManagerError> {
-        self.settled_in().await?;
+        self.check_open()?;
         let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
         let all = live.spec.servers.iter().map(|server| server.instance.clone()).collect();
         let operation = self.operation(OperationKind::Restart, group, None);
@@ -96,7 +96,7 @@ impl Registry {
         want: impl FnOnce(InstanceName) -> Want,
         wait: Wait,
     ) -> Result<Deployed, ManagerError> {
-        self.settled_in().await?;
+        self.check_open()?;
         let unknown = || ManagerError::NoSuchServer(instance.clone());
         let group = self.group_of(instance).ok_or_else(unknown)?;
         let live = self.live(&group).ok_or_else(unknown)?;
@@ -161,14 +161,8 @@ impl Registry {
         Ok(Deployed { operation, changed, status })
     }
 
-    /// Waits until the groups of the store are listed, so that a name is not given twice at start-up.
-    async fn settled_in(&self) -> Result<(), ManagerError> {
-        // Dropping either future loses nothing: both are states, not messages.
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(ManagerError::ShuttingDown),
-            () = self.adopted.cancelled() => Ok(()),
-        }
+    fn check_open(&self) -> Result<(), ManagerError> {
+        if self.cancel.is_cancelled() { Err(ManagerError::ShuttingDown) } else { Ok(()) }
     }
 
     pub(crate) async fn logs(

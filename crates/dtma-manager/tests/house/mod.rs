@@ -1,0 +1,144 @@
+//! A manager over fakes, with the remote controls of all of them.
+
+use dtma_config::{Configurator, Policy, Templates};
+use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::port::{HealthProbe, StateStore};
+use dtma_core::record::Removal;
+use dtma_core::spec::{Condition, Dependency, GroupOptions, GroupSpec, ServerKind, ServerSpec, Transport};
+use dtma_manager::{
+    Backends, Deployed, Drain, Manager, ManagerError, ManagerHandle, ServerStatus, Settings, Wait,
+};
+use dtma_testing::{
+    FakeMcpServer, FakeMcpServerRemote, FakeProbe, FakeProbeRemote, FakeRuntime, FakeRuntimeRemote,
+    MemoryStore, MemoryStoreRemote,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than anything takes under paused time, except what is meant to take longer.
+pub const SOON: Wait = Wait::Until(Duration::from_secs(120));
+
+pub struct House {
+    pub manager: ManagerHandle,
+    drain: Option<Drain>,
+    pub engine: FakeRuntimeRemote,
+    pub store: MemoryStoreRemote,
+    pub probe: FakeProbeRemote,
+    pub mcp: FakeMcpServerRemote,
+    fake_probe: Arc<FakeProbe>,
+}
+
+impl House {
+    /// An engine with the images `tool` and `mcp`, and a manager that has nothing to do yet.
+    pub async fn new() -> Self {
+        let (runtime, engine) = FakeRuntime::new();
+        let (_, store) = MemoryStore::new();
+        let (fake_probe, probe) = FakeProbe::new();
+        let (server, mcp) = FakeMcpServer::new();
+        probe.accept_all();
+        let fake_probe = Arc::new(fake_probe);
+        engine.add_image("tool");
+        engine.add_image_running("mcp", server);
+        drop(runtime);
+        let (manager, drain) = start(&engine, &store, &fake_probe).await;
+        Self { manager, drain: Some(drain), engine, store, probe, mcp, fake_probe }
+    }
+
+    /// Ends the manager and starts another over the same engine and store.
+    pub async fn restart_daemon(&mut self) {
+        self.stop_daemon().await;
+        self.start_daemon().await;
+    }
+
+    pub async fn stop_daemon(&mut self) {
+        if let Some(drain) = self.drain.take() {
+            assert!(drain.drain(Duration::from_secs(60)).await, "the manager ends");
+        }
+    }
+
+    pub async fn start_daemon(&mut self) {
+        let (manager, drain) = start(&self.engine, &self.store, &self.fake_probe).await;
+        (self.manager, self.drain) = (manager, Some(drain));
+    }
+
+    pub async fn deploy(&self, group: &str, servers: Vec<ServerSpec>) -> Result<Deployed, ManagerError> {
+        self.manager.deploy(spec(group, servers), SOON).await
+    }
+
+    pub async fn remove(&self, group: &str, how: Removal) {
+        self.manager.remove(&group_id(group), how, SOON).await.unwrap();
+    }
+
+    pub fn server(&self, group: &str, instance: &str) -> ServerStatus {
+        let status = self.manager.group(&group_id(group)).unwrap();
+        status.server(&name(instance)).unwrap().clone()
+    }
+
+    /// Waits until the server's phase has this word.
+    pub async fn until(&self, group: &str, instance: &str, word: &str) -> ServerStatus {
+        for _ in 0..100_000 {
+            let server = self.server(group, instance);
+            if server.phase.word() == word {
+                return server;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{instance} never became {word}: {:?}", self.server(group, instance));
+    }
+
+    /// Nothing of anything is left in the engine.
+    pub fn check_nothing_left(&self) {
+        assert_eq!(self.engine.containers().len(), 0, "containers");
+        assert_eq!(self.engine.network_count(), 0, "networks");
+    }
+}
+
+async fn start(
+    engine: &FakeRuntimeRemote,
+    store: &MemoryStoreRemote,
+    probe: &Arc<FakeProbe>,
+) -> (ManagerHandle, Drain) {
+    let store = Arc::new(store.reopen());
+    let clock = engine.clone();
+    let backends = Backends {
+        runtime: Arc::new(engine.connect()),
+        loaded: store.load().await.unwrap(),
+        store,
+        probe: Arc::clone(probe) as Arc<dyn HealthProbe>,
+        configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
+        wall: Arc::new(move || clock.now()),
+    };
+    Manager::start(Settings::default(), backends)
+}
+
+pub fn name(text: &str) -> InstanceName {
+    text.parse().unwrap()
+}
+
+pub fn group_id(text: &str) -> GroupId {
+    text.parse().unwrap()
+}
+
+pub fn spec(group: &str, servers: Vec<ServerSpec>) -> GroupSpec {
+    GroupSpec {
+        group_id: group_id(group),
+        servers,
+        options: GroupOptions::default(),
+        labels: BTreeMap::new(),
+    }
+}
+
+pub fn tool(instance: &str) -> ServerSpec {
+    ServerSpec::new(name(instance), ServerKind::Tool, "tool".into())
+}
+
+pub fn mcp(instance: &str) -> ServerSpec {
+    ServerSpec::new(name(instance), ServerKind::Mcp(Transport::Stdio), "mcp".into())
+}
+
+/// `server` waits for `on`.
+pub fn after(mut server: ServerSpec, on: &str, condition: Condition) -> ServerSpec {
+    server.depends_on.push(Dependency { instance: name(on), condition });
+    server
+}
