@@ -1,11 +1,14 @@
 //! The two questions other crates ask: is this group allowed, and what are its containers made from?
 
 use crate::hash::config_hash;
+use crate::overrides::Reader;
 use crate::policy::Policy;
-use crate::render::Ingredients;
-use crate::template::Templates;
+use crate::render::{Ingredients, limits};
+use crate::report::{Report, shown};
+use crate::template::{TemplateValues, Templates};
+use crate::wanted::Wanted;
+use crate::{check, rule, warn};
 use dtma_core::container::ContainerConfig;
-use dtma_core::graph::Graph;
 use dtma_core::id::{ConfigHash, InstanceName, OwnerId};
 use dtma_core::spec::{GroupSpec, ServerSpec};
 use dtma_core::violation::Violation;
@@ -49,14 +52,31 @@ impl Configurator {
     /// Every mistake of the group, none when it can be deployed. Pointers use the names of the HTTP contract.
     #[must_use]
     pub fn validate(&self, group: &GroupSpec) -> Vec<Violation> {
-        let errors = Graph::new(&group.servers).err().unwrap_or_default();
-        errors.iter().map(|error| Violation::new("/servers", "graph", error.to_string())).collect()
+        let mut report = Report::default();
+        check::group::size(&mut report, group);
+        check::group::graph(&mut report, group);
+        check::text::labels(&mut report, "/labels", &group.labels);
+        for (index, server) in group.servers.iter().enumerate() {
+            let at = format!("/servers/{index}");
+            let wanted = self.wanted(&mut report, &at, server);
+            check::server(&mut report, &at, group, server, (&wanted, &self.policy));
+        }
+        check::ports::duplicates(&mut report, group);
+        report.found
     }
 
     /// What is allowed and probably not meant.
     #[must_use]
-    pub fn warnings(&self, _group: &GroupSpec) -> Vec<Violation> {
-        Vec::new()
+    pub fn warnings(&self, group: &GroupSpec) -> Vec<Violation> {
+        let mut report = Report::default();
+        for (index, server) in group.servers.iter().enumerate() {
+            let at = format!("/servers/{index}");
+            let wanted = self.wanted(&mut Report::default(), &at, server);
+            let memory = limits(self.template(server), &self.policy, &wanted.spec.resources).memory;
+            warn::server(&mut report, &at, (group, server), (&wanted, memory));
+        }
+        warn::graph(&mut report, group);
+        report.found
     }
 
     /// The configuration of every server.
@@ -77,9 +97,29 @@ impl Configurator {
     }
 
     fn rendered(&self, group: &GroupSpec, server: &ServerSpec, owner: &OwnerId) -> Rendered {
-        let template = server.template.as_deref().and_then(|name| self.templates.get(name));
-        let template = &template.unwrap_or(self.templates.standard()).values;
-        let config = Ingredients { group, server, template, policy: &self.policy, owner }.config();
+        // Nothing is found here that validation did not find before.
+        let wanted = &self.wanted(&mut Report::default(), "", server);
+        let (template, policy) = (self.template(server), &self.policy);
+        let config = Ingredients { group, wanted, template, policy, owner }.config();
         Rendered { hash: config_hash(&config), config }
+    }
+
+    /// The server with its overrides applied, and what is wrong with them.
+    fn wanted(&self, report: &mut Report, at: &str, server: &ServerSpec) -> Wanted {
+        if let Some(name) = server.template.as_deref().filter(|name| self.templates.get(name).is_none()) {
+            let known: Vec<_> = self.templates.list().map(|template| template.name.as_str()).collect();
+            let message = format!("there is no template {}", shown(name));
+            let hint = format!("known are {}", known.join(", "));
+            report.refuse_with(&format!("{at}/template"), rule::TEMPLATE_UNKNOWN, message, &hint);
+        }
+        let mut reader = Reader { report, server, template: self.template(server), policy: &self.policy };
+        let patch = reader.read(&format!("{at}/overrides"));
+        Wanted::new(at, server, patch)
+    }
+
+    /// The template a server names; the standard one stands in for an unknown one until that is refused.
+    fn template(&self, server: &ServerSpec) -> &TemplateValues {
+        let named = server.template.as_deref().and_then(|name| self.templates.get(name));
+        &named.unwrap_or(self.templates.standard()).values
     }
 }

@@ -10,11 +10,17 @@
 //!
 //! [`ContainerConfig::finished_for`]: dtma_core::container::ContainerConfig::finished_for
 
+mod check;
 mod configurator;
 mod hash;
+mod overrides;
 mod policy;
 mod render;
+mod report;
+pub mod rule;
 mod template;
+mod wanted;
+mod warn;
 
 pub use configurator::{Configurator, Rendered};
 pub use hash::config_hash;

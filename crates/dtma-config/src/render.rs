@@ -3,6 +3,7 @@
 
 use crate::policy::Policy;
 use crate::template::TemplateValues;
+use crate::wanted::Wanted;
 use dtma_core::container::{ContainerConfig, ContainerMount, Limits, LogDriver};
 use dtma_core::id::{OwnerId, volume_name};
 use dtma_core::spec::{GroupSpec, Mount, MountSource, NetworkMode, Resources, ServerKind, ServerSpec};
@@ -14,7 +15,7 @@ const DEFAULT_ENDPOINT: &str = "/mcp";
 /// What a server is rendered from.
 pub(crate) struct Ingredients<'a> {
     pub(crate) group: &'a GroupSpec,
-    pub(crate) server: &'a ServerSpec,
+    pub(crate) wanted: &'a Wanted,
     pub(crate) template: &'a TemplateValues,
     pub(crate) policy: &'a Policy,
     pub(crate) owner: &'a OwnerId,
@@ -23,7 +24,7 @@ pub(crate) struct Ingredients<'a> {
 impl Ingredients<'_> {
     /// The configuration.
     pub(crate) fn config(&self) -> ContainerConfig {
-        let server = self.server;
+        let server = self.server();
         ContainerConfig {
             image: server.image.clone(),
             pull: server.pull,
@@ -33,29 +34,33 @@ impl Ingredients<'_> {
             labels: self.labels(),
             mounts: self.mounts(),
             network: network(self.group, server),
-            limits: limits(self.template, self.policy, &server.resources),
-            isolation: self.template.isolation(),
+            limits: self.wanted.tighten_limits(limits(self.template, self.policy, &server.resources)),
+            isolation: self.wanted.tighten_isolation(self.template.isolation()),
             open_stdin: server.kind.is_stdio(),
             log: self.log(),
             stop_grace: server.stop_grace,
         }
     }
 
+    fn server(&self) -> &ServerSpec {
+        &self.wanted.spec
+    }
+
     /// The server's labels win over the group's.
     fn labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.group.labels.clone();
-        labels.extend(self.server.labels.clone());
+        labels.extend(self.server().labels.clone());
         labels
     }
 
     /// The template's tmpfs, each unless the server mounts something in its place, then the server's own.
     fn mounts(&self) -> Vec<ContainerMount> {
-        let taken = |target: &str| self.server.mounts.iter().any(|mount| mount.target == target);
+        let taken = |target: &str| self.server().mounts.iter().any(|mount| mount.target == target);
         let template = self.template.tmpfs.iter().filter(|tmpfs| !taken(&tmpfs.target)).map(|tmpfs| {
             let size = tmpfs.size.min(self.policy.memory);
             ContainerMount::Tmpfs { target: tmpfs.target.clone(), size, exec: false }
         });
-        template.chain(self.server.mounts.iter().filter_map(|mount| self.mount(mount))).collect()
+        template.chain(self.server().mounts.iter().filter_map(|mount| self.mount(mount))).collect()
     }
 
     fn mount(&self, mount: &Mount) -> Option<ContainerMount> {
@@ -73,7 +78,7 @@ impl Ingredients<'_> {
 
     /// Every MCP message passes over a stdio server's output, so no driver that writes to a disk may see it.
     fn log(&self) -> LogDriver {
-        if self.server.kind.is_stdio() {
+        if self.server().kind.is_stdio() {
             return LogDriver::None;
         }
         LogDriver::Bounded { max_size: self.template.log_max_size, max_files: self.template.log_max_files }
