@@ -230,10 +230,11 @@ pub fn network_name(owner: &OwnerId, group: &GroupId) -> String {
     bounded(&format!("dtma-{}-{group}", owner.short()))
 }
 
-/// `dtma-<owner8>-<group>-<volume>`: groups cannot reach each other's volumes by naming them.
+/// `dtma-<owner8>-<group>__<volume>`: groups cannot reach each other's volumes by naming them. No name contains
+/// `__` or begins with `_`, so `a-b` + `c` and `a` + `b-c` stay apart.
 #[must_use]
 pub fn volume_name(owner: &OwnerId, group: &GroupId, volume: &VolumeName) -> String {
-    bounded(&format!("dtma-{}-{group}-{volume}", owner.short()))
+    bounded(&format!("dtma-{}-{group}__{volume}", owner.short()))
 }
 
 /// Keeps a name within 63 characters (a host name's limit) by replacing its tail with a hash of the whole.
@@ -278,6 +279,17 @@ mod tests {
         let (a, b) = (container_name(&owner, &a), container_name(&owner, &b));
         assert!(a.len() <= 63 && b.len() <= 63 && a != b, "{a} {b}");
         assert_eq!(container_name(&owner, &slot("demo", "time")), "dtma-01234567-demo-time-0");
+    }
+
+    #[test]
+    fn no_group_can_name_another_groups_volume() {
+        let owner = OwnerId::from("0123456789abcdef");
+        let name = |group: &str, volume: &str| {
+            volume_name(&owner, &group.parse().unwrap(), &volume.parse().unwrap())
+        };
+        assert_eq!(name("demo", "notes"), "dtma-01234567-demo__notes");
+        assert_ne!(name("a-b", "c"), name("a", "b-c"));
+        assert_ne!(name("a_", "b"), name("a", "b"));
     }
 
     #[test]
