@@ -234,8 +234,8 @@ impl GroupTask {
         }
         self.report(&plan);
         self.answer().await;
-        // What was only seen running need not be durable before the next decision.
-        if self.unsaved {
+        // A run that was only seen is seen again after a kill: it is kept when there is nothing better to do.
+        if self.unsaved && self.actions.is_empty() {
             self.save_history().await;
         }
         self.later(Some(&plan))
