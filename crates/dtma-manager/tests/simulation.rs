@@ -1,0 +1,124 @@
+//! A seeded simulation: random requests, crashes, refusals, lost replies, absences of the engine and restarts of the
+//! daemon, under paused time; afterwards everything must stand as wanted. A failing run prints its seed.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing seed must say where")]
+
+mod house;
+
+use dtma_core::port::RuntimeError;
+use dtma_core::record::Removal;
+use dtma_core::spec::Condition;
+use dtma_manager::{GroupState, Wait};
+use dtma_testing::fake_runtime::Verb;
+use house::{House, SOON, after, group_id, mcp, name, spec, tool};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const SEEDS: u64 = 300;
+const STEPS: usize = 25;
+const GROUPS: [&str; 2] = ["g", "h"];
+const SERVERS: [&str; 3] = ["a", "b", "c"];
+
+/// splitmix64: small, good enough, and the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((x ^ (x >> 31)) % bound as u64) as usize
+    }
+    fn one_of<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+fn servers(group: &str) -> Vec<dtma_core::spec::ServerSpec> {
+    let named = |server: &str| format!("{group}{server}");
+    let mut first = mcp(&named("a"));
+    first.restart.attempts = 100;
+    let mut second = after(tool(&named("b")), &named("a"), Condition::Healthy);
+    second.restart.attempts = 100;
+    let mut third = after(tool(&named("c")), &named("b"), Condition::Started);
+    third.restart.attempts = 100;
+    vec![first, second, third]
+}
+
+async fn step(house: &mut House, dice: &mut Dice) {
+    let group = dice.one_of(&GROUPS);
+    let server = format!("{group}{}", dice.one_of(&SERVERS));
+    let verb =
+        dice.one_of(&[Verb::Create, Verb::Start, Verb::Stop, Verb::Remove, Verb::Inspect, Verb::Containers]);
+    // What a request answers is not the point here; what becomes of it is.
+    match dice.below(14) {
+        0 | 1 => drop(house.manager.deploy(spec(group, servers(group)), Wait::No).await),
+        2 => drop(house.manager.remove(&group_id(group), Removal::default(), Wait::No).await),
+        3 => drop(house.manager.restart(&name(&server), Wait::No).await),
+        4 => drop(house.manager.stop(&name(&server), Wait::No).await),
+        5 => drop(house.manager.start(&name(&server), Wait::No).await),
+        6 if house.engine.container(&server).is_some_and(|seen| seen.is_live()) => {
+            house.engine.exit(&server, 1)
+        }
+        7 => house.engine.lose_reply(verb, 1),
+        8 => house.engine.fail(verb, 1, RuntimeError::Broken { call: "call", problem: "500".into() }),
+        9 => house.engine.away(true),
+        10 => house.engine.away(false),
+        11 => house.engine.break_events(),
+        12 => house.restart_daemon().await,
+        13 if house.engine.container(&server).is_some() => house.engine.destroy(&server),
+        _ => {}
+    }
+    tokio::time::sleep(Duration::from_millis(dice.below(3000) as u64)).await;
+}
+
+async fn calm(house: &House) {
+    house.engine.away(false);
+    house.engine.mend_events();
+    for group in house.manager.groups() {
+        for server in &group.servers {
+            drop(house.manager.start(&server.instance, Wait::No).await);
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+}
+
+fn check(house: &House, seed: u64) {
+    let groups = house.manager.groups();
+    let standing: Vec<_> = groups.iter().map(|group| (group.group_id.to_string(), group.state)).collect();
+    assert!(groups.iter().all(|group| group.state == GroupState::Ready), "seed {seed}: {groups:#?}");
+    let mut slots = BTreeMap::new();
+    for container in house.engine.containers() {
+        *slots.entry(container.slot.to_string()).or_insert(0) += 1;
+    }
+    assert_eq!(slots.len(), standing.len() * SERVERS.len(), "seed {seed}: {slots:?} for {standing:?}");
+    assert!(slots.values().all(|count| *count == 1), "seed {seed}: {slots:?}");
+    assert_eq!(house.engine.network_count(), standing.len(), "seed {seed}: networks for {standing:?}");
+}
+
+async fn run(seed: u64) {
+    let mut house = House::new().await;
+    let mut dice = Dice(seed);
+    for _ in 0..STEPS {
+        step(&mut house, &mut dice).await;
+    }
+    calm(&house).await;
+    check(&house, seed);
+    for group in house.manager.groups() {
+        house.manager.remove(&group.group_id, Removal::default(), SOON).await.unwrap();
+    }
+    house.check_nothing_left();
+    house.stop_daemon().await;
+}
+
+#[test]
+fn everything_stands_as_wanted_after_any_disturbance() {
+    for seed in 0..SEEDS {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(run(seed))));
+        if outcome.is_err() {
+            panic!("seed {seed} failed, see above");
+        }
+    }
+}
