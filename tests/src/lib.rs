@@ -1,1 +1,33 @@
-//! Harness.
+//! The black-box harness: a real daemon process, a real engine, and tests that read as scripts.
+//!
+//! A [`Toolbox`] is one daemon with a state directory of its own; everything deployed through it bears a tag in its
+//! names, so that tests run side by side on one engine and each removes what it made. What is true is asked of the
+//! engine itself ([`engine`]), never of the daemon alone. Nothing sleeps to hope: [`wait`] polls with a deadline and
+//! says at the end what it saw.
+//!
+//! The engine is found as Docker's own tools find it (`DOCKER_HOST`). Where none answers a test fails and says so;
+//! `cargo xtask test` brings one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "test support: it starts processes, looks at the clock, and stops where something is broken"
+)]
+
+pub mod binaries;
+pub mod daemon;
+pub mod engine;
+pub mod groups;
+pub mod mcp;
+pub mod program;
+pub mod rest;
+pub mod toolbox;
+pub mod wait;
+
+pub use daemon::{Daemon, Launch};
+pub use mcp::{McpClient, text};
+pub use rest::Answer;
+pub use toolbox::Toolbox;
+pub use wait::eventually;

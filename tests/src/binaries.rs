@@ -1,0 +1,52 @@
+//! Where the project's own programs are: beside the running test, built on the spot when they are not up to date.
+
+use crate::program;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+const BUILD: Duration = Duration::from_secs(30 * 60);
+
+/// The daemon's program.
+#[must_use]
+pub fn daemon() -> PathBuf {
+    directory().join("dtma-daemon")
+}
+
+/// The command line's program.
+#[must_use]
+pub fn cli() -> PathBuf {
+    directory().join("dtma")
+}
+
+/// The directory they are in. The first call has cargo look whether they are up to date: a test must never run
+/// against the daemon of yesterday.
+fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let directory = beside_this_test();
+        build(&directory);
+        directory
+    })
+}
+
+/// `target/debug` of `target/debug/deps/lifecycle-0123456789abcdef`.
+fn beside_this_test() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let deps = test.parent().expect("a test lies in a directory");
+    deps.parent().expect("that directory lies in another").to_owned()
+}
+
+fn build(directory: &Path) {
+    let target = directory.parent().expect("the target directory");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // The whole workspace's bins, so that features are chosen as for the tests and nothing is built twice.
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(target);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    if directory.file_name().is_some_and(|profile| profile == "release") {
+        cargo.arg("--release");
+    }
+    let built = program::run(&mut cargo, BUILD);
+    assert!(built.status.success(), "the programs under test do not build:\n{}", built.stderr);
+}
