@@ -10,6 +10,7 @@
 )]
 
 mod apt;
+mod bench;
 mod ci;
 mod engine;
 mod images;
@@ -42,6 +43,8 @@ enum Command {
     Tidy,
     /// Run all tests against a real engine
     Test(test::Args),
+    /// Measure deployments, gateway calls and the idle daemon beside the raw engine
+    Bench(bench::Args),
     /// Run everything that must hold before a merge
     Ci,
 }
@@ -63,6 +66,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Inspector(args) => node::run(&args),
         Command::Tidy => tidy::run(),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ci => ci::run(),
     }
 }

@@ -27,17 +27,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     process::shown(
         "build the tests",
         BUILD,
-        cargo(Command::new(cargo_program())).args(build).arg("--no-run"),
+        cargo(Command::new(workspace::cargo())).args(build).arg("--no-run"),
     )?;
-    let mut command = cargo(engine.beside(&cargo_program()));
+    let mut command = cargo(engine.beside(&workspace::cargo()));
     command.args(selection(args)).env("DTMA_TEST_NODE", inspector.node);
     command.env("DTMA_TEST_INSPECTOR", inspector.script);
     let output = process::shown_and_kept("run the tests", RUN, &mut command)?;
     close(&engine, &Totals::of(&output))
-}
-
-fn cargo_program() -> String {
-    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
 fn cargo(mut command: Command) -> Command {

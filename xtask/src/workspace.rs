@@ -15,6 +15,17 @@ pub(crate) fn root() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
+/// Where cargo builds: two levels above this very program (`target/debug/xtask`).
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    this.ancestors().nth(2).map(Path::to_path_buf).context("xtask does not run from a target directory")
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
 /// The work directory, made when absent: `DTMA_WORK_DIR`, else `/var/tmp/dtma` (for root) or
 /// `/var/tmp/dtma-<uid>`.
 pub(crate) fn work_dir() -> Result<PathBuf> {
