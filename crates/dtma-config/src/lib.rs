@@ -5,6 +5,10 @@
 //! loosen anything, because what it asks for in the engine's own words (`overrides`) is read into a few known
 //! fields and never passed on.
 //!
+//! What wins over what: the policy's ceilings and the template's hardening hold always; below them `overrides` win
+//! over the spec's own fields, those over the template's sizes, a server's labels over its group's. The variables
+//! the daemon tells an MCP server about itself cannot be changed, only repeated: others rely on them.
+//!
 //! Left to others: reading files, the image's own wishes ([`ContainerConfig::finished_for`]), and what an engine
 //! needs beyond a configuration (names, networks, reserved labels).
 //!

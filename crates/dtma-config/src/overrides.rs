@@ -1,7 +1,7 @@
 //! A create request in the engine's own words, read into a few known fields.
 //!
 //! Nothing of it is ever passed on: what is not read here cannot have an effect, and is refused so that nobody
-//! believes it had one. What must never be is named by its own rule wherever it stands ([`never`]), even where the
+//! believes it had one. What must never be is named by its own rule wherever it stands ([`mod@never`]), even where the
 //! engine would ignore it.
 
 mod host;
@@ -95,7 +95,10 @@ impl Reader<'_> {
                 text::command(self.report, at, patch.command.as_deref());
             }
             "stoptimeout" => {
-                patch.stop_grace = self.natural(at, value).map(Duration::from_secs);
+                // Negative is "wait for ever" to an engine.
+                let for_ever = value.as_i64().is_some_and(|seconds| seconds < 0);
+                let seconds = self.natural(at, value).map(Duration::from_secs);
+                patch.stop_grace = if for_ever { Some(Duration::MAX) } else { seconds };
                 lifecycle::stop_grace(self.report, at, patch.stop_grace.unwrap_or_default());
             }
             "hostconfig" => {
@@ -137,7 +140,7 @@ impl Reader<'_> {
             return;
         }
         let known = ELSEWHERE.iter().find(|(name, _)| *name == key);
-        if known.is_some() && says_nothing(value) {
+        if known.is_some() && (says_nothing(value) || (STRUCTURES.contains(&key) && all_say_nothing(value))) {
             return;
         }
         let message = "this field of a create request is not supported here";
@@ -182,6 +185,10 @@ fn fold(key: &str) -> String {
     key.to_uppercase().to_lowercase()
 }
 
+/// Fields whose own fields are fixed. Elsewhere the keys of an object are values (`{"/data": {}}` is a volume), so
+/// only an empty one says nothing.
+const STRUCTURES: [&str; 3] = ["logconfig", "networkingconfig", "healthcheck"];
+
 /// The values an engine cannot tell from an absent field.
 fn says_nothing(value: &Value) -> bool {
     match value {
@@ -190,6 +197,10 @@ fn says_nothing(value: &Value) -> bool {
         Value::Number(number) => number.as_u64() == Some(0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(says_nothing),
+        Value::Object(map) => map.is_empty(),
     }
+}
+
+fn all_say_nothing(value: &Value) -> bool {
+    value.as_object().is_some_and(|fields| fields.values().all(says_nothing))
 }

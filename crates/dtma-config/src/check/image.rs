@@ -58,7 +58,7 @@ fn path_problem(name: &str) -> Option<&'static str> {
         && parts.first().is_some_and(|first| first.contains(['.', ':']) || *first == "localhost")
     {
         let host = parts.remove(0);
-        if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b)) {
+        if !is_host(host) {
             return Some("the registry's host is not one");
         }
     }
@@ -66,6 +66,18 @@ fn path_problem(name: &str) -> Option<&'static str> {
         return None;
     }
     Some("a name is made of lower-case letters and digits, with '.', '_' or '-' between them")
+}
+
+fn is_host(text: &str) -> bool {
+    let (host, port) = split(text, text.rfind(':').filter(|_| !text.ends_with(']')));
+    let label = |label: &str| {
+        let ends = [label.bytes().next(), label.bytes().next_back()];
+        ends.into_iter().all(|end| end.is_some_and(|b| b.is_ascii_alphanumeric()))
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let address = |inner: &str| inner.parse::<std::net::Ipv6Addr>().is_ok();
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).is_some_and(address);
+    port.is_none_or(|port| port.parse::<u16>().is_ok()) && (v6 || host.split('.').all(label))
 }
 
 fn is_component(part: &str) -> bool {
@@ -97,7 +109,15 @@ mod tests {
         for good in
             ["busybox", "busybox:1.36", "dtma/mcp-server-time:dev", "ghcr.io/Org_1/x".to_lowercase().as_str()]
                 .into_iter()
-                .chain(["localhost/x", "reg.example.com:5000/team/x_y.z--q:v1.0_2", &digest, &both, &id])
+                .chain([
+                    "localhost/x",
+                    "[::1]:5000/x",
+                    "[::1]/x",
+                    "reg.example.com:5000/team/x_y.z--q:v1.0_2",
+                    &digest,
+                    &both,
+                    &id,
+                ])
         {
             assert_eq!(problem(good), None, "{good}");
         }
@@ -109,7 +129,18 @@ mod tests {
         for bad in
             ["", " ", "a b", "a\n", "A", "a/", "/a", "a//b", "../a", "a:", "a:b c", "a@", "a@sha256:12", "-a"]
                 .into_iter()
-                .chain(["a:b/c:d:e", "http://x/y", "a\u{0}", "é", "a_", "a:.x", long.as_str()])
+                .chain([
+                    "a:b/c:d:e",
+                    "a.:1/x",
+                    "h:99999/x",
+                    "[x]/y",
+                    "http://x/y",
+                    "a\u{0}",
+                    "é",
+                    "a_",
+                    "a:.x",
+                    long.as_str(),
+                ])
         {
             assert!(problem(bad).is_some(), "{bad:?}");
         }
