@@ -24,20 +24,27 @@ pub struct McpClient {
 impl McpClient {
     /// Shakes hands.
     pub async fn open(client: &Client, instance: &str) -> Self {
+        Self::try_open(client, instance).await.unwrap_or_else(|error| panic!("{instance}: {error}"))
+    }
+
+    /// The same with a daemon that may be dying.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn try_open(client: &Client, instance: &str) -> Result<Self, String> {
         let mut opened =
             Self { client: client.clone(), instance: instance.to_owned(), headers: HeaderMap::new() };
         let params = json!({"protocolVersion": "2025-06-18", "capabilities": {},
                             "clientInfo": {"name": "test", "version": "0"}});
         let greeting = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
-        let response = opened.post(&greeting).await.unwrap_or_else(|error| panic!("initialize: {error}"));
-        let session = response.headers().get(SESSION).expect("the gateway gives a session id").clone();
+        let response = opened.post(&greeting).await?;
+        let session = response.headers().get(SESSION).ok_or("the gateway gives no session id")?.clone();
         opened.headers.insert(SESSION, session);
-        let messages = read(response).await.unwrap_or_else(|error| panic!("initialize: {error}"));
-        let answer = messages.last().expect("an answer to initialize");
-        let version = answer["result"]["protocolVersion"].as_str().expect("a protocol version");
-        opened.headers.insert(PROTOCOL, HeaderValue::from_str(version).expect("a version is a word"));
-        opened.tell(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
-        opened
+        let answer = read(response).await?.pop().ok_or("no answer to initialize")?;
+        let version = answer["result"]["protocolVersion"].as_str().ok_or_else(|| answer.to_string())?;
+        opened.headers.insert(PROTOCOL, HeaderValue::from_str(version).map_err(|error| error.to_string())?);
+        opened.post(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await?;
+        Ok(opened)
     }
 
     /// The gateway's id of this session.

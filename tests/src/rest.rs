@@ -108,7 +108,6 @@ impl Rest {
 
 impl Answer {
     /// Panics unless the status is this.
-    #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self

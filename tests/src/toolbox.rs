@@ -93,8 +93,7 @@ impl Toolbox {
     /// Waits until every server of a group is ready.
     pub async fn ready(&self, group: &str, patience: Duration) -> GroupView {
         let client = self.client();
-        crate::eventually(&format!("{group} is ready"), patience, async || settled(&client, group).await)
-            .await
+        crate::eventually(&format!("{group} is ready"), patience, || settled(&client, group)).await
     }
 
     /// A session with a server through the gateway, by the project's own client.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks `look` until it says `Ok`, at most for `patience`; then panics with what it said last.
-pub async fn eventually<T, E: Debug>(
-    what: &str,
-    patience: Duration,
-    mut look: impl AsyncFnMut() -> Result<T, E>,
-) -> T {
+pub async fn eventually<T, E, F>(what: &str, patience: Duration, mut look: impl FnMut() -> F) -> T
+where
+    E: Debug,
+    F: Future<Output = Result<T, E>>,
+{
     let deadline = Instant::now() + patience;
     loop {
         match look().await {
