@@ -1,0 +1,155 @@
+//! What can be typed: global options and commands. What a command takes is in `cli/`, what it does in `commands/`.
+
+mod group;
+mod look;
+mod mcp;
+mod server;
+mod tool;
+pub(crate) mod value;
+
+pub(crate) use group::{DownArgs, UpArgs, ValidateArgs};
+pub(crate) use look::{CompletionArgs, EventsArgs, PsArgs, StatusArgs};
+pub(crate) use mcp::{McpCallArgs, McpCommand, McpLsArgs};
+pub(crate) use server::{LogsArgs, RestartArgs, ServerArgs};
+pub(crate) use tool::{ToolCommand, ToolDeployArgs, ToolLsArgs, ToolRmArgs};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const FIRST_PAGE: &str = "\
+First steps:
+  dtma doctor                          is everything there?
+  dtma up -f examples/demo.yaml        deploy a group and wait until it answers
+  dtma ps                              what runs
+  dtma mcp ls                          which tools there are
+  dtma mcp call time get_current_time --arg timezone=Europe/Berlin
+  dtma logs -f everything              what a server says
+  dtma down demo --volumes             away with it, data included
+
+Environment:
+  DTMA_URL      the daemon's address (see --url)
+  DTMA_TOKEN    the token that proves who asks (or --token-file)
+  NO_COLOR      no colours when set (or --no-color)
+
+Exit codes:
+  0  done                      5  there is no such group, server or tool
+  1  failed                    6  conflict: a name or port is taken, a group has changed
+  2  usage, unreadable file    7  the file says what is not valid or not allowed
+  3  daemon not reachable      8  timed out; the daemon goes on
+  4  not authorised          130  interrupted; the daemon goes on
+
+`dtma help COMMAND` explains a command and has examples.";
+
+/// Runs MCP servers and tools in hardened containers, through the DTMA daemon.
+#[derive(Debug, Parser)]
+#[command(name = "dtma", version, about, after_help = FIRST_PAGE, max_term_width = 110)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// The daemon's address
+    #[arg(long, global = true, env = "DTMA_URL", value_name = "URL", default_value = "http://127.0.0.1:30000")]
+    pub(crate) url: String,
+    /// File with the token; without it DTMA_TOKEN counts
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    pub(crate) output: Format,
+    /// How waiting is shown, on standard error
+    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t = ProgressMode::Auto)]
+    pub(crate) progress: ProgressMode,
+    /// No colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// No progress and no remarks; listings print names only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// As the daemon said it
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// For people with wide screens
+    Wide,
+    /// Names only, one a line
+    Name,
+}
+
+/// How waiting is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// Live on a terminal, plain elsewhere
+    Auto,
+    /// One line for each change
+    Plain,
+    /// One JSON object for each change
+    Json,
+    /// Not at all
+    None,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Deploy a group from a file and wait until it answers
+    Up(UpArgs),
+    /// Remove a group; its volumes stay unless --volumes
+    Down(DownArgs),
+    /// List servers
+    Ps(PsArgs),
+    /// Show the daemon, a group or a server in detail
+    Status(StatusArgs),
+    /// Print what a server wrote
+    Logs(LogsArgs),
+    /// Restart servers, or all of a group
+    Restart(RestartArgs),
+    /// Start stopped or failed servers
+    Start(ServerArgs),
+    /// Stop servers until somebody starts them
+    Stop(ServerArgs),
+    /// List and call the tools of MCP servers
+    #[command(subcommand)]
+    Mcp(McpCommand),
+    /// Deploy, remove and list single tools: plain containers
+    #[command(subcommand)]
+    Tool(ToolCommand),
+    /// Print what happens, until interrupted
+    Events(EventsArgs),
+    /// Check a file without deploying anything
+    Validate(ValidateArgs),
+    /// Check everything that must work, and say what to do where it does not
+    #[command(after_help = "Example:\n  dtma doctor --url http://127.0.0.1:30000")]
+    Doctor,
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+}
+
+/// Whether a change is waited for.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitArgs {
+    /// Return as soon as the request is durable
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// How long to wait, at most 1h: 30s, 5m
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = value::timeout, conflicts_with = "no_wait")]
+    pub(crate) timeout: Duration,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! What `dtma mcp` takes.
+
+use super::value;
+use clap::{Args, Subcommand};
+use std::time::Duration;
+
+/// `dtma mcp …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// List MCP servers and their tools
+    Ls(McpLsArgs),
+    /// Call a tool
+    Call(McpCallArgs),
+}
+
+/// `dtma mcp ls`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma mcp ls                          every server, every tool in a line
+  dtma mcp ls time                     one server: descriptions in full, and what each tool takes")]
+pub(crate) struct McpLsArgs {
+    /// Only this server
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: Option<String>,
+}
+
+/// `dtma mcp call`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma mcp call time get_current_time --arg timezone=Europe/Berlin
+  dtma mcp call everything get-sum --arg a=1 --arg b=2
+  dtma mcp call memory create_entities --json '{\"entities\": []}'
+  echo '{\"message\": \"hello\"}' | dtma mcp call everything echo --json -
+
+The text of the answer goes to standard output; -o json prints the whole result. A tool that reports an error
+ends with exit code 1.")]
+pub(crate) struct McpCallArgs {
+    /// The server
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    /// The tool
+    #[arg(value_name = "TOOL")]
+    pub(crate) tool: String,
+    /// One argument; its type is what the tool's schema says
+    #[arg(short, long = "arg", value_name = "KEY=VALUE", value_parser = value::pair)]
+    pub(crate) args: Vec<(String, String)>,
+    /// All arguments as a JSON object, - for standard input; --arg is added to it
+    #[arg(short, long, value_name = "JSON")]
+    pub(crate) json: Option<String>,
+    /// How long each answer may take
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = value::timeout)]
+    pub(crate) timeout: Duration,
+}

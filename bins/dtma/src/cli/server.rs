@@ -1,0 +1,82 @@
+//! What the commands on servers take.
+
+use super::{WaitArgs, value};
+use clap::{Args, ValueEnum};
+
+/// `dtma logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma logs time
+  dtma logs -f --tail 20 everything
+  dtma logs --since 10m --grep error -t web
+
+A stdio MCP server's standard output belongs to the protocol; only what is not a message of it is a log line.")]
+pub(crate) struct LogsArgs {
+    /// The server
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    /// Go on with new lines, until interrupted
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last so many lines
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) tail: Option<u32>,
+    /// Only lines since then: 10m, or 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = value::moment)]
+    pub(crate) since: Option<String>,
+    /// Only lines before then
+    #[arg(long, value_name = "TIME", value_parser = value::moment, conflicts_with = "follow")]
+    pub(crate) until: Option<String>,
+    /// Only lines that contain this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
+    /// Only lines of this output
+    #[arg(long, value_enum)]
+    pub(crate) stream: Option<Stream>,
+    /// When each line was written
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+}
+
+/// One of a process's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stream {
+    /// Standard output
+    Stdout,
+    /// Standard error
+    Stderr,
+}
+
+/// `dtma restart`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma restart time git
+  dtma restart --group demo
+
+A restart that a person asks for is not counted against a server's attempts; it gives them all back.")]
+pub(crate) struct RestartArgs {
+    /// The servers
+    #[arg(value_name = "INSTANCE", required_unless_present = "group", conflicts_with = "group")]
+    pub(crate) instances: Vec<String>,
+    /// Every running server of this group instead
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// `dtma start` and `dtma stop`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma stop web                        stopped it stays, through restarts of daemon and machine
+  dtma start web")]
+pub(crate) struct ServerArgs {
+    /// The servers
+    #[arg(value_name = "INSTANCE", required = true)]
+    pub(crate) instances: Vec<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}

@@ -1,0 +1,89 @@
+//! Command lines, as people type them.
+
+use super::*;
+use clap::{CommandFactory, error::ErrorKind};
+
+fn parse(line: &str) -> Result<Cli, ErrorKind> {
+    Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+}
+
+#[test]
+fn the_definition_has_no_contradictions() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn lines_that_are_understood() {
+    for line in [
+        "dtma up",
+        "dtma up -f group.yaml --no-wait",
+        "dtma up -f - --timeout 30s --progress plain -o json -q",
+        "dtma down demo --volumes --grace 2",
+        "dtma down -f group.toml --force",
+        "dtma ps -a -o wide",
+        "dtma --url http://127.0.0.1:1 ps demo",
+        "dtma status",
+        "dtma status time",
+        "dtma logs -f --tail 3 --since 10m time",
+        "dtma restart a b",
+        "dtma restart --group demo",
+        "dtma start a",
+        "dtma stop a b --no-wait",
+        "dtma mcp ls",
+        "dtma mcp call time now --arg a=1 --arg b= --json {}",
+        "dtma mcp call time now --json -",
+        "dtma tool deploy web busybox --port 80 --publish 8080:80 --env A=b --command httpd -- -f -p 80",
+        "dtma tool rm web",
+        "dtma tool ls",
+        "dtma events --group demo",
+        "dtma validate -f group.json",
+        "dtma doctor --no-color",
+        "dtma completion fish",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+    }
+}
+
+#[test]
+fn lines_that_are_refused() {
+    for line in [
+        "dtma frobnicate",
+        "dtma down demo -f group.yaml",
+        "dtma down demo --force --grace 3",
+        "dtma up --no-wait --timeout 3s",
+        "dtma up --timeout 2h",
+        "dtma restart",
+        "dtma restart a --group demo",
+        "dtma logs",
+        "dtma logs -f --until 1m a",
+        "dtma mcp call time",
+        "dtma mcp call time now --arg novalue",
+        "dtma tool deploy web",
+        "dtma ps -o xml",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn what_follows_the_two_dashes_goes_to_the_tool() {
+    let cli = parse("dtma tool deploy web busybox --command httpd -- -f -p 80").unwrap();
+    let Command::Tool(ToolCommand::Deploy(args)) = cli.command else { panic!("another command") };
+    assert_eq!(args.command, ["httpd"]);
+    assert_eq!(args.args, ["-f", "-p", "80"]);
+}
+
+#[test]
+fn every_command_has_an_example() {
+    fn check(command: &clap::Command) {
+        for sub in command.get_subcommands() {
+            if sub.has_subcommands() {
+                check(sub);
+            } else {
+                let help = sub.clone().render_help().to_string();
+                assert!(help.contains("Example"), "{} has no example", sub.get_name());
+            }
+        }
+    }
+    check(&Cli::command());
+}
