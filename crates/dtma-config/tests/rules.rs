@@ -144,7 +144,7 @@ fn text_cases() -> Vec<Case> {
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let reserved = |endpoint: &'static str| {
         move |group: &mut GroupSpec| {
-            set_environment(&mut group.servers[0], ("MCP_ENDPOINT".into(), endpoint.into()))
+            set_environment(&mut group.servers[0], ("MCP_ENDPOINT".into(), endpoint.into()));
         }
     };
     let group_label =
