@@ -76,10 +76,13 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        #[serde(rename_all = "lowercase")]
         pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+            $($(#[$variant_doc])* $variant,)+
         }
         impl $name {
+            /// Every word there is.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
             /// The word on the wire.
             #[must_use]
             pub fn as_str(self) -> &'static str {

@@ -29,6 +29,9 @@ pub struct TemplateView {
     pub name: String,
     /// What it is for.
     pub description: String,
+    /// The template it varies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherits: Option<String>,
     /// What a server gets from it.
     #[schema(value_type = Object)]
     pub settings: serde_json::Value,

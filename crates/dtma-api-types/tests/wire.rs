@@ -1,7 +1,9 @@
 //! The wire as callers see it: the documented example is a request, requests refuse what they do not know, and
 //! events keep their flat shape.
 
-use dtma_api_types::{ByteSize, EventKind, EventView, GroupRequest, PhaseWord, Resources};
+use dtma_api_types::{
+    ByteSize, Condition, EventKind, EventView, GroupRequest, MountType, PhaseWord, Resources,
+};
 use serde_json::json;
 
 #[test]
@@ -31,6 +33,19 @@ fn a_size_is_a_number_or_text() {
     assert_eq!(read(json!(1024)).unwrap().memory, Some(ByteSize::Bytes(1024)));
     assert_eq!(read(json!("1KiB")).unwrap().memory, Some(ByteSize::Text("1KiB".into())));
     assert!(read(json!(true)).is_err());
+}
+
+#[test]
+fn words_are_written_as_they_are_called() {
+    for phase in PhaseWord::ALL {
+        assert_eq!(serde_json::to_value(phase).unwrap(), phase.as_str());
+    }
+    for condition in Condition::ALL {
+        assert_eq!(serde_json::to_value(condition).unwrap(), condition.as_str());
+    }
+    for kind in MountType::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+    }
 }
 
 #[test]

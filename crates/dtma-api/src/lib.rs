@@ -1,1 +1,38 @@
-//! dtma-api.
+//! The daemon's HTTP door: routes, auth, conversion between wire and domain, and the accept loop.
+//!
+//! [`serve`] takes a listener and an [`App`]; [`openapi`] is the contract as a pure function. The table in
+//! `routes.rs` says which route exists, which scope it needs and who answers it; `error.rs` is the one place that
+//! chooses HTTP status codes.
+//!
+//! A request goes: accept loop ([`serve`]) → request id, log line, metrics (`observe.rs`) → route table → Host,
+//! Origin and token ([`auth`]) → body against the JSON Schema of the document (`body.rs`, `schema.rs`) → domain
+//! (`convert.rs`) → manager → wire (`view.rs`).
+//!
+//! Left to others: where tokens come from and which address is listened on (the daemon), every decision about
+//! servers (the manager).
+
+mod answer;
+mod app;
+pub mod auth;
+mod body;
+mod convert;
+mod duration;
+mod error;
+mod gateway;
+mod journal;
+mod metrics;
+mod observe;
+mod openapi;
+mod path;
+mod query;
+#[expect(unused_qualifications, reason = "utoipa's macro writes query types with a path")]
+mod routes;
+mod schema;
+mod serve;
+mod sse;
+mod suggest;
+mod view;
+
+pub use app::{App, Parts};
+pub use openapi::{openapi, openapi_json};
+pub use serve::{ServeLimits, serve};

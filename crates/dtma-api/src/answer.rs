@@ -1,0 +1,76 @@
+//! How answers leave: the envelope around data, and errors that wait for their request id.
+
+use crate::error::ApiError;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use dtma_api_types::{Envelope, ErrorBody};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+/// What handlers give back.
+pub(crate) type Answer = Result<Response, ApiError>;
+
+/// 200 with data.
+pub(crate) fn ok(message: impl Into<String>, data: impl Serialize) -> Answer {
+    with(StatusCode::OK, message, data)
+}
+
+/// Any success with data.
+pub(crate) fn with(status: StatusCode, message: impl Into<String>, data: impl Serialize) -> Answer {
+    let body = serde_json::to_vec(&Envelope::new(message, data))
+        .map_err(|problem| ApiError::Internal(format!("an answer could not be written: {problem}")))?;
+    Ok(json(status, body))
+}
+
+/// JSON that is written already.
+pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The body of a failed request, carried to where its request id is known.
+#[derive(Clone)]
+pub(crate) struct Failure {
+    body: ErrorBody,
+    /// For the log only.
+    pub(crate) secret: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn code(&self) -> &str {
+        &self.body.code
+    }
+
+    pub(crate) fn error(&self) -> &str {
+        &self.body.error
+    }
+
+    /// The whole answer; `headers` are those the failed response had.
+    pub(crate) fn render(self, status: StatusCode, headers: HeaderMap, request_id: &str) -> Response {
+        let body = ErrorBody { request_id: request_id.to_owned(), ..self.body };
+        let mut response = json(status, serde_json::to_vec(&body).unwrap_or_default());
+        let kept = headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
+        for (name, value) in kept.filter(|(name, _)| name == WWW_AUTHENTICATE || name == ALLOW) {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status();
+        if self.status() == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dtma\""));
+        }
+        let secret = self.secret().map(str::to_owned);
+        response.extensions_mut().insert(Failure { body: self.body(), secret });
+        response
+    }
+}

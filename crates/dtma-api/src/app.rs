@@ -1,0 +1,117 @@
+//! What every handler can reach.
+
+use crate::auth::{Auth, Hosts};
+use crate::error::ApiError;
+use crate::journal::Journal;
+use crate::metrics::Metrics;
+use crate::openapi::openapi_json;
+use crate::schema::Schemas;
+use bytes::Bytes;
+use dtma_core::Timestamp;
+use dtma_manager::wall::Wall;
+use dtma_manager::{ManagerError, ManagerHandle};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What an [`App`] is made from.
+pub struct Parts {
+    /// The manager.
+    pub manager: ManagerHandle,
+    /// Who may ask.
+    pub auth: Arc<Auth>,
+    /// By which names the daemon is called.
+    pub hosts: Hosts,
+    /// The wall clock.
+    pub wall: Wall,
+}
+
+/// Everything that handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    started_at: Timestamp,
+    journal: Arc<Journal>,
+    metrics: Metrics,
+    schemas: Schemas,
+    document: Bytes,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl App {
+    /// An app around a running manager. Events are kept from now on.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner {
+            started_at: (parts.wall)(),
+            journal: Arc::new(Journal::new()),
+            metrics: Metrics::new(parts.manager.clone()),
+            schemas: Schemas::new(),
+            document: openapi_json().into(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            parts,
+        }))
+    }
+
+    pub(crate) fn manager(&self) -> &ManagerHandle {
+        &self.0.parts.manager
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.parts.auth
+    }
+
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.0.parts.hosts
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0.parts.wall)()
+    }
+
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.0.started_at
+    }
+
+    /// Whole seconds since the start, 0 when the clock went backwards.
+    pub(crate) fn uptime_seconds(&self) -> u64 {
+        u64::try_from(self.now().duration_since(self.started_at()).as_secs()).unwrap_or(0)
+    }
+
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.0.journal
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn schemas(&self) -> &Schemas {
+        &self.0.schemas
+    }
+
+    /// The OpenAPI document, ready to send.
+    pub(crate) fn document(&self) -> Bytes {
+        self.0.document.clone()
+    }
+
+    /// Does something to its end even when the client hangs up before.
+    pub(crate) async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ManagerError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        match self.0.tasks.spawn(work).await {
+            Ok(done) => Ok(done?),
+            Err(error) => Err(ApiError::Internal(format!("a request's task ended: {error}"))),
+        }
+    }
+
+    /// Cancelled when the daemon ends: streams end then.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
+    }
+}

@@ -1,0 +1,122 @@
+//! Who may ask for what: bearer tokens with scopes, and protection against other sites' pages.
+//!
+//! Tokens are kept as SHA-256 digests; a digest of what was sent is compared with each of them in constant time.
+//! 256-bit random tokens need no slow hash. The daemon decides where tokens come from and may
+//! [`replace`](Auth::replace) them while requests are served.
+
+mod hosts;
+mod scope;
+
+pub use hosts::Hosts;
+pub use scope::{Scope, UnknownScope};
+
+pub(crate) use check::authorise;
+pub(crate) use scope::Access;
+
+mod check;
+
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+/// A token that is known, by its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its name in logs, never the token.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
+    /// What it opens.
+    pub scopes: BTreeSet<Scope>,
+}
+
+impl Token {
+    /// Knows a token from its text from now on.
+    pub fn new(name: impl Into<String>, token: &str, scopes: impl IntoIterator<Item = Scope>) -> Self {
+        Self { name: name.into(), digest: digest(token), scopes: scopes.into_iter().collect() }
+    }
+}
+
+/// SHA-256 of a token's text.
+#[must_use]
+pub fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The token's name.
+    pub(crate) name: Arc<str>,
+}
+
+/// What is known about tokens.
+#[derive(Debug)]
+pub struct Auth {
+    /// `None`: nobody needs a token.
+    tokens: Option<RwLock<Arc<[Token]>>>,
+}
+
+impl Auth {
+    /// These tokens open the door.
+    #[must_use]
+    pub fn tokens(tokens: Vec<Token>) -> Self {
+        Self { tokens: Some(RwLock::new(tokens.into())) }
+    }
+
+    /// Everybody may do everything. For development on loopback only; the daemon sees to that.
+    #[must_use]
+    pub fn disabled() -> Self {
+        Self { tokens: None }
+    }
+
+    /// True when a token is needed.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// From now on these tokens and no others. Nothing happens when auth is disabled.
+    pub fn replace(&self, tokens: Vec<Token>) {
+        if let Some(known) = &self.tokens {
+            *known.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+        }
+    }
+
+    /// The token of that text. Every known digest is compared, whether or not one fitted before.
+    fn find(&self, presented: &str) -> Option<Token> {
+        let known = Arc::clone(&self.tokens.as_ref()?.read().unwrap_or_else(PoisonError::into_inner));
+        let digest = digest(presented);
+        let mut found = u64::MAX;
+        for (index, token) in (0_u64..).zip(known.iter()) {
+            let fits: Choice = token.digest.ct_eq(&digest);
+            found.conditional_assign(&index, fits);
+        }
+        usize::try_from(found).ok().and_then(|index| known.get(index)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_by_its_text_only() {
+        let auth =
+            Auth::tokens(vec![Token::new("a", "one", [Scope::Read]), Token::new("b", "two", [Scope::Admin])]);
+        let name = |text: &str| auth.find(text).map(|token| token.name);
+        assert_eq!(name("one").as_deref(), Some("a"));
+        assert_eq!(name("two").as_deref(), Some("b"));
+        for wrong in ["", "on", "onee", "ONE", "three"] {
+            assert_eq!(name(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_revoked_token_is_forgotten_at_once() {
+        let auth = Auth::tokens(vec![Token::new("a", "one", [Scope::Read])]);
+        auth.replace(vec![]);
+        assert!(auth.find("one").is_none() && auth.is_required());
+    }
+}

@@ -1,0 +1,159 @@
+//! One server.
+
+use super::number::Numbers;
+use super::{Finder, mount, placeholder};
+use dtma_api_types as wire;
+use dtma_core::restart::{RestartMode, RestartPolicy};
+use dtma_core::spec::{
+    Condition, Dependency, NetworkMode, Publish, PullPolicy, ReadinessSpec, Resources, ServerKind,
+    ServerSpec, Transport, default_stop_grace,
+};
+
+pub(super) fn convert(
+    wire: wire::ServerRequest,
+    index: usize,
+    template: Option<&str>,
+    finder: &mut Finder<'_>,
+) -> Option<ServerSpec> {
+    let kind = kind(&wire, finder);
+    let instance = finder.at("instanceName").name(&wire.instance_name);
+    Some(ServerSpec {
+        instance: instance.or_else(|| placeholder(&format!("unnamed-{index}")))?,
+        kind,
+        port: port(&wire, kind, finder),
+        publish: publish(&wire.publish, &mut finder.at("publish")),
+        mounts: mounts(&wire.mounts, &mut finder.at("mounts"))?,
+        depends_on: depends_on(&wire.depends_on, &mut finder.at("dependsOn")),
+        resources: resources(&wire.resources.unwrap_or_default(), &mut finder.at("resources")),
+        readiness: readiness(&wire.health.unwrap_or_default(), &mut finder.at("health")),
+        restart: restart(&wire.restart.unwrap_or_default(), &mut finder.at("restart")),
+        network: wire.network.map(network),
+        pull: wire.pull_policy.map_or_else(PullPolicy::default, pull),
+        stop_grace: finder.at("stopGraceMs").millis(wire.stop_grace_ms).unwrap_or_else(default_stop_grace),
+        template: wire.template.or_else(|| template.map(str::to_owned)),
+        image: wire.image.into(),
+        command: wire.command,
+        args: wire.args,
+        environment: wire.environment,
+        overrides: wire.overrides,
+        labels: wire.labels,
+    })
+}
+
+fn kind(wire: &wire::ServerRequest, finder: &mut Finder<'_>) -> ServerKind {
+    match (wire.kind.unwrap_or(wire::Kind::Mcp), wire.transport) {
+        (wire::Kind::Mcp, None | Some(wire::Transport::Stdio)) => ServerKind::Mcp(Transport::Stdio),
+        (wire::Kind::Tool, None) => ServerKind::Tool,
+        (wire::Kind::Tool, Some(_)) => {
+            let hint = "leave it out, or set kind to \"mcp\"";
+            finder.at("transport").report_with_hint("kind.transport", "a tool has no transport", hint);
+            ServerKind::Tool
+        }
+    }
+}
+
+fn port(wire: &wire::ServerRequest, kind: ServerKind, finder: &mut Finder<'_>) -> Option<u16> {
+    let mut finder = finder.at("port");
+    if wire.port.is_some() && kind.is_stdio() {
+        let hint = "leave it out, or set kind to \"tool\"";
+        finder.report_with_hint("kind.port", "a stdio server is not spoken to over a port", hint);
+        return None;
+    }
+    tcp_port(wire.port, &mut finder)
+}
+
+fn tcp_port(value: Option<u32>, finder: &mut Finder<'_>) -> Option<u16> {
+    finder.within(value.map(u64::from), 1, u64::from(u16::MAX))
+}
+
+fn publish(wire: &[wire::Publish], finder: &mut Finder<'_>) -> Vec<Publish> {
+    let convert = |(index, publish): (usize, &wire::Publish)| {
+        let mut finder = finder.at(index);
+        let host_port = tcp_port(Some(publish.host_port), &mut finder.at("hostPort"));
+        let container_port = tcp_port(Some(publish.container_port), &mut finder.at("containerPort"));
+        Some(Publish { host_port: host_port?, container_port: container_port? })
+    };
+    wire.iter().enumerate().filter_map(convert).collect()
+}
+
+fn mounts(wire: &[wire::Mount], finder: &mut Finder<'_>) -> Option<Vec<dtma_core::spec::Mount>> {
+    let convert = |(index, mount)| mount::convert(mount, &mut finder.at(index));
+    let converted: Vec<Option<_>> = wire.iter().enumerate().map(convert).collect();
+    converted.into_iter().collect()
+}
+
+fn depends_on(wire: &[wire::Dependency], finder: &mut Finder<'_>) -> Vec<Dependency> {
+    let convert = |(index, dependency): (usize, &wire::Dependency)| {
+        let instance = finder.at(index).at("instance").name(&dependency.instance)?;
+        Some(Dependency {
+            instance,
+            condition: dependency.condition.map_or_else(Condition::default, condition),
+        })
+    };
+    wire.iter().enumerate().filter_map(convert).collect()
+}
+
+fn resources(wire: &wire::Resources, finder: &mut Finder<'_>) -> Resources {
+    Resources {
+        memory: finder.at("memory").bytes(wire.memory.as_ref()),
+        cpu_millis: finder.at("cpus").cpus(wire.cpus),
+        pids: finder.at("pids").within(wire.pids, 1, u64::from(u32::MAX)),
+    }
+}
+
+fn readiness(wire: &wire::Health, finder: &mut Finder<'_>) -> ReadinessSpec {
+    let default = ReadinessSpec::default();
+    ReadinessSpec {
+        settle: finder.at("settleMs").millis(wire.settle_ms).unwrap_or(default.settle),
+        start_timeout: finder
+            .at("startTimeoutMs")
+            .millis(wire.start_timeout_ms)
+            .unwrap_or(default.start_timeout),
+    }
+}
+
+fn restart(wire: &wire::Restart, finder: &mut Finder<'_>) -> RestartPolicy {
+    let default = RestartPolicy::default();
+    let mut millis = |field: &str, value, default| finder.at(field).millis(value).unwrap_or(default);
+    RestartPolicy {
+        interval: millis("intervalMs", wire.interval_ms, default.interval),
+        delay: millis("delayMs", wire.delay_ms, default.delay),
+        max_delay: millis("maxDelayMs", wire.max_delay_ms, default.max_delay),
+        clean_run: millis("cleanRunMs", wire.clean_run_ms, default.clean_run),
+        attempts: finder
+            .at("attempts")
+            .within(wire.attempts, 0, u64::from(u32::MAX))
+            .unwrap_or(default.attempts),
+        mode: wire.mode.map_or(default.mode, mode),
+    }
+}
+
+fn mode(wire: wire::RestartMode) -> RestartMode {
+    match wire {
+        wire::RestartMode::Fail => RestartMode::Fail,
+        wire::RestartMode::Delay => RestartMode::Delay,
+    }
+}
+
+fn condition(wire: wire::Condition) -> Condition {
+    match wire {
+        wire::Condition::Started => Condition::Started,
+        wire::Condition::Healthy => Condition::Healthy,
+        wire::Condition::Completed => Condition::Completed,
+    }
+}
+
+fn network(wire: wire::Network) -> NetworkMode {
+    match wire {
+        wire::Network::None => NetworkMode::None,
+        wire::Network::Group => NetworkMode::Group,
+    }
+}
+
+fn pull(wire: wire::PullPolicy) -> PullPolicy {
+    match wire {
+        wire::PullPolicy::Always => PullPolicy::Always,
+        wire::PullPolicy::Missing => PullPolicy::Missing,
+        wire::PullPolicy::Never => PullPolicy::Never,
+    }
+}

@@ -1,0 +1,231 @@
+//! Every way a request can fail, and the one place that chooses the HTTP status for it.
+
+use dtma_api_types::{ErrorBody, ErrorDetail};
+use dtma_core::id::InstanceName;
+use dtma_core::port::RuntimeError;
+use dtma_core::violation::Violation;
+use dtma_manager::{GroupStatus, ManagerError};
+use http::StatusCode;
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// Not JSON.
+    Malformed(String),
+    /// The body is of another type.
+    ContentType,
+    /// The client cannot take the answer.
+    NotAcceptable(&'static str),
+    /// The body is too big.
+    TooBig(usize),
+    /// The body did not arrive in time.
+    SlowBody,
+    /// The connection broke while the body was read.
+    BrokenBody(String),
+    /// The JSON Schema of the document refuses it.
+    Shape(Vec<Violation>),
+    /// Rules refuse it.
+    Rules(Vec<Violation>),
+    /// A query parameter is unknown or wrong.
+    Query(String),
+    /// A name in the path cannot be anybody's.
+    PathName(String),
+    /// A header of the MCP transport is missing or wrong.
+    McpHeader(String),
+    /// No token was sent.
+    NoToken,
+    /// The token is nobody's.
+    WrongToken,
+    /// The token may not do this.
+    Scope(&'static str),
+    /// A page of another site, or a host name that is not ours.
+    Foreign(&'static str, String),
+    /// No such route.
+    NoRoute,
+    /// The route is there, the method is not.
+    NoMethod,
+    /// No such template.
+    NoTemplate(String),
+    /// The server is a tool: it speaks no MCP.
+    NotMcp(InstanceName),
+    /// No such session with this server.
+    NoSession,
+    /// The manager said no.
+    Manager(ManagerError),
+    /// A defect of ours. The text goes to the log only.
+    Internal(String),
+}
+
+impl From<ManagerError> for ApiError {
+    fn from(error: ManagerError) -> Self {
+        Self::Manager(error)
+    }
+}
+
+impl ApiError {
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    /// Status and code, side by side so that nobody has to look in two places.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
+            Self::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
+            Self::TooBig(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_big"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "body_too_slow"),
+            Self::BrokenBody(_) => (StatusCode::BAD_REQUEST, "body_incomplete"),
+            Self::Shape(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::Rules(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_spec"),
+            Self::Query(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
+            Self::PathName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
+            Self::McpHeader(_) => (StatusCode::BAD_REQUEST, "invalid_mcp_header"),
+            Self::NoToken => (StatusCode::UNAUTHORIZED, "token_missing"),
+            Self::WrongToken => (StatusCode::UNAUTHORIZED, "token_unknown"),
+            Self::Scope(_) => (StatusCode::FORBIDDEN, "scope_missing"),
+            Self::Foreign(..) => (StatusCode::FORBIDDEN, "foreign_origin"),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no_such_route"),
+            Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NoTemplate(_) => (StatusCode::NOT_FOUND, "no_such_template"),
+            Self::NotMcp(_) => (StatusCode::NOT_FOUND, "not_an_mcp_server"),
+            Self::NoSession => (StatusCode::NOT_FOUND, "no_such_session"),
+            Self::Manager(error) => manager_kind(error),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    /// One sentence for people.
+    fn message(&self) -> String {
+        match self {
+            Self::Malformed(problem) => format!("the body is not JSON: {problem}"),
+            Self::ContentType => "the body must be of type application/json".into(),
+            Self::NotAcceptable(wanted) => format!("the Accept header must allow {wanted}"),
+            Self::TooBig(limit) => format!("the body is bigger than {limit} bytes"),
+            Self::SlowBody => "the body did not arrive in time".into(),
+            Self::BrokenBody(problem) => format!("the body did not arrive whole: {problem}"),
+            Self::Shape(found) => format!("the request is not well formed: {}", count(found.len())),
+            Self::Rules(found) => format!("the request is not valid: {}", count(found.len())),
+            Self::Query(problem) => format!("the query is not valid: {problem}"),
+            Self::PathName(problem) => problem.clone(),
+            Self::McpHeader(problem) => problem.clone(),
+            Self::NoToken => "a token is needed: send it as Authorization: Bearer".into(),
+            Self::WrongToken => "the token is not known here".into(),
+            Self::Scope(scope) => format!("the token lacks the scope {scope}"),
+            Self::Foreign(header, value) => format!("the {header} {value:?} is not allowed here"),
+            Self::NoRoute => "there is nothing at this path; GET / lists what is there".into(),
+            Self::NoMethod => "this path does not know that method; GET / lists what is there".into(),
+            Self::NoTemplate(name) => format!("there is no template {name:?}; GET /mcp/templates lists them"),
+            Self::NotMcp(instance) => format!("{instance} is a tool: it does not speak MCP"),
+            Self::NoSession => "there is no such session; begin anew with initialize".into(),
+            Self::Manager(ManagerError::Invalid(found)) => {
+                format!("the request is not valid: {}", count(found.len()))
+            }
+            Self::Manager(error) => error.to_string(),
+            Self::Internal(_) => "a defect of the daemon; its log has more under this request id".into(),
+        }
+    }
+
+    /// The body of the answer; the request id is filled in where the answer leaves.
+    pub(crate) fn body(&self) -> ErrorBody {
+        let message = self.message();
+        ErrorBody {
+            success: false,
+            error: self.chain().unwrap_or_else(|| message.clone()),
+            message,
+            code: self.kind().1.to_owned(),
+            request_id: String::new(),
+            details: self.violations().into_iter().map(detail).collect(),
+        }
+    }
+
+    /// The message with its causes, where there are any that may be shown.
+    fn chain(&self) -> Option<String> {
+        let Self::Manager(error) = self else { return None };
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        Some(text)
+    }
+
+    fn violations(&self) -> Vec<Violation> {
+        match self {
+            Self::Shape(found) | Self::Rules(found) | Self::Manager(ManagerError::Invalid(found)) => {
+                found.clone()
+            }
+            Self::Manager(ManagerError::ServersFailed(status)) => failures(status),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What only the log may say.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Internal(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+fn manager_kind(error: &ManagerError) -> (StatusCode, &'static str) {
+    match error {
+        ManagerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_spec"),
+        ManagerError::NoSuchGroup(_) => (StatusCode::NOT_FOUND, "no_such_group"),
+        ManagerError::NoSuchServer(_) => (StatusCode::NOT_FOUND, "no_such_server"),
+        ManagerError::GroupChanged(_) => (StatusCode::CONFLICT, "group_changed"),
+        ManagerError::BeingRemoved(_) => (StatusCode::CONFLICT, "being_removed"),
+        ManagerError::InstanceTaken { .. } => (StatusCode::CONFLICT, "instance_taken"),
+        ManagerError::ContainerNameTaken { .. } => (StatusCode::CONFLICT, "container_name_taken"),
+        ManagerError::PortTaken { .. } => (StatusCode::CONFLICT, "port_taken"),
+        ManagerError::Busy(_) => (StatusCode::CONFLICT, "busy"),
+        ManagerError::Refused { source, .. } | ManagerError::Engine(source) => engine_kind(source),
+        ManagerError::ServersFailed(_) => (StatusCode::BAD_GATEWAY, "servers_failed"),
+        ManagerError::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
+        ManagerError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_failed"),
+        ManagerError::Defect(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        ManagerError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+    }
+}
+
+fn engine_kind(error: &RuntimeError) -> (StatusCode, &'static str) {
+    match error {
+        RuntimeError::NotFound { .. } => (StatusCode::BAD_GATEWAY, "engine_lost_object"),
+        RuntimeError::NameTaken { .. } => (StatusCode::CONFLICT, "container_name_taken"),
+        RuntimeError::PortTaken { .. } => (StatusCode::CONFLICT, "port_taken"),
+        RuntimeError::ImageMissing { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_missing"),
+        RuntimeError::EngineAway { .. } => (StatusCode::SERVICE_UNAVAILABLE, "engine_away"),
+        RuntimeError::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "engine_timeout"),
+        RuntimeError::OutOfSpace { .. } => (StatusCode::INSUFFICIENT_STORAGE, "out_of_space"),
+        RuntimeError::Conflict { .. } => (StatusCode::CONFLICT, "engine_busy"),
+        RuntimeError::Refused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "engine_refused"),
+        RuntimeError::Broken { .. } => (StatusCode::BAD_GATEWAY, "engine_failed"),
+    }
+}
+
+fn count(mistakes: usize) -> String {
+    if mistakes == 1 { "1 mistake".into() } else { format!("{mistakes} mistakes") }
+}
+
+/// Which servers failed, with where to look.
+fn failures(status: &GroupStatus) -> Vec<Violation> {
+    let failed = status.servers.iter().enumerate().filter_map(|(index, server)| {
+        let dtma_core::phase::Phase::Failed { reason, .. } = &server.phase else { return None };
+        let message = format!("{}: {reason}", server.instance);
+        let hint = format!("its log says more: dtma logs {}", server.instance);
+        Some(Violation::new(format!("/servers/{index}"), "server.failed", message).hint(hint))
+    });
+    failed.collect()
+}
+
+fn detail(violation: Violation) -> ErrorDetail {
+    let Violation { pointer, rule, message, hint } = violation;
+    ErrorDetail { pointer, rule, message, hint }
+}
+
+pub(crate) fn details(violations: Vec<Violation>) -> Vec<ErrorDetail> {
+    violations.into_iter().map(detail).collect()
+}

@@ -1,0 +1,140 @@
+//! The gateway's door for agents: Streamable HTTP of the handshake era onto one server.
+//!
+//! This file speaks HTTP only: headers, status codes, streams. Messages pass as bytes to and from
+//! [`dtma_mcp::ServerHandle`], which knows sessions and calls.
+
+mod header;
+mod stream;
+
+use crate::answer::{Answer, json};
+use crate::app::App;
+use crate::body::{GATEWAY_LIMIT, expect_json, read};
+use crate::error::ApiError;
+use crate::metrics::GatewayOutcome;
+use crate::path::Named;
+use crate::sse;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use dtma_core::id::InstanceName;
+use dtma_manager::ManagerError;
+use dtma_mcp::{PostReply, ServerHandle, SessionError, SessionId};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+/// Send an MCP message to a server
+///
+/// Streamable HTTP, protocol versions 2024-11-05 to 2025-11-25: one JSON-RPC message a request. `initialize` opens
+/// a session, whose id comes back as `Mcp-Session-Id` and belongs on every later request.
+#[utoipa::path(post, path = "/gateway/servers/{instanceName}/mcp", operation_id = "gatewayPost", tag = "gateway",
+    params(("instanceName" = String, Path, description = "The server"),
+        ("Mcp-Session-Id" = Option<String>, Header, description = "The session; absent with `initialize`"),
+        ("MCP-Protocol-Version" = Option<String>, Header, description = "The version agreed on")),
+    request_body(content = Object, description = "A JSON-RPC message"),
+    responses(
+        (status = 200, description = "The answer, alone or at the end of a stream",
+            content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = 202, description = "A notification or a client's answer was taken")))]
+pub(crate) async fn gateway_post(
+    State(app): State<App>,
+    Named(instance): Named<InstanceName>,
+    request: Request,
+) -> Answer {
+    header::accepts(request.headers(), &["application/json", "text/event-stream"])?;
+    expect_json(request.headers())?;
+    header::known_version(request.headers())?;
+    let server = server(&app, &instance)?;
+    let session = header::session(request.headers())?;
+    let body = read(request, GATEWAY_LIMIT).await?;
+    let answered = stream::patient(server, session, body).await;
+    match answered {
+        stream::Answered::InTime(reply) => reply_to(&app, &instance, reply),
+        stream::Answered::Late(pending) => {
+            app.metrics().gateway(instance.as_str(), GatewayOutcome::Streamed);
+            Ok(sse::answer(&app, stream::late(pending)))
+        }
+    }
+}
+
+fn reply_to(app: &App, instance: &InstanceName, reply: PostReply) -> Answer {
+    let (outcome, answer) = match reply {
+        PostReply::Opened { session, body } => (GatewayOutcome::Opened, Ok(opened(session, body))),
+        PostReply::Accepted => (GatewayOutcome::Accepted, Ok(empty(StatusCode::ACCEPTED))),
+        PostReply::Body(body) => (GatewayOutcome::Answered, Ok(json(StatusCode::OK, body))),
+        PostReply::Stream(messages) => {
+            (GatewayOutcome::Streamed, Ok(sse::answer(app, stream::frames(messages))))
+        }
+        PostReply::Refused(body) => (GatewayOutcome::Refused, Ok(json(StatusCode::BAD_REQUEST, body))),
+        PostReply::UnknownSession => (GatewayOutcome::UnknownSession, Err(ApiError::NoSession)),
+        PostReply::Closed => (GatewayOutcome::Closed, Err(lost(SessionError::Closed))),
+    };
+    app.metrics().gateway(instance.as_str(), outcome);
+    answer
+}
+
+fn opened(session: SessionId, body: Bytes) -> Response {
+    let mut response = json(StatusCode::OK, body);
+    if let Ok(id) = HeaderValue::from_str(&session.to_string()) {
+        response.headers_mut().insert(header::SESSION, id);
+    }
+    response
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// Listen to a server
+///
+/// What it says that belongs to no call, as server-sent events.
+#[utoipa::path(get, path = "/gateway/servers/{instanceName}/mcp", operation_id = "gatewayListen", tag = "gateway",
+    params(("instanceName" = String, Path, description = "The server"),
+        ("Mcp-Session-Id" = String, Header, description = "The session")),
+    responses((status = 200, description = "Messages until the session ends", body = String,
+               content_type = "text/event-stream")))]
+pub(crate) async fn gateway_listen(
+    State(app): State<App>,
+    Named(instance): Named<InstanceName>,
+    headers: HeaderMap,
+) -> Answer {
+    header::accepts(&headers, &["text/event-stream"])?;
+    header::known_version(&headers)?;
+    let server = server(&app, &instance)?;
+    let messages = server.listen(&header::needed_session(&headers)?).await.map_err(lost)?;
+    Ok(sse::answer(&app, stream::frames(messages)))
+}
+
+/// End a session with a server
+#[utoipa::path(delete, path = "/gateway/servers/{instanceName}/mcp", operation_id = "gatewayClose", tag = "gateway",
+    params(("instanceName" = String, Path, description = "The server"),
+        ("Mcp-Session-Id" = String, Header, description = "The session")),
+    responses((status = 200, description = "Ended")))]
+pub(crate) async fn gateway_close(
+    State(app): State<App>,
+    Named(instance): Named<InstanceName>,
+    headers: HeaderMap,
+) -> Answer {
+    header::known_version(&headers)?;
+    let server = server(&app, &instance)?;
+    server.close_session(&header::needed_session(&headers)?).await.map_err(lost)?;
+    app.metrics().session_closed(instance.as_str());
+    Ok(empty(StatusCode::OK))
+}
+
+/// The MCP side of a server.
+fn server(app: &App, instance: &InstanceName) -> Result<ServerHandle, ApiError> {
+    let manager = app.manager();
+    manager.mcp(instance).ok_or_else(|| match manager.group_of(instance) {
+        Some(_) => ApiError::NotMcp(instance.clone()),
+        None => ApiError::Manager(ManagerError::NoSuchServer(instance.clone())),
+    })
+}
+
+fn lost(error: SessionError) -> ApiError {
+    match error {
+        SessionError::Unknown => ApiError::NoSession,
+        SessionError::Closed => ApiError::Manager(ManagerError::ShuttingDown),
+    }
+}

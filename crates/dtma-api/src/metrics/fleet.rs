@@ -1,0 +1,105 @@
+//! Groups and servers, counted at the moment somebody asks.
+
+use crate::view::{group_totals, phase, server_totals};
+use dtma_manager::{GroupStatus, ManagerHandle};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt;
+
+pub(super) struct Fleet {
+    manager: ManagerHandle,
+}
+
+impl Fleet {
+    pub(super) fn new(manager: ManagerHandle) -> Self {
+        Self { manager }
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Fleet {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let groups = self.manager.groups();
+        encode_groups(&mut encoder, &groups)?;
+        encode_servers(&mut encoder, &groups)?;
+        encode_restarts(&mut encoder, &groups)?;
+        encode_ready(&mut encoder, &groups)
+    }
+}
+
+fn encode_groups(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) -> fmt::Result {
+    let totals = group_totals(groups.iter());
+    let by_state = [
+        ("deploying", totals.deploying),
+        ("ready", totals.ready),
+        ("degraded", totals.degraded),
+        ("failed", totals.failed),
+        ("removing", totals.removing),
+    ];
+    gauges(encoder, "groups", "Groups by state", "state", &by_state)
+}
+
+fn encode_servers(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) -> fmt::Result {
+    let totals = server_totals(groups.iter().flat_map(|group| &group.servers).map(|server| &server.phase));
+    let by_phase = [
+        ("creating", totals.creating),
+        ("waiting", totals.waiting),
+        ("starting", totals.starting),
+        ("ready", totals.ready),
+        ("backoff", totals.backoff),
+        ("completed", totals.completed),
+        ("stopping", totals.stopping),
+        ("stopped", totals.stopped),
+        ("failed", totals.failed),
+        ("removing", totals.removing),
+    ];
+    gauges(encoder, "servers", "Servers by phase", "phase", &by_phase)
+}
+
+fn gauges(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: &[(&'static str, u64)],
+) -> fmt::Result {
+    let gauge = |value| ConstGauge::new(value);
+    let mut metric = encoder.encode_descriptor(name, help, None, gauge(0_u64).metric_type())?;
+    for (word, value) in values {
+        gauge(*value).encode(metric.encode_family(&[(label, *word)])?)?;
+    }
+    Ok(())
+}
+
+fn encode_restarts(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) -> fmt::Result {
+    let help = "How often a server was started again, by whomever";
+    let kind = ConstCounter::new(0_u64).metric_type();
+    let mut metric = encoder.encode_descriptor("server_restarts", help, None, kind)?;
+    for group in groups {
+        for server in &group.servers {
+            let labels = [("group", group.group_id.as_str()), ("instance", server.instance.as_str())];
+            ConstCounter::new(server.restarts).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_ready(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) -> fmt::Result {
+    let kind = ConstGauge::new(0_u64).metric_type();
+    let mut metric = encoder.encode_descriptor("server_ready", "1 while a server answers", None, kind)?;
+    for group in groups {
+        for server in &group.servers {
+            let labels = [("group", group.group_id.as_str()), ("instance", server.instance.as_str())];
+            let ready = phase(&server.phase) == dtma_api_types::PhaseWord::Ready;
+            ConstGauge::new(u64::from(ready)).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The table of routes: what exists, which scope it needs, and who answers it. Everything else follows from it: the
+//! router, the front page, the security part of the OpenAPI document, and the tests over all routes.
+
+pub(crate) mod events;
+pub(crate) mod groups;
+pub(crate) mod logs;
+pub(crate) mod meta;
+pub(crate) mod servers;
+pub(crate) mod status;
+pub(crate) mod templates;
+
+use crate::app::App;
+use crate::auth::{Access, Scope, authorise};
+use crate::error::ApiError;
+use crate::gateway;
+use crate::observe::observe;
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, delete, get, post};
+
+/// One route.
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    /// With parameters in braces, as in the OpenAPI document.
+    pub(crate) path: &'static str,
+    /// Its name in the OpenAPI document and, in other case, in the client.
+    pub(crate) operation: &'static str,
+    pub(crate) access: Access,
+    handler: MethodRouter<App>,
+}
+
+fn route(
+    method: &'static str,
+    path: &'static str,
+    operation: &'static str,
+    access: Access,
+    handler: MethodRouter<App>,
+) -> Route {
+    Route { method, path, operation, access, handler }
+}
+
+/// Every route there is.
+#[rustfmt::skip]
+pub(crate) fn table() -> Vec<Route> {
+    const OPEN: Access = Access::Open;
+    const READ: Access = Access::Needs(Scope::Read);
+    const DEPLOY: Access = Access::Needs(Scope::Deploy);
+    const GATEWAY: Access = Access::Needs(Scope::Gateway);
+    vec![
+        route("GET", "/", "getIndex", READ, get(meta::get_index)),
+        route("GET", "/health", "getHealth", OPEN, get(meta::get_health)),
+        route("GET", "/healthz", "getHealthz", OPEN, get(meta::get_healthz)),
+        route("GET", "/readyz", "getReadyz", OPEN, get(meta::get_readyz)),
+        route("GET", "/openapi.json", "getOpenapi", READ, get(meta::get_openapi)),
+        route("GET", "/metrics", "getMetrics", READ, get(meta::get_metrics)),
+        route("GET", "/events", "streamEvents", READ, get(events::stream_events)),
+        route("POST", "/mcp/groups", "deployGroup", DEPLOY, post(groups::deploy_group)),
+        route("GET", "/mcp/groups", "listGroups", READ, get(groups::list_groups)),
+        route("GET", "/mcp/groups/{groupId}", "getGroup", READ, get(groups::get_group)),
+        route("DELETE", "/mcp/groups/{groupId}", "removeGroup", DEPLOY, delete(groups::remove_group)),
+        route("POST", "/mcp/groups/{groupId}/restart", "restartGroup", DEPLOY, post(groups::restart_group)),
+        route("POST", "/mcp/validate", "validateGroup", READ, post(groups::validate_group)),
+        route("GET", "/mcp/status", "getStatus", READ, get(status::get_status)),
+        route("POST", "/mcp/servers/{instanceName}/restart", "restartServer", DEPLOY, post(servers::restart_server)),
+        route("POST", "/mcp/servers/{instanceName}/start", "startServer", DEPLOY, post(servers::start_server)),
+        route("POST", "/mcp/servers/{instanceName}/stop", "stopServer", DEPLOY, post(servers::stop_server)),
+        route("GET", "/mcp/servers/{instanceName}/logs", "getLogs", READ, get(logs::get_logs)),
+        route("GET", "/mcp/templates", "listTemplates", READ, get(templates::list_templates)),
+        route("GET", "/mcp/templates/{name}", "getTemplate", READ, get(templates::get_template)),
+        route("POST", "/gateway/servers/{instanceName}/mcp", "gatewayPost", GATEWAY, post(gateway::gateway_post)),
+        route("GET", "/gateway/servers/{instanceName}/mcp", "gatewayListen", GATEWAY, get(gateway::gateway_listen)),
+        route("DELETE", "/gateway/servers/{instanceName}/mcp", "gatewayClose", GATEWAY, delete(gateway::gateway_close)),
+    ]
+}
+
+/// The router, with what surrounds every request.
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in table() {
+        let guard = from_fn_with_state((app.clone(), route.access), authorise);
+        router = router.route(route.path, route.handler.route_layer(guard));
+    }
+    router
+        .fallback(|| async { ApiError::NoRoute })
+        .method_not_allowed_fallback(|| async { ApiError::NoMethod })
+        .layer(from_fn_with_state(app.clone(), observe))
+        .with_state(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::openapi;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_table_and_the_document_tell_the_same() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let documented: BTreeSet<(String, String, String)> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                item.as_object().unwrap().iter().map(move |(method, operation)| {
+                    let id = operation["operationId"].as_str().unwrap().to_owned();
+                    (method.to_uppercase(), path.clone(), id)
+                })
+            })
+            .collect();
+        let table = table().iter().map(|r| (r.method.into(), r.path.into(), r.operation.into())).collect();
+        assert_eq!(documented, table);
+    }
+}

@@ -1,0 +1,173 @@
+//! A server's log, as a piece or as a stream.
+
+use crate::answer::{Answer, ok};
+use crate::app::App;
+use crate::duration;
+use crate::error::ApiError;
+use crate::path::Named;
+use crate::query::Asked;
+use crate::sse;
+use crate::view;
+use axum::extract::State;
+use bytes::Bytes;
+use dtma_api_types::{Envelope, LogLineView, LogStreamName, LogView};
+use dtma_core::Timestamp;
+use dtma_core::id::InstanceName;
+use dtma_core::port::RuntimeError;
+use dtma_core::port::runtime::{LogLine, LogQuery};
+use dtma_manager::{LogStream, ManagerError};
+use futures_util::stream::StreamExt;
+use serde::Deserialize;
+use std::collections::VecDeque;
+use utoipa::IntoParams;
+
+/// Lines given when nobody says how many.
+const DEFAULT_TAIL: usize = 1000;
+/// The most lines of one answer.
+const MOST_LINES: usize = 10_000;
+
+/// Which part of a log.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LogsQuery {
+    /// Only the last so many lines that match (default 1000, at most 10000).
+    tail: Option<usize>,
+    /// Only lines at or after this: RFC 3339, or a duration back from now (`10m`).
+    since: Option<String>,
+    /// Only lines before this, written likewise.
+    until: Option<String>,
+    /// Only lines of these outputs: `stdout`, `stderr`, or both with a comma.
+    #[param(example = "stderr")]
+    stream: Option<String>,
+    /// Only lines that contain this text.
+    grep: Option<String>,
+    /// Go on with new lines: the answer is a stream of events named `line` (default false).
+    follow: Option<bool>,
+}
+
+/// Which lines pass.
+struct Filter {
+    streams: Vec<LogStreamName>,
+    grep: Option<String>,
+}
+
+impl Filter {
+    fn passes(&self, line: &LogLineView) -> bool {
+        (self.streams.is_empty() || self.streams.contains(&line.stream))
+            && self.grep.as_ref().is_none_or(|text| line.text.contains(text))
+    }
+
+    /// True when every line passes.
+    fn is_open(&self) -> bool {
+        self.streams.is_empty() && self.grep.is_none()
+    }
+}
+
+/// Read a server's log
+///
+/// For a stdio MCP server: its standard error, and what was no protocol on its standard output. With `follow=true`
+/// server-sent events (`line`, then `end` when the log ends) until the client leaves; `tail` then counts lines
+/// before the filters.
+#[utoipa::path(get, path = "/mcp/servers/{instanceName}/logs", operation_id = "getLogs", tag = "servers",
+    params(("instanceName" = String, Path, description = "The server"), LogsQuery),
+    responses((status = 200, description = "Lines, oldest first",
+        content((Envelope<LogView> = "application/json"), (LogLineView = "text/event-stream")))))]
+pub(crate) async fn get_logs(
+    State(app): State<App>,
+    Named(instance): Named<InstanceName>,
+    Asked(query): Asked<LogsQuery>,
+) -> Answer {
+    let filter = filter(&query)?;
+    let follow = query.follow.unwrap_or(false);
+    let tail = query.tail.unwrap_or(DEFAULT_TAIL).min(MOST_LINES);
+    let window = LogQuery {
+        tail: (follow || filter.is_open()).then_some(tail),
+        since: query.since.as_deref().map(|text| moment(text, app.now())).transpose()?,
+        until: query.until.as_deref().map(|text| moment(text, app.now())).transpose()?,
+        follow,
+    };
+    let lines = app.manager().logs(&instance, &window).await?;
+    if follow {
+        return Ok(sse::answer(&app, frames(lines, filter)));
+    }
+    let lines = last(lines, &filter, tail).await.map_err(ManagerError::Engine)?;
+    let message = format!("{} line(s) of {instance}", lines.len());
+    ok(message, LogView { instance_name: instance.to_string(), lines })
+}
+
+async fn last(mut log: LogStream, filter: &Filter, most: usize) -> Result<Vec<LogLineView>, RuntimeError> {
+    let mut lines = VecDeque::new();
+    while let Some(line) = log.next().await {
+        let line = view::log_line(line?);
+        if filter.passes(&line) {
+            lines.push_back(line);
+        }
+        if lines.len() > most {
+            lines.pop_front();
+        }
+    }
+    Ok(lines.into())
+}
+
+fn frames(log: LogStream, filter: Filter) -> impl futures_util::Stream<Item = Bytes> {
+    let lines = log.filter_map(move |line| std::future::ready(frame(line, &filter)));
+    lines.chain(futures_util::stream::iter([sse::event("end", None, b"{}")]))
+}
+
+fn frame(line: Result<LogLine, RuntimeError>, filter: &Filter) -> Option<Bytes> {
+    match line.map(view::log_line) {
+        Ok(line) if filter.passes(&line) => {
+            Some(sse::event("line", None, &serde_json::to_vec(&line).unwrap_or_default()))
+        }
+        Ok(_) => None,
+        // One line of text: a newline would end the event's data.
+        Err(error) => {
+            Some(sse::event("error", None, error.to_string().replace(['\r', '\n'], " ").as_bytes()))
+        }
+    }
+}
+
+fn filter(query: &LogsQuery) -> Result<Filter, ApiError> {
+    let words = query.stream.iter().flat_map(|text| text.split(',')).map(str::trim);
+    let streams = words.map(|word| match word {
+        "stdout" => Ok(LogStreamName::Stdout),
+        "stderr" => Ok(LogStreamName::Stderr),
+        _ => Err(ApiError::Query("stream must be stdout, stderr or both with a comma".into())),
+    });
+    Ok(Filter { streams: streams.collect::<Result<_, _>>()?, grep: query.grep.clone() })
+}
+
+/// A moment, or a duration back from now.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let back = duration::parse(text).map_err(|_| {
+        ApiError::Query(format!("{text:?} is neither a time such as 2026-01-31T12:00:00Z nor 10m"))
+    })?;
+    Ok(now.checked_sub(back).unwrap_or(Timestamp::MIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_absolute_or_back_from_now() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        for (text, expected) in
+            [("2026-01-31T11:00:00Z", "2026-01-31T11:00:00Z"), ("10m", "2026-01-31T11:50:00Z")]
+        {
+            assert_eq!(moment(text, now).unwrap(), expected.parse().unwrap(), "{text}");
+        }
+        assert!(moment("yesterday", now).is_err());
+    }
+
+    #[test]
+    fn only_known_streams_are_taken() {
+        let streams = |text: &str| filter(&LogsQuery { stream: Some(text.into()), ..LogsQuery::default() });
+        assert_eq!(streams("stdout, stderr").unwrap().streams.len(), 2);
+        assert!(streams("stdin").is_err() && streams("").is_err());
+    }
+}

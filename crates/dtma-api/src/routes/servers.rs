@@ -1,0 +1,78 @@
+//! One server: restart, start, stop.
+
+use crate::answer::{Answer, with};
+use crate::app::App;
+use crate::path::Named;
+use crate::query::{Asked, WaitQuery};
+use crate::view;
+use axum::extract::State;
+use dtma_api_types::{Envelope, OperationRef, ServerChangeView};
+use dtma_core::id::InstanceName;
+use dtma_manager::{Deployed, ManagerError, Wait};
+use http::StatusCode;
+
+/// Restart a server
+///
+/// Ends its process and starts it again, or starts it when it stands still. Resets its restart budget.
+#[utoipa::path(post, path = "/mcp/servers/{instanceName}/restart", operation_id = "restartServer", tag = "servers",
+    params(("instanceName" = String, Path, description = "The server"), WaitQuery),
+    responses(
+        (status = 200, description = "Running again", body = Envelope<ServerChangeView>),
+        (status = 202, description = "Accepted (`wait=false`)", body = Envelope<ServerChangeView>)))]
+pub(crate) async fn restart_server(
+    State(app): State<App>,
+    Named(instance): Named<InstanceName>,
+    Asked(query): Asked<WaitQuery>,
+) -> Answer {
+    let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
+    let done = app.finish(async move { manager.restart(&name, wait).await }).await?;
+    answer(&instance, wait, &done)
+}
+
+/// Start a server
+///
+/// Starts a stopped or failed server; a running one is left alone.
+#[utoipa::path(post, path = "/mcp/servers/{instanceName}/start", operation_id = "startServer", tag = "servers",
+    params(("instanceName" = String, Path, description = "The server"), WaitQuery),
+    responses(
+        (status = 200, description = "Running", body = Envelope<ServerChangeView>),
+        (status = 202, description = "Accepted (`wait=false`)", body = Envelope<ServerChangeView>)))]
+pub(crate) async fn start_server(
+    State(app): State<App>,
+    Named(instance): Named<InstanceName>,
+    Asked(query): Asked<WaitQuery>,
+) -> Answer {
+    let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
+    let done = app.finish(async move { manager.start(&name, wait).await }).await?;
+    answer(&instance, wait, &done)
+}
+
+/// Stop a server
+///
+/// It stays stopped until somebody starts it, also over restarts of the daemon and the machine.
+#[utoipa::path(post, path = "/mcp/servers/{instanceName}/stop", operation_id = "stopServer", tag = "servers",
+    params(("instanceName" = String, Path, description = "The server"), WaitQuery),
+    responses(
+        (status = 200, description = "Stopped", body = Envelope<ServerChangeView>),
+        (status = 202, description = "Accepted (`wait=false`)", body = Envelope<ServerChangeView>)))]
+pub(crate) async fn stop_server(
+    State(app): State<App>,
+    Named(instance): Named<InstanceName>,
+    Asked(query): Asked<WaitQuery>,
+) -> Answer {
+    let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
+    let done = app.finish(async move { manager.stop(&name, wait).await }).await?;
+    answer(&instance, wait, &done)
+}
+
+fn answer(instance: &InstanceName, wait: Wait, done: &Deployed) -> Answer {
+    let group = &done.status.group_id;
+    let server = done.status.server(instance).ok_or_else(|| ManagerError::NoSuchServer(instance.clone()))?;
+    let server = view::server(group, server);
+    let (status, message) = match (done.changed, wait) {
+        (true, Wait::No) => (StatusCode::ACCEPTED, format!("accepted; watch {instance}")),
+        (true, Wait::Until(_)) | (false, _) => (StatusCode::OK, format!("{instance} is {}", server.phase)),
+    };
+    let operation = OperationRef { id: done.operation.to_string() };
+    with(status, message, ServerChangeView { operation, changed: done.changed, server })
+}

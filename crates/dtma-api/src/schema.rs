@@ -1,0 +1,185 @@
+//! Requests held against the JSON Schema of the OpenAPI document: one contract, written once.
+
+use crate::openapi::openapi;
+use crate::suggest::nearest;
+use dtma_core::violation::{Violation, pointer_token};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, Validator};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The request bodies there are.
+const REQUESTS: [&str; 1] = ["GroupRequest"];
+/// Mistakes listed in one answer; the rest of a body that is nothing but mistakes is not worth its bytes.
+const MOST: usize = 200;
+
+/// A validator for each request body.
+#[derive(Debug)]
+pub(crate) struct Schemas {
+    validators: BTreeMap<&'static str, Validator>,
+    document: Value,
+}
+
+impl Schemas {
+    pub(crate) fn new() -> Self {
+        let document = serde_json::to_value(openapi()).unwrap_or_default();
+        let validator = |name: &&'static str| {
+            let schema =
+                json!({"$ref": format!("#/components/schemas/{name}"), "components": document["components"]});
+            let built = jsonschema::draft202012::new(&schema);
+            built
+                .inspect_err(|error| tracing::error!(name, %error, "a schema of ours is broken"))
+                .ok()
+                .map(|v| (*name, v))
+        };
+        Self { validators: REQUESTS.iter().filter_map(validator).collect(), document }
+    }
+
+    /// Every way in which `value` is not the request called `name`.
+    pub(crate) fn check(&self, name: &str, value: &Value) -> Vec<Violation> {
+        let Some(validator) = self.validators.get(name) else { return Vec::new() };
+        let mut found = Vec::new();
+        for error in validator.iter_errors(value) {
+            self.explain(&error, &mut found);
+            if found.len() >= MOST {
+                break;
+            }
+        }
+        found
+    }
+
+    fn explain(&self, error: &ValidationError<'_>, found: &mut Vec<Violation>) {
+        match error.kind() {
+            ValidationErrorKind::Required { property } => found.push(missing(error, property)),
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                found.extend(unexpected.iter().map(|field| self.unknown(error, field)));
+            }
+            ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+                for inner in most_specific(context) {
+                    self.explain(inner, found);
+                }
+            }
+            kind => {
+                let rule = format!("schema.{}", kind.keyword());
+                let message = error.masked_with(described(error.instance())).to_string();
+                found.push(Violation::new(error.instance_path().as_str(), rule, message));
+            }
+        }
+    }
+
+    fn unknown(&self, error: &ValidationError<'_>, field: &str) -> Violation {
+        let pointer = child(error, field);
+        let shown: String = field.chars().take(60).collect();
+        let violation =
+            Violation::new(pointer, "schema.unknown", format!("the field {shown:?} is not known"));
+        let properties = error
+            .schema_path()
+            .as_str()
+            .rsplit_once('/')
+            .and_then(|(parent, _)| self.document.pointer(&format!("{parent}/properties"))?.as_object());
+        let names = properties.into_iter().flatten().map(|(name, _)| name.as_str());
+        match nearest(field, names) {
+            Some(known) => violation.hint(format!("did you mean {known}?")),
+            None => violation,
+        }
+    }
+}
+
+fn missing(error: &ValidationError<'_>, property: &Value) -> Violation {
+    let name = property.as_str().unwrap_or_default();
+    Violation::new(child(error, name), "schema.required", format!("the field {name:?} is missing"))
+}
+
+fn child(error: &ValidationError<'_>, field: &str) -> String {
+    format!("{}/{}", error.instance_path().as_str(), pointer_token(field))
+}
+
+/// An optional object is "null or that object": the mistakes of the branch that came furthest are the real ones.
+fn most_specific<'a>(branches: &'a [Vec<ValidationError<'static>>]) -> &'a [ValidationError<'static>] {
+    let depth = |errors: &&'a Vec<ValidationError<'static>>| {
+        let deepest = errors.iter().map(|error| error.instance_path().segments().count()).max().unwrap_or(0);
+        let wrong_type = errors.iter().any(|error| matches!(error.kind(), ValidationErrorKind::Type { .. }));
+        (deepest, !wrong_type)
+    };
+    branches.iter().max_by_key(depth).map_or(&[], Vec::as_slice)
+}
+
+/// The kind of a value; never the value itself, which may be long or secret.
+fn described(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "this number",
+        Value::String(_) => "this string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(request: &Value, expected: &[(&str, &str)]) {
+        let found = Schemas::new().check("GroupRequest", request);
+        let mut found: Vec<_> = found.iter().map(|v| (v.pointer.as_str(), v.rule.as_str())).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{request}");
+    }
+
+    #[test]
+    fn every_request_has_its_validator() {
+        assert_eq!(Schemas::new().validators.len(), REQUESTS.len());
+    }
+
+    #[test]
+    fn a_sound_request_has_no_mistakes() {
+        check(
+            &json!({"groupId": "demo", "options": {"sharedNetworking": false}, "servers": [
+                {"instanceName": "a", "image": "i", "resources": {"memory": "512MiB", "cpus": 0.5},
+                 "mounts": [{"type": "tmpfs", "target": "/x", "size": 1024}], "overrides": {"Env": ["A=b"]}}]}),
+            &[],
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_listed_at_once() {
+        check(
+            &json!({"groupID": "demo", "servers": [
+                {"instanceName": 7, "kind": "robot", "port": 0, "environment": {"A": 1},
+                 "resources": {"memory": true, "cpu": 1}, "mounts": [{"type": "volume"}]},
+                "text"], "labels": []}),
+            &[
+                ("/groupID", "schema.unknown"),
+                ("/groupId", "schema.required"),
+                ("/labels", "schema.type"),
+                ("/servers/0/environment/A", "schema.type"),
+                ("/servers/0/image", "schema.required"),
+                ("/servers/0/instanceName", "schema.type"),
+                ("/servers/0/kind", "schema.enum"),
+                ("/servers/0/mounts/0/target", "schema.required"),
+                ("/servers/0/port", "schema.minimum"),
+                ("/servers/0/resources/cpu", "schema.unknown"),
+                ("/servers/0/resources/memory", "schema.type"),
+                ("/servers/1", "schema.type"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_unknown_field_comes_with_a_hint() {
+        let found = Schemas::new().check("GroupRequest", &json!({"groupId": "g", "server": []}));
+        let hints: Vec<_> = found.iter().filter_map(|violation| violation.hint.as_deref()).collect();
+        assert_eq!(hints, ["did you mean servers?"]);
+    }
+
+    #[test]
+    fn values_never_stand_in_messages() {
+        let request = json!({"groupId": "g", "servers": [{"instanceName": "a", "image": "i",
+            "environment": {"TOKEN": ["s3cret"]}, "kind": "s3cret", "port": 99999}]});
+        let found = Schemas::new().check("GroupRequest", &request);
+        assert_eq!(found.len(), 3);
+        assert!(found.iter().all(|violation| !violation.message.contains("s3cret")), "{found:?}");
+    }
+}

@@ -1,0 +1,41 @@
+//! Events.
+
+use super::{group_state, phase};
+use dtma_api_types as wire;
+use dtma_core::record::OperationKind;
+use dtma_manager::{Event, EventKind};
+
+pub(crate) fn event(event: Event) -> wire::EventView {
+    wire::EventView {
+        seq: event.seq,
+        at: event.at.to_string(),
+        group_id: event.group.to_string(),
+        instance_name: event.instance.map(|instance| instance.to_string()),
+        kind: kind(event.kind),
+    }
+}
+
+fn kind(kind: EventKind) -> wire::EventKind {
+    match kind {
+        EventKind::Phase(at) => wire::EventKind::Phase { phase: phase(&at), reason: at.reason() },
+        EventKind::Group(state) => wire::EventKind::Group { state: group_state(state) },
+        EventKind::Pull { received, total } => wire::EventKind::Pull { received, total },
+        EventKind::Accepted { operation, kind } => {
+            wire::EventKind::Accepted { operation: operation.to_string(), action: action(kind) }
+        }
+        EventKind::Finished { operation, kind, error } => {
+            wire::EventKind::Finished { operation: operation.to_string(), action: action(kind), error }
+        }
+        EventKind::Removed => wire::EventKind::Removed,
+    }
+}
+
+fn action(kind: OperationKind) -> wire::OperationKind {
+    match kind {
+        OperationKind::Deploy => wire::OperationKind::Deploy,
+        OperationKind::Remove => wire::OperationKind::Remove,
+        OperationKind::Restart => wire::OperationKind::Restart,
+        OperationKind::Start => wire::OperationKind::Start,
+        OperationKind::Stop => wire::OperationKind::Stop,
+    }
+}
