@@ -7,6 +7,7 @@
 //! thing here and another to the server. Twice the same elsewhere is the receiver's affair.
 
 use crate::json::{Cursor, Fault, Span, string_is};
+use crate::splice::{Edit, flatten, splice};
 use bytes::Bytes;
 
 /// Why a text is no message.
@@ -121,6 +122,40 @@ impl Message {
     pub(crate) fn is(&self, method: &str) -> bool {
         self.raw(self.envelope.method).is_some_and(|raw| string_is(raw, method))
     }
+
+    /// The text with the edits made, in one line and without a newline. Not copied when it can pass as it is.
+    pub(crate) fn to_text(&self, edits: &mut [Edit<'_>]) -> Bytes {
+        if edits.is_empty() && !self.envelope.line_breaks {
+            return self.text.clone();
+        }
+        self.edited(edits).into()
+    }
+
+    /// The text with the edits made, as a line with its newline.
+    pub(crate) fn to_line(&self, edits: &mut [Edit<'_>]) -> Bytes {
+        let mut line = self.edited(edits);
+        line.push(b'\n');
+        line.into()
+    }
+
+    /// A request with this id, which is its progress token too if it has one.
+    pub(crate) fn with_id(&self, id: u64, write: impl Fn(&Self, &mut [Edit<'_>]) -> Bytes) -> Bytes {
+        let id = id.to_string();
+        let edit = |at| Edit { at, text: id.as_bytes() };
+        match (self.envelope.id.map(edit), self.envelope.meta_token.map(edit)) {
+            (Some(id), Some(token)) => write(self, &mut [id, token]),
+            (Some(only), None) | (None, Some(only)) => write(self, &mut [only]),
+            (None, None) => write(self, &mut []),
+        }
+    }
+
+    fn edited(&self, edits: &mut [Edit<'_>]) -> Vec<u8> {
+        let mut text = splice(&self.text, edits, 1);
+        if self.envelope.line_breaks {
+            flatten(&mut text);
+        }
+        text
+    }
 }
 
 fn check_utf8(text: &[u8]) -> Result<(), ScanError> {
@@ -178,7 +213,8 @@ impl Found {
         let key = key.of(text);
         if string_is(key, "params") {
             let value = self.params(cursor, text)?;
-            return Ok(self.note(|found| &mut found.params, value));
+            self.note(|found| &mut found.params, value);
+            return Ok(());
         }
         let value = cursor.value(1)?;
         if string_is(key, "id") {
@@ -208,7 +244,8 @@ impl Found {
         let key = key.of(text);
         if string_is(key, "_meta") && cursor.peek() == Some(b'{') {
             let meta = cursor.spanned(|cursor| cursor.object(|cursor, key| self.meta(cursor, key, text)))?;
-            return Ok(self.note(|found| &mut found.meta, meta));
+            self.note(|found| &mut found.meta, meta);
+            return Ok(());
         }
         let value = cursor.value(2)?;
         if string_is(key, "progressToken") {

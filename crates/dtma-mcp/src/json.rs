@@ -327,19 +327,25 @@ pub(crate) fn string_is(raw: &[u8], wanted: &str) -> bool {
     inner.len() <= wanted.len() * 6 && serde_json::from_slice::<String>(raw).is_ok_and(|text| text == wanted)
 }
 
-/// The value of a member of an object, raw. `None` when `text` is no object, has no such member, or has it twice.
-pub(crate) fn member<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
+/// Where the value of a member of an object stands. `None` when `text` is no object, has no such member, or has it
+/// twice.
+pub(crate) fn find(text: &[u8], name: &str) -> Option<Span> {
     let (mut found, mut times) = (None, 0);
     let mut cursor = Cursor::new(text);
     let walked: Result<(), Fault> = cursor.object(|cursor, key| {
         let value = cursor.value(1)?;
         if string_is(key.of(text), name) {
-            found = Some(value.of(text));
+            found = Some(value);
             times += 1;
         }
         Ok(())
     });
     if walked.is_ok() && times == 1 { found } else { None }
+}
+
+/// The value that [`find`] finds, raw.
+pub(crate) fn member<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    find(text, name).map(|span| span.of(text))
 }
 
 #[cfg(test)]

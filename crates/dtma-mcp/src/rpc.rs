@@ -10,6 +10,8 @@ pub(crate) mod code {
     pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
     pub(crate) const INTERNAL_ERROR: i64 = -32603;
     pub(crate) const CONNECTION_CLOSED: i64 = -32000;
+    /// Not in JSON-RPC nor MCP; what the Language Server Protocol uses for the same.
+    pub(crate) const CANCELLED: i64 = -32800;
 }
 
 /// An error about the request with this raw id (null when there is none to name).
@@ -62,6 +64,18 @@ fn call(id: &str, method: &str, params: Option<&[u8]>) -> Vec<u8> {
 fn whole_error(id: Option<&[u8]>, code: i64, message: &str, data: &str) -> Bytes {
     let body = format!(r#","error":{{"code":{code},"message":{}{data}}}}}"#, quoted(message));
     [br#"{"jsonrpc":"2.0","id":"#, id.unwrap_or(b"null"), body.as_bytes()].concat().into()
+}
+
+/// A message as a line.
+pub(crate) fn line(mut message: Vec<u8>) -> Bytes {
+    message.push(b'\n');
+    message.into()
+}
+
+/// One of our ids as the other side sends it back: the same digits.
+pub(crate) fn own_id(raw: &[u8]) -> Option<u64> {
+    let digits = raw.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(raw).ok()?.parse().ok()).flatten()
 }
 
 /// The text as a JSON string.

@@ -5,18 +5,36 @@
 //! new process with [`ServerHandle::connect`]. Sessions outlive processes: they go on with the next run.
 
 pub(crate) mod call;
+mod calls;
+mod clients;
+mod command;
 pub(crate) mod handle;
+mod ids;
+mod link;
+mod owner;
+mod post;
+mod questions;
 pub(crate) mod reply;
+mod route;
 pub(crate) mod session;
+mod sessions;
+mod startup;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 
-use crate::ServerHandle;
+use self::ids::Ids;
+use self::owner::Owner;
+use crate::ring::ring;
+use crate::{ServerHandle, ServerState};
 use dtma_core::Timestamp;
 use dtma_core::id::InstanceName;
 use dtma_core::port::store::StateStore;
 use dtma_core::record::Handshake;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Says what time it is. Given by whoever may read the wall clock.
 pub type Wall = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -92,15 +110,40 @@ pub enum Attachment {
 
 /// The owner of one server. Runs until [`ServerHandle::close`] or until the last handle is dropped; the container
 /// is left as it is.
-pub struct StdioServer {}
+pub struct StdioServer {
+    owner: Owner,
+}
 
 impl StdioServer {
     /// A server without a process, and the handle to it.
     #[must_use]
     pub fn pair(instance: InstanceName, parts: Parts) -> (ServerHandle, Self) {
-        (ServerHandle::new(instance, parts), Self {})
+        let Parts { store, wall, limits } = parts;
+        let (log, logs) = ring(limits.log_lines, limits.log_bytes);
+        let closing = CancellationToken::new();
+        let shared = Arc::new(Shared { instance, store, wall, limits, ids: Ids::new(), closing });
+        let (state, seen) = watch::channel(ServerState::Down { reason: "it was not started yet".into() });
+        let (commands, orders) = mpsc::channel(QUEUE);
+        let handle = ServerHandle::new(shared.clone(), commands, seen, logs);
+        (handle, Self { owner: Owner::new(shared, state, log, orders) })
     }
 
-    /// Does the work. Spawn it in the manager's set of tasks; it never fails.
-    pub async fn run(self) {}
+    /// Does the work. Spawn it in the manager's set of tasks; it never fails. Dropping it ends the server as
+    /// [`ServerHandle::close`] does.
+    pub async fn run(self) {
+        self.owner.run().await;
+    }
+}
+
+/// Commands that may wait for the owner; beyond, whoever asks waits too.
+const QUEUE: usize = 1024;
+
+/// What the owner, its start-ups and its handles all need.
+pub(crate) struct Shared {
+    pub(crate) instance: InstanceName,
+    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) wall: Wall,
+    pub(crate) limits: Limits,
+    pub(crate) ids: Ids,
+    pub(crate) closing: CancellationToken,
 }

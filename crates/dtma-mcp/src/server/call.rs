@@ -1,6 +1,7 @@
 //! How the house's own calls can fail.
 
 use bytes::Bytes;
+use serde::Deserialize;
 use std::time::Duration;
 
 /// The server was removed or the daemon is ending: its owner task is gone.
@@ -51,4 +52,18 @@ pub enum CallError {
     /// The owner is gone.
     #[error(transparent)]
     Closed(#[from] Closed),
+}
+
+impl CallError {
+    /// From a raw `error` object.
+    pub(crate) fn from_rpc(raw: Bytes) -> Self {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Wire {
+            code: i64,
+            message: String,
+        }
+        let Wire { code, message } = serde_json::from_slice(&raw).unwrap_or_default();
+        Self::Rpc { code, message, raw }
+    }
 }

@@ -1,0 +1,195 @@
+//! The owner's dealings with clients: their sessions, calls, notifications and answers.
+
+use super::calls::{Call, Caller, ClientCaller, Way};
+use super::command::{ClientCall, First, Refusal};
+use super::owner::{Chore, Owner};
+use super::reply::MessageStream;
+use super::session::SessionId;
+use super::sessions::Session;
+use crate::envelope::{Kind, Message};
+use crate::rpc::{self, code};
+use crate::splice::Edit;
+use dtma_core::record::GatewaySession;
+
+impl Owner {
+    pub(super) fn restore(&mut self, sessions: Vec<GatewaySession>) {
+        for session in sessions {
+            match SessionId::parse(&session.id) {
+                Some(id) => drop(self.open(id, session)),
+                None => tracing::warn!(server = %self.shared.instance, "a kept session has no usable id"),
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, id: SessionId, session: GatewaySession) -> bool {
+        match self.sessions.open(id, session) {
+            Ok(None) => true,
+            Ok(Some(evicted)) => {
+                self.forget(evicted);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub(super) fn close(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.close(id) else { return false };
+        self.end_calls(&session);
+        for question in self.questions.take_of(id) {
+            let answer =
+                rpc::error(Some(&question.id), code::INTERNAL_ERROR, "the client closed its session");
+            self.answer_server(&answer);
+        }
+        self.forget(id);
+        true
+    }
+
+    fn end_calls(&mut self, session: &Session) {
+        for id in session.calls.values() {
+            let Some(call) = self.calls.take(*id) else { continue };
+            self.cancel(*id, "the session was closed");
+            if let Caller::Client(client) = call.caller {
+                client.way.finish(rpc::error(Some(&client.id), code::CANCELLED, "the session was closed"));
+            }
+        }
+    }
+
+    /// Removes a session from the store, beside: a slow disk holds nobody up.
+    fn forget(&mut self, id: SessionId) {
+        let shared = self.shared.clone();
+        self.chores.push(Box::pin(async move {
+            if let Err(problem) = shared.store.remove_session(&id.to_string()).await {
+                tracing::warn!(server = %shared.instance, %problem, "a closed session stays in the store");
+            }
+            Chore::Kept
+        }));
+    }
+
+    pub(super) fn listen(&mut self, id: SessionId) -> Option<MessageStream> {
+        let room = self.shared.limits.stream;
+        Some(self.sessions.using(id)?.listen(room))
+    }
+
+    pub(super) fn client_call(&mut self, call: ClientCall) {
+        if let Err(refusal) = self.may_call(&call) {
+            return drop(call.reply.send(First::Refused(refusal)));
+        }
+        match self.write(call.line) {
+            Err(refusal) => drop(call.reply.send(First::Refused(refusal))),
+            Ok(place) => {
+                if let Some(session) = self.sessions.get_mut(call.session) {
+                    session.calls.insert(call.client_id.clone(), call.id);
+                }
+                let way = Way::Waiting(call.reply);
+                let ClientCall { id, session, client_id, client_token: token, .. } = call;
+                let caller = Caller::Client(ClientCaller { session, id: client_id, token, way });
+                self.calls.insert(id, Call { place, caller });
+            }
+        }
+    }
+
+    fn may_call(&mut self, call: &ClientCall) -> Result<(), Refusal> {
+        let session = self.sessions.using(call.session).ok_or(Refusal::UnknownSession)?;
+        if session.calls.contains_key(&call.client_id) {
+            return Err(Refusal::DuplicateId);
+        }
+        let of_session = session.calls.len();
+        if !self.is_ready() {
+            return Err(Refusal::NotReady);
+        }
+        if of_session >= self.shared.limits.calls_per_session || self.calls.len() >= self.shared.limits.calls
+        {
+            return self.make_room(call.session);
+        }
+        Ok(())
+    }
+
+    fn make_room(&mut self, session: SessionId) -> Result<(), Refusal> {
+        self.reap();
+        let of_session = self.sessions.get(session).map_or(0, |session| session.calls.len());
+        if of_session >= self.shared.limits.calls_per_session {
+            return Err(Refusal::TooManyCallsOfSession);
+        }
+        if self.calls.len() >= self.shared.limits.calls { Err(Refusal::TooManyCalls) } else { Ok(()) }
+    }
+
+    /// Forgets the calls whose answer nobody awaits.
+    pub(super) fn reap(&mut self) {
+        for call in self.calls.reap() {
+            if let Caller::Client(client) = call.caller {
+                self.sessions.ended(client.session, &client.id);
+            }
+        }
+    }
+
+    /// A notification or an answer from a client. `false`: no such session.
+    pub(super) fn notice(&mut self, id: SessionId, message: &Message) -> bool {
+        if self.sessions.using(id).is_none() {
+            return false;
+        }
+        match message.kind() {
+            Kind::Response => self.client_answers(id, message),
+            Kind::Notification if message.is("notifications/cancelled") => self.client_cancels(id, message),
+            Kind::Notification if message.is("notifications/progress") => self.client_progresses(id, message),
+            Kind::Notification => self.pass_on(message, &mut []),
+            // Requests come as calls.
+            Kind::Request => {}
+        }
+        true
+    }
+
+    fn client_answers(&mut self, session: SessionId, message: &Message) {
+        let Some(at) = message.envelope.id else { return };
+        let question = rpc::own_id(at.of(&message.text)).and_then(|id| self.questions.take(id, session));
+        let Some(question) = question else {
+            tracing::debug!(server = %self.shared.instance, "a client answered what nobody asked");
+            return;
+        };
+        self.pass_on(message, &mut [Edit { at, text: &question.id }]);
+    }
+
+    /// Ends the call at once: a server does not answer what was cancelled, and one that answers all the same has
+    /// raced with the client, who has to ignore that answer.
+    fn client_cancels(&mut self, session: SessionId, message: &Message) {
+        let Some(at) = message.envelope.request_id else { return };
+        let known =
+            self.sessions.get_mut(session).and_then(|session| session.calls.remove(at.of(&message.text)));
+        let Some(id) = known else { return };
+        self.pass_on(message, &mut [Edit { at, text: id.to_string().as_bytes() }]);
+        if let Some(Call { caller: Caller::Client(client), .. }) = self.calls.take(id) {
+            client.way.finish(rpc::error(Some(&client.id), code::CANCELLED, "cancelled by the client"));
+        }
+    }
+
+    fn client_progresses(&mut self, session: SessionId, message: &Message) {
+        let Some(at) = message.envelope.progress_token else { return };
+        let question = rpc::own_id(at.of(&message.text)).and_then(|id| self.questions.get(id, session));
+        let Some(token) = question.and_then(|question| question.token.clone()) else { return };
+        self.pass_on(message, &mut [Edit { at, text: &token }]);
+    }
+
+    /// To the server as it is but for the edits. While no process answers, or when the server reads nothing, it is
+    /// dropped: notifications promise nothing.
+    fn pass_on(&mut self, message: &Message, edits: &mut [Edit<'_>]) {
+        if !self.is_ready() {
+            return;
+        }
+        if self.write(message.to_line(edits)).is_err() {
+            tracing::warn!(server = %self.shared.instance, "a client's message was dropped: the server does not read");
+        }
+    }
+
+    /// The house no longer waits for a call.
+    pub(super) fn give_up(&mut self, id: u64) {
+        if self.calls.take(id).is_some() {
+            self.cancel(id, "it took too long");
+        }
+    }
+
+    fn cancel(&mut self, id: u64, reason: &str) {
+        let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, rpc::quoted(reason));
+        let line = rpc::line(rpc::notification("notifications/cancelled", Some(params.as_bytes())));
+        // A server that does not read need not know.
+        let _unread = self.write(line);
+    }
+}

@@ -1,0 +1,127 @@
+//! What the handle and the start-up ask of the owner. Everything that needs no table of the owner's (scanning,
+//! splicing, waiting) is done before, in the asker's own task.
+
+use super::Attachment;
+use super::reply::MessageStream;
+use super::session::SessionId;
+use crate::envelope::Message;
+use bytes::Bytes;
+use dtma_core::id::RunKey;
+use dtma_core::port::runtime::Attached;
+use dtma_core::record::GatewaySession;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// One thing asked. Where there is a `reply`, an asker that no longer waits is fine.
+pub(crate) enum Command {
+    Connect(Box<Connect>),
+    Disconnect {
+        reason: Arc<str>,
+    },
+    Restore(Vec<GatewaySession>),
+    /// Answered with `false` when every session is in use.
+    Open {
+        session: Box<GatewaySession>,
+        id: SessionId,
+        reply: oneshot::Sender<bool>,
+    },
+    /// Answered with `false` when there is no such session; so are the next three, in their ways.
+    Close {
+        session: SessionId,
+        reply: oneshot::Sender<bool>,
+    },
+    Listen {
+        session: SessionId,
+        reply: oneshot::Sender<Option<MessageStream>>,
+    },
+    Look {
+        session: SessionId,
+        reply: oneshot::Sender<Option<GatewaySession>>,
+    },
+    /// A notification or an answer from a client.
+    Notice {
+        session: SessionId,
+        message: Message,
+        reply: oneshot::Sender<bool>,
+    },
+    Call(ClientCall),
+    /// A call of the house's own to a server that is ready.
+    House(HouseCall),
+    /// The house no longer waits for its call.
+    GiveUp {
+        id: u64,
+    },
+}
+
+/// A process to talk to.
+pub(crate) struct Connect {
+    pub(crate) run: RunKey,
+    pub(crate) attached: Attached,
+    pub(crate) how: Attachment,
+}
+
+/// A client's request, ready to be written.
+pub(crate) struct ClientCall {
+    /// Ours, also the progress token.
+    pub(crate) id: u64,
+    pub(crate) session: SessionId,
+    /// The client's id, raw.
+    pub(crate) client_id: Bytes,
+    /// The client's progress token, raw.
+    pub(crate) client_token: Option<Bytes>,
+    /// With our id and token and a newline.
+    pub(crate) line: Bytes,
+    pub(crate) reply: oneshot::Sender<First>,
+}
+
+/// The first thing a client hears of its request.
+#[derive(Debug)]
+pub(crate) enum First {
+    Response(Bytes),
+    Stream(MessageStream),
+    Refused(Refusal),
+}
+
+/// Why a call was not taken. The server has seen nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No process answers, or it ended before the call was written: wait and ask again.
+    NotReady,
+    UnknownSession,
+    DuplicateId,
+    TooManyCalls,
+    TooManyCallsOfSession,
+    /// The server does not read what was written to it.
+    Backlog,
+}
+
+/// A request in our own name.
+pub(crate) struct HouseCall {
+    pub(crate) id: u64,
+    pub(crate) line: Bytes,
+    pub(crate) reply: oneshot::Sender<HouseAnswer>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) enum HouseAnswer {
+    /// The raw `result`.
+    Result(Bytes),
+    /// The raw `error`.
+    Error(Bytes),
+    Lost {
+        may_have_executed: bool,
+    },
+    Refused(Refusal),
+}
+
+/// What the start-up asks while the server is not ready yet. Of no effect when the connection is another by then.
+pub(crate) struct Aside {
+    pub(crate) turn: u64,
+    pub(crate) what: AsideKind,
+}
+
+pub(crate) enum AsideKind {
+    Call(HouseCall),
+    Notify(Bytes),
+}

@@ -1,0 +1,226 @@
+//! What the server says, and to whom it goes.
+//!
+//! | said | goes to |
+//! |---|---|
+//! | an answer | the call with its id, and nobody else |
+//! | progress | the call whose token it bears, which is the call's id |
+//! | a request | the only session with a call in flight; with several or none the server gets an error |
+//! | `notifications/cancelled` | the session that was asked |
+//! | any other notification | every session |
+//! | no JSON-RPC | the log ring |
+
+use super::calls::{Call, Caller};
+use super::command::HouseAnswer;
+use super::link::Heard;
+use super::owner::Owner;
+use super::questions::Question;
+use super::session::SessionId;
+use super::sessions::Audience;
+use crate::envelope::{Kind, Message, Packet};
+use crate::line::Framed;
+use crate::rpc::{self, code};
+use crate::splice::{Edit, flatten};
+use bytes::Bytes;
+use dtma_core::port::runtime::OutputStream;
+
+/// Which capability a client must have declared to be asked; other methods pass.
+const NEEDS: [(&str, &str); 3] =
+    [("sampling/createMessage", "sampling"), ("elicitation/create", "elicitation"), ("roots/list", "roots")];
+
+impl Owner {
+    pub(super) fn heard(&mut self, heard: Heard) {
+        match (heard.stream, heard.framed) {
+            (OutputStream::Stderr, Framed::Line(line)) => self.note(OutputStream::Stderr, &line),
+            (OutputStream::Stdout, Framed::Line(line)) => self.line(&line),
+            (stream, Framed::Dropped { bytes }) => {
+                tracing::warn!(server = %self.shared.instance, bytes, "a line was too long and was dropped");
+                self.note(
+                    stream,
+                    format!("[a line of {bytes} bytes was too long and was dropped]").as_bytes(),
+                );
+                self.after_gap();
+            }
+        }
+    }
+
+    fn line(&mut self, line: &Bytes) {
+        let after_gap = self.after_gap();
+        let begins = line.iter().copied().find(|byte| !byte.is_ascii_whitespace());
+        match begins {
+            None => {}
+            Some(b'{' | b'[') => match Packet::read(line.clone(), self.shared.limits.message) {
+                Ok(packet) => self.packet(packet),
+                // The tail of a message that was begun for somebody else is not shown either.
+                Err(_) if after_gap => {}
+                Err(_) => self.note(OutputStream::Stdout, line),
+            },
+            Some(_) if after_gap => {}
+            Some(_) => self.note(OutputStream::Stdout, line),
+        }
+    }
+
+    /// Whether this is the first line after a gap; the next one is not.
+    fn after_gap(&mut self) -> bool {
+        self.link.as_mut().is_some_and(|link| std::mem::take(&mut link.after_gap))
+    }
+
+    fn note(&self, stream: OutputStream, line: &[u8]) {
+        self.log.push((self.shared.wall)(), stream, line);
+    }
+
+    fn packet(&mut self, packet: Packet) {
+        match packet {
+            Packet::One(message) => self.said(&message),
+            Packet::Batch(elements) => {
+                for element in elements {
+                    match Message::read(element.clone(), self.shared.limits.message) {
+                        Ok(message) => self.said(&message),
+                        Err(_) => self.note(OutputStream::Stdout, &element),
+                    }
+                }
+            }
+        }
+    }
+
+    fn said(&mut self, message: &Message) {
+        match message.kind() {
+            Kind::Response => self.answered(message),
+            Kind::Request => self.asked(message),
+            Kind::Notification => self.notified(message),
+        }
+    }
+
+    fn answered(&mut self, message: &Message) {
+        let Some(at) = message.envelope.id else { return };
+        let call = rpc::own_id(at.of(&message.text)).and_then(|id| self.calls.take(id));
+        match call {
+            Some(Call { caller: Caller::House(reply), .. }) => drop(reply.send(house_answer(message))),
+            Some(Call { caller: Caller::Client(client), .. }) => {
+                self.sessions.ended(client.session, &client.id);
+                client.way.finish(message.to_text(&mut [Edit { at, text: &client.id }]));
+            }
+            // Cancelled, given up, or asked before the daemon was restarted; or an error about nothing readable.
+            None => tracing::debug!(server = %self.shared.instance, "an answer that nobody awaits"),
+        }
+    }
+
+    fn notified(&mut self, message: &Message) {
+        if message.is("notifications/progress") {
+            return self.progressed(message);
+        }
+        if message.is("notifications/cancelled") {
+            return self.withdrawn(message);
+        }
+        if message.is("notifications/tools/list_changed") {
+            self.tools_changed();
+        }
+        self.tell_all(&message.to_text(&mut []));
+    }
+
+    fn progressed(&mut self, message: &Message) {
+        let Some(at) = message.envelope.progress_token else { return };
+        let room = self.shared.limits.stream;
+        let client = rpc::own_id(at.of(&message.text)).and_then(|id| self.calls.client(id));
+        let Some(client) = client else { return };
+        let Some(token) = client.token.clone() else { return };
+        // A client that does not keep up misses progress, nothing more.
+        let _missed = client.way.say(message.to_text(&mut [Edit { at, text: &token }]), room);
+    }
+
+    fn tell_all(&mut self, text: &Bytes) {
+        let room = self.shared.limits.stream;
+        for session in self.sessions.all() {
+            if !session.tell(text.clone(), &mut self.calls, room) {
+                tracing::trace!(server = %self.shared.instance, "a client without a stream, or too slow, misses a notification");
+            }
+        }
+    }
+
+    /// The server no longer wants an answer.
+    fn withdrawn(&mut self, message: &Message) {
+        let Some(at) = message.envelope.request_id else { return };
+        let Some((id, question)) = self.questions.take_by_server_id(at.of(&message.text)) else { return };
+        let text = message.to_text(&mut [Edit { at, text: id.to_string().as_bytes() }]);
+        let room = self.shared.limits.stream;
+        if let Some(session) = self.sessions.get_mut(question.session) {
+            session.ask(text, &mut self.calls, room);
+        }
+    }
+
+    fn asked(&mut self, message: &Message) {
+        let Some(server_id) = message.shared(message.envelope.id) else { return };
+        if message.is("ping") {
+            return self.answer_server(&rpc::result(&server_id, b"{}"));
+        }
+        let put = self.audience(message).and_then(|session| self.put_question(session, message, &server_id));
+        if let Err((code, why)) = put {
+            tracing::warn!(server = %self.shared.instance, why, "a request of the server's was refused");
+            self.answer_server(&rpc::error(Some(&server_id), code, why));
+        }
+    }
+
+    fn audience(&self, message: &Message) -> Result<SessionId, (i64, &'static str)> {
+        let session = match self.sessions.with_calls() {
+            Audience::One(session) => session,
+            Audience::Nobody => {
+                return Err((code::INTERNAL_ERROR, "no client has a call in flight to ask it about"));
+            }
+            Audience::Several => {
+                return Err((
+                    code::INTERNAL_ERROR,
+                    "several clients have calls in flight; whom to ask is unknown",
+                ));
+            }
+        };
+        let needed = NEEDS.iter().find(|(method, _)| message.is(method));
+        let can = |needed: &str| self.sessions.get(session).is_some_and(|session| session.can(needed));
+        match needed {
+            Some((_, capability)) if !can(capability) => {
+                Err((code::METHOD_NOT_FOUND, "the client did not declare this capability"))
+            }
+            Some(_) | None => Ok(session),
+        }
+    }
+
+    fn put_question(
+        &mut self,
+        session: SessionId,
+        message: &Message,
+        server_id: &Bytes,
+    ) -> Result<(), (i64, &'static str)> {
+        if self.questions.is_full() {
+            return Err((code::INTERNAL_ERROR, "too many requests wait for clients"));
+        }
+        let id = self.shared.ids.next();
+        let text = message.with_id(id, Message::to_text);
+        let room = self.shared.limits.stream;
+        let delivered =
+            self.sessions.get_mut(session).is_some_and(|session| session.ask(text, &mut self.calls, room));
+        if !delivered {
+            return Err((code::INTERNAL_ERROR, "the client does not listen"));
+        }
+        let token = message.raw(message.envelope.meta_token).map(Bytes::copy_from_slice);
+        // Copied: a slice would keep the whole message in memory until the answer.
+        let server_id = Bytes::copy_from_slice(server_id);
+        self.questions.insert(id, Question { session, id: server_id, token });
+        Ok(())
+    }
+
+    pub(super) fn answer_server(&mut self, answer: &[u8]) {
+        if self.write([answer, b"\n"].concat().into()).is_err() {
+            tracing::warn!(server = %self.shared.instance, "an answer was dropped: the server does not read");
+        }
+    }
+}
+
+fn house_answer(message: &Message) -> HouseAnswer {
+    let copy = |raw: &[u8]| {
+        let mut copy = raw.to_vec();
+        flatten(&mut copy);
+        Bytes::from(copy)
+    };
+    match (message.raw(message.envelope.result), message.raw(message.envelope.error)) {
+        (Some(result), _) => HouseAnswer::Result(copy(result)),
+        (None, error) => HouseAnswer::Error(copy(error.unwrap_or(b"{}"))),
+    }
+}

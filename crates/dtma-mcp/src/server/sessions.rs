@@ -1,0 +1,168 @@
+//! The client sessions of one server.
+
+use super::calls::Calls;
+use super::reply::MessageStream;
+use super::session::SessionId;
+use bytes::Bytes;
+use dtma_core::record::GatewaySession;
+use serde::de::IgnoredAny;
+use std::collections::{BTreeMap, HashMap};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+/// All of them.
+pub(crate) struct Sessions {
+    table: HashMap<SessionId, Session>,
+    limit: usize,
+    /// Counts uses, to know which session was unused for longest.
+    clock: u64,
+}
+
+/// One client.
+pub(crate) struct Session {
+    pub(crate) kept: GatewaySession,
+    /// Its calls in flight: the client's id, raw, to ours.
+    pub(crate) calls: HashMap<Bytes, u64>,
+    /// The top-level names of its capabilities.
+    capabilities: Vec<String>,
+    listener: Option<mpsc::Sender<Bytes>>,
+    used: u64,
+}
+
+impl Session {
+    fn new(kept: GatewaySession, used: u64) -> Self {
+        let capabilities: BTreeMap<String, IgnoredAny> =
+            serde_json::from_str(&kept.capabilities).unwrap_or_default();
+        let capabilities = capabilities.into_keys().collect();
+        Self { kept, calls: HashMap::new(), capabilities, listener: None, used }
+    }
+
+    pub(crate) fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|name| name == capability)
+    }
+
+    /// Opens the stream of its GET; an older one ends.
+    pub(crate) fn listen(&mut self, room: usize) -> MessageStream {
+        let (sender, receiver) = mpsc::channel(room.max(1));
+        self.listener = Some(sender);
+        MessageStream::of(receiver, None)
+    }
+
+    /// Something that belongs to no call: to its GET stream, else to the newest of its open calls. `false` when
+    /// there is neither, or when the client does not keep up.
+    pub(crate) fn tell(&mut self, message: Bytes, calls: &mut Calls, room: usize) -> bool {
+        match self.by_listener(message) {
+            Ok(()) => true,
+            Err(Some(message)) => self.by_call(message, calls, room),
+            Err(None) => false,
+        }
+    }
+
+    /// A question that arose from a call: to the newest of its open calls, else to its GET stream.
+    pub(crate) fn ask(&mut self, message: Bytes, calls: &mut Calls, room: usize) -> bool {
+        let has_call = self.calls.values().any(|id| calls.is_open(*id));
+        if has_call { self.by_call(message, calls, room) } else { self.by_listener(message).is_ok() }
+    }
+
+    /// Gives the message back when nobody listens, and nothing when the listener does not keep up.
+    fn by_listener(&mut self, message: Bytes) -> Result<(), Option<Bytes>> {
+        let Some(listener) = &self.listener else { return Err(Some(message)) };
+        match listener.try_send(message) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(None),
+            Err(TrySendError::Closed(message)) => {
+                self.listener = None;
+                Err(Some(message))
+            }
+        }
+    }
+
+    fn by_call(&self, message: Bytes, calls: &mut Calls, room: usize) -> bool {
+        let newest = self.calls.values().copied().filter(|id| calls.is_open(*id)).max();
+        newest.and_then(|id| calls.client(id)).is_some_and(|client| client.way.say(message, room))
+    }
+
+    fn in_use(&self) -> bool {
+        !self.calls.is_empty() || self.listener.as_ref().is_some_and(|listener| !listener.is_closed())
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { table: HashMap::new(), limit: limit.max(1), clock: 0 }
+    }
+
+    /// Adds a session. At the limit another makes way and is given back; when none can, the new one is refused.
+    pub(crate) fn open(
+        &mut self,
+        id: SessionId,
+        kept: GatewaySession,
+    ) -> Result<Option<SessionId>, AllInUse> {
+        let full = self.table.len() >= self.limit;
+        let evicted = if full { Some(self.least_used().ok_or(AllInUse)?) } else { None };
+        if let Some(evicted) = evicted {
+            self.table.remove(&evicted);
+        }
+        self.clock += 1;
+        self.table.insert(id, Session::new(kept, self.clock));
+        Ok(evicted)
+    }
+
+    pub(crate) fn close(&mut self, id: SessionId) -> Option<Session> {
+        self.table.remove(&id)
+    }
+
+    /// A session that is being used now.
+    pub(crate) fn using(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.clock += 1;
+        let session = self.table.get_mut(&id)?;
+        session.used = self.clock;
+        Some(session)
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.table.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.table.get_mut(&id)
+    }
+
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.table.values_mut()
+    }
+
+    /// A call of a session is over.
+    pub(crate) fn ended(&mut self, session: SessionId, client_id: &[u8]) {
+        if let Some(session) = self.table.get_mut(&session) {
+            session.calls.remove(client_id);
+        }
+    }
+
+    /// Who has calls in flight.
+    pub(crate) fn with_calls(&self) -> Audience {
+        let mut busy = self.table.iter().filter(|(_, session)| !session.calls.is_empty());
+        match (busy.next(), busy.next()) {
+            (None, _) => Audience::Nobody,
+            (Some((only, _)), None) => Audience::One(*only),
+            (Some(_), Some(_)) => Audience::Several,
+        }
+    }
+
+    fn least_used(&self) -> Option<SessionId> {
+        let idle = self.table.iter().filter(|(_, session)| !session.in_use());
+        idle.min_by_key(|(_, session)| session.used).map(|(id, _)| *id)
+    }
+}
+
+/// Every session has calls or streams open.
+#[derive(Debug)]
+pub(crate) struct AllInUse;
+
+/// Who may have caused what the server asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    Nobody,
+    One(SessionId),
+    Several,
+}

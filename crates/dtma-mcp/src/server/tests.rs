@@ -1,0 +1,8 @@
+//! The server as its callers see it, against a scripted process.
+
+mod calls;
+mod harness;
+mod life;
+mod questions;
+mod sessions;
+mod stress;

@@ -1,0 +1,293 @@
+//! A server under test: a scripted process at one end, clients at the other.
+
+use crate::{Attachment, Limits, MessageStream, Parts, PostReply, ServerHandle, ServerState, StdioServer};
+use async_trait::async_trait;
+use bytes::Bytes;
+use dtma_core::Timestamp;
+use dtma_core::history::GroupHistory;
+use dtma_core::id::{GroupId, InstanceName, OwnerId, RunKey};
+use dtma_core::port::runtime::{AttachInput, Attached, LogQuery, OutputChunk, OutputStream};
+use dtma_core::port::store::{LoadedState, StateStore, StoreError};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Keeps sessions and handshakes in memory.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) sessions: Mutex<Vec<GatewaySession>>,
+    pub(super) handshakes: Mutex<Vec<Handshake>>,
+}
+
+#[async_trait]
+impl StateStore for Memory {
+    async fn load(&self) -> Result<LoadedState, StoreError> {
+        Ok(LoadedState {
+            owner: OwnerId::from("test"),
+            groups: Vec::new(),
+            histories: Vec::new(),
+            operations: Vec::new(),
+            sessions: self.sessions.lock().unwrap().clone(),
+            handshakes: Vec::new(),
+            damaged: Vec::new(),
+        })
+    }
+    async fn put_group(&self, _: &GroupRecord, _: Option<&Operation>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn remove_group(&self, _: &GroupId, _: Option<&Operation>) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn put_history(&self, _: &GroupId, _: &GroupHistory) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn put_operation(&self, _: &Operation) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {
+        self.sessions.lock().unwrap().push(session.clone());
+        Ok(())
+    }
+    async fn remove_session(&self, id: &str) -> Result<(), StoreError> {
+        self.sessions.lock().unwrap().retain(|session| session.id != id);
+        Ok(())
+    }
+    async fn put_handshake(&self, _: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
+        self.handshakes.lock().unwrap().push(handshake.clone());
+        Ok(())
+    }
+    async fn forget_server(&self, _: &InstanceName) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// The daemon's side.
+pub(super) struct House {
+    pub(super) handle: ServerHandle,
+    pub(super) store: Arc<Memory>,
+    pub(super) tasks: JoinSet<()>,
+}
+
+impl House {
+    pub(super) fn new() -> Self {
+        Self::with(Limits::default(), Arc::default())
+    }
+
+    pub(super) fn with(limits: Limits, store: Arc<Memory>) -> Self {
+        let wall = Arc::new(|| Timestamp::UNIX_EPOCH);
+        let parts = Parts { store: store.clone(), wall, limits };
+        let (handle, server) = StdioServer::pair(instance(), parts);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server.run());
+        Self { handle, store, tasks }
+    }
+
+    /// A house whose server is ready.
+    pub(super) async fn ready() -> (Self, Process) {
+        let mut house = Self::new();
+        let process = house.start(1).await;
+        (house, process)
+    }
+
+    /// Gives the server its `number`th process and has it greeted.
+    pub(super) async fn start(&mut self, number: u64) -> Process {
+        let mut process = self.attach(number, Attachment::Fresh).await;
+        process.greet().await;
+        self.until_ready().await;
+        process
+    }
+
+    pub(super) async fn attach(&self, number: u64, how: Attachment) -> Process {
+        let (process, attached) = Process::new();
+        self.handle.connect(run(number), attached, how).await.unwrap();
+        process
+    }
+
+    pub(super) async fn until_ready(&self) {
+        self.until(|state| state.ready().is_some()).await;
+    }
+
+    pub(super) async fn until(&self, wanted: impl FnMut(&ServerState) -> bool) -> ServerState {
+        self.handle.state().wait_for(wanted).await.unwrap().clone()
+    }
+
+    /// A client session with these capabilities.
+    pub(super) async fn client(&self, capabilities: Value) -> Client {
+        let hello = json!({"jsonrpc":"2.0","id":0,"method":"initialize","params":{
+            "protocolVersion":"2025-11-25","capabilities":capabilities,"clientInfo":{"name":"t","version":"1"}}});
+        match self.handle.post(None, hello.to_string().into()).await {
+            PostReply::Opened { session, .. } => {
+                Client { handle: self.handle.clone(), id: session.to_string() }
+            }
+            other => panic!("no session: {other:?}"),
+        }
+    }
+
+    pub(super) async fn log(&self) -> Vec<String> {
+        self.handle.logs(&LogQuery::default()).map(|line| line.text).collect().await
+    }
+}
+
+/// One client session.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) handle: ServerHandle,
+    pub(super) id: String,
+}
+
+impl Client {
+    pub(super) async fn post(&self, text: impl Into<String>) -> PostReply {
+        self.handle.post(Some(&self.id), Bytes::from(text.into())).await
+    }
+
+    /// A call that is polled on its own; its answer comes from the set.
+    pub(super) fn begin(&self, calls: &mut JoinSet<PostReply>, text: impl Into<String>) {
+        let (client, text) = (self.clone(), text.into());
+        calls.spawn(async move { client.post(text).await });
+    }
+
+    pub(super) async fn listen(&self) -> MessageStream {
+        self.handle.listen(&self.id).await.unwrap()
+    }
+}
+
+/// The only call of a set.
+pub(super) async fn outcome(calls: &mut JoinSet<PostReply>) -> PostReply {
+    calls.join_next().await.unwrap().unwrap()
+}
+
+pub(super) fn body(reply: PostReply) -> String {
+    match reply {
+        PostReply::Body(body) => text(body),
+        other => panic!("no body: {other:?}"),
+    }
+}
+
+pub(super) fn refusal(reply: PostReply) -> Value {
+    match reply {
+        PostReply::Refused(body) => serde_json::from_slice(&body).unwrap(),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub(super) fn messages(reply: PostReply) -> MessageStream {
+    match reply {
+        PostReply::Stream(stream) => stream,
+        other => panic!("no stream: {other:?}"),
+    }
+}
+
+pub(super) fn text(bytes: Bytes) -> String {
+    String::from_utf8(bytes.into()).unwrap()
+}
+
+pub(super) async fn next(stream: &mut MessageStream) -> String {
+    text(stream.next().await.expect("the stream ended"))
+}
+
+pub(super) fn instance() -> InstanceName {
+    "everything".parse().unwrap()
+}
+
+pub(super) fn run(number: u64) -> RunKey {
+    RunKey { container: format!("c{number}").into(), started_at: Timestamp::UNIX_EPOCH }
+}
+
+/// What the scripted process answers to `initialize`.
+pub(super) const GREETING: &str = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"logging":{}},"serverInfo":{"name":"scripted","version":"1.2","x":1},"unknown":[1.0]}"#;
+
+/// The scripted process's side.
+pub(super) struct Process {
+    input: BufReader<DuplexStream>,
+    output: mpsc::UnboundedSender<io::Result<OutputChunk>>,
+}
+
+impl Process {
+    fn new() -> (Self, Attached) {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let (output, chunks) = mpsc::unbounded_channel();
+        let chunks = futures_util::stream::unfold(chunks, |mut chunks| async move {
+            let chunk = chunks.recv().await?;
+            Some((chunk, chunks))
+        });
+        let attached = Attached { output: chunks.boxed(), input: Box::new(Pipe(theirs)) };
+        (Self { input: BufReader::new(ours), output }, attached)
+    }
+
+    /// The next line it reads, without the newline.
+    pub(super) async fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.input.read_line(&mut line).await.unwrap();
+        assert!(line.ends_with('\n'), "its input ended: {line:?}");
+        line.pop();
+        line
+    }
+
+    pub(super) async fn read(&mut self) -> Value {
+        let line = self.line().await;
+        serde_json::from_str(&line).unwrap_or_else(|problem| panic!("{line:?}: {problem}"))
+    }
+
+    /// Whether there is something to read soon.
+    pub(super) async fn has_more(&mut self) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), self.input.fill_buf()).await.is_ok()
+    }
+
+    /// The id of the next line, which must be a request of this method.
+    pub(super) async fn asked(&mut self, method: &str) -> Value {
+        let request = self.read().await;
+        assert_eq!(request["method"], method, "{request}");
+        request["id"].clone()
+    }
+
+    /// Writes a line.
+    pub(super) fn say(&self, line: impl AsRef<str>) {
+        self.write(format!("{}\n", line.as_ref()));
+    }
+
+    pub(super) fn write(&self, bytes: impl Into<Bytes>) {
+        self.chunk(OutputStream::Stdout, bytes.into());
+    }
+
+    pub(super) fn cry(&self, line: &str) {
+        self.chunk(OutputStream::Stderr, format!("{line}\n").into());
+    }
+
+    fn chunk(&self, stream: OutputStream, bytes: Bytes) {
+        // The daemon may have let go of it.
+        let _gone = self.output.send(Ok(OutputChunk { stream, bytes }));
+    }
+
+    pub(super) fn answer(&self, id: &Value, result: &str) {
+        self.say(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
+    }
+
+    /// Answers the handshake and the listing, with one tool.
+    pub(super) async fn greet(&mut self) {
+        let id = self.asked("initialize").await;
+        self.answer(&id, GREETING);
+        assert_eq!(self.read().await["method"], "notifications/initialized");
+        self.list(r#"[{"name":"echo","x":1.0}]"#).await;
+    }
+
+    pub(super) async fn list(&mut self, tools: &str) {
+        let id = self.asked("tools/list").await;
+        self.answer(&id, &format!(r#"{{"tools":{tools}}}"#));
+    }
+}
+
+struct Pipe(DuplexStream);
+
+#[async_trait]
+impl AttachInput for Pipe {
+    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.0.write_all(&bytes).await?;
+        self.0.flush().await
+    }
+}
