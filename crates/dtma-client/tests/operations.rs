@@ -1,0 +1,31 @@
+//! The client knows every operation of the contract.
+
+use serde_json::Value;
+
+const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
+const METHODS: &str = concat!(include_str!("../src/operations.rs"), include_str!("../src/mcp.rs"));
+
+/// `deployGroup` as Rust writes it.
+fn snake(operation: &str) -> String {
+    let mut name = String::new();
+    for letter in operation.chars() {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
+#[test]
+fn every_operation_has_a_method() {
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap());
+    let names: Vec<String> =
+        operations.map(|(_, operation)| snake(operation["operationId"].as_str().unwrap())).collect();
+    let missing: Vec<&String> =
+        names.iter().filter(|name| !METHODS.contains(&format!("pub async fn {name}("))).collect();
+    assert!(names.len() > 20, "the document lists {} operations", names.len());
+    assert!(missing.is_empty(), "without a method in dtma-client: {missing:?}");
+}
