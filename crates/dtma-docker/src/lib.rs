@@ -1,1 +1,135 @@
-//! dtma-docker.
+//! [`ContainerRuntime`] over the HTTP API of Docker Engine 20.10 (API 1.41) and later.
+//!
+//! The hardened profile is applied in `create.rs`, the words of the engine become errors in `errors.rs`, and nothing of
+//! the engine's own model leaves this crate. Every call has a deadline of its own ([`Deadlines`]).
+//!
+//! What it leaves to others: whether, when and in which order anything is done; whose containers they are to be.
+
+mod attach;
+mod connect;
+mod create;
+mod errors;
+mod events;
+mod images;
+mod lifecycle;
+mod logs;
+mod networks;
+mod observe;
+mod pool;
+mod volumes;
+
+pub use connect::{Deadlines, Settings};
+pub use pool::{NetworkPool, NetworkPoolError};
+
+use async_trait::async_trait;
+use connect::Link;
+use dtma_core::container::{CreateContainer, ImageFacts};
+use dtma_core::id::{ContainerId, ImageRef, NetworkId, OwnerId};
+use dtma_core::observation::{ContainerObservation, NetworkObservation};
+use dtma_core::port::runtime::{
+    Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, LogLine, LogQuery,
+    OnProgress, RuntimeError, Scope, VolumeObservation,
+};
+use dtma_core::spec::PullPolicy;
+use futures_util::stream::BoxStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A Docker Engine.
+#[derive(Debug)]
+pub struct DockerRuntime {
+    link: Arc<Link>,
+    owner: OwnerId,
+    pulls: images::Pulls,
+    networks: networks::Allocator,
+}
+
+impl DockerRuntime {
+    /// A client of the engine at `settings.host`. Nothing is sent yet: the daemon may start before its engine, and
+    /// the first call finds out. Ask [`info`](ContainerRuntime::info) to know whether it answers.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Refused`] when the address is of a kind that is not supported.
+    pub fn connect(settings: Settings) -> Result<Self, RuntimeError> {
+        let Settings { host, owner, network_pool, deadlines } = settings;
+        Ok(Self {
+            link: Arc::new(Link::new(host, deadlines)?),
+            owner,
+            pulls: images::Pulls::default(),
+            networks: networks::Allocator::new(network_pool),
+        })
+    }
+}
+
+#[async_trait]
+impl ContainerRuntime for DockerRuntime {
+    async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        self.link.info().await
+    }
+
+    async fn containers(&self, scope: &Scope) -> Result<Vec<ContainerObservation>, RuntimeError> {
+        observe::containers(&self.link, scope).await
+    }
+    async fn inspect(&self, id: &ContainerId) -> Result<ContainerObservation, RuntimeError> {
+        observe::inspect(&self.link, &self.owner, id).await
+    }
+
+    async fn ensure_image(
+        &self,
+        image: &ImageRef,
+        policy: PullPolicy,
+        progress: OnProgress<'_>,
+    ) -> Result<ImageFacts, RuntimeError> {
+        images::ensure(&self.link, &self.pulls, image, policy, progress).await
+    }
+
+    async fn create(&self, request: &CreateContainer) -> Result<ContainerId, RuntimeError> {
+        lifecycle::create(&self.link, request).await
+    }
+    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        lifecycle::start(&self.link, id).await
+    }
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+        lifecycle::stop(&self.link, id, grace).await
+    }
+    async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        lifecycle::kill(&self.link, id).await
+    }
+    async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        lifecycle::remove(&self.link, id).await
+    }
+
+    async fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError> {
+        attach::attach(&self.link, id).await
+    }
+    async fn logs(
+        &self,
+        id: &ContainerId,
+        query: &LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, RuntimeError>>, RuntimeError> {
+        logs::read(&self.link, id, query).await
+    }
+    fn events(&self, owner: &OwnerId) -> BoxStream<'static, EngineEvent> {
+        events::listen(Arc::clone(&self.link), owner)
+    }
+
+    async fn create_network(&self, request: &CreateNetwork) -> Result<NetworkId, RuntimeError> {
+        self.networks.create(&self.link, request).await
+    }
+    async fn networks(&self, scope: &Scope) -> Result<Vec<NetworkObservation>, RuntimeError> {
+        networks::list(&self.link, scope).await
+    }
+    async fn remove_network(&self, id: &NetworkId) -> Result<(), RuntimeError> {
+        networks::remove(&self.link, id).await
+    }
+
+    async fn ensure_volume(&self, request: &EnsureVolume) -> Result<(), RuntimeError> {
+        volumes::ensure(&self.link, request).await
+    }
+    async fn volumes(&self, scope: &Scope) -> Result<Vec<VolumeObservation>, RuntimeError> {
+        volumes::list(&self.link, scope).await
+    }
+    async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
+        volumes::remove(&self.link, name).await
+    }
+}

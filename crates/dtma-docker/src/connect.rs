@@ -1,0 +1,207 @@
+//! The connection: address, version, deadlines. Every request of the crate passes [`Link::call`].
+//!
+//! A lost engine is looked for anew, and the version is agreed on anew: it may have been upgraded while it was away.
+
+use crate::errors::{self, Op};
+use crate::pool::NetworkPool;
+use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
+use dtma_core::id::OwnerId;
+use dtma_core::port::runtime::{EngineInfo, RuntimeError};
+use http::Uri;
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+/// Docker 20.10. Older engines lack private cgroup namespaces.
+const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
+/// Deadlines are ours; the client's own must never come first.
+const NEVER_SECONDS: u64 = 86_400;
+
+/// What the adapter needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `unix:///…` or `tcp://…`, the value of `DOCKER_HOST`; `None` means Docker's own default socket.
+    pub host: Option<String>,
+    /// This installation; containers of others are not seen.
+    pub owner: OwnerId,
+    /// Where the groups' networks take their addresses from.
+    pub network_pool: NetworkPool,
+    /// How long calls may take.
+    pub deadlines: Deadlines,
+}
+
+impl Settings {
+    /// Docker's default socket, pool and deadlines.
+    #[must_use]
+    pub fn new(owner: OwnerId) -> Self {
+        Self { host: None, owner, network_pool: NetworkPool::default(), deadlines: Deadlines::default() }
+    }
+}
+
+/// How long calls may take before they end with [`RuntimeError::Timeout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// A call that changes nothing.
+    pub read: Duration,
+    /// A call that changes something.
+    pub mutation: Duration,
+    /// What a stop may take on top of its grace.
+    pub stop_margin: Duration,
+    /// A pull that says nothing for so long has stalled.
+    pub pull_stall: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            read: Duration::from_secs(5),
+            mutation: Duration::from_secs(30),
+            stop_margin: Duration::from_secs(10),
+            pull_stall: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The way to the engine.
+#[derive(Debug)]
+pub(crate) struct Link {
+    endpoint: String,
+    pub(crate) deadlines: Deadlines,
+    /// The client with its agreed version; `None` before the first call and after the engine was lost.
+    client: Mutex<Option<Docker>>,
+}
+
+impl Link {
+    pub(crate) fn new(host: Option<String>, deadlines: Deadlines) -> Result<Self, RuntimeError> {
+        let endpoint = host.filter(|host| !host.is_empty()).unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        if !["unix://", "tcp://", "http://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+            let problem = format!("{endpoint:?} is not supported: use unix:///path or tcp://host:port");
+            return Err(RuntimeError::Refused { call: "connect", problem });
+        }
+        Ok(Self { endpoint, deadlines, client: Mutex::new(None) })
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// True when the engine's files can be expected on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.endpoint.starts_with("unix://")
+    }
+
+    /// A call that changes nothing.
+    pub(crate) async fn read<T, F>(
+        &self,
+        op: Op<'_>,
+        ask: impl FnOnce(Docker) -> F,
+    ) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.call(op, self.deadlines.read, ask).await
+    }
+
+    /// A call that changes something.
+    pub(crate) async fn mutate<T, F>(
+        &self,
+        op: Op<'_>,
+        ask: impl FnOnce(Docker) -> F,
+    ) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.call(op, self.deadlines.mutation, ask).await
+    }
+
+    /// One call with its deadline, the connection included.
+    pub(crate) async fn call<T, F>(
+        &self,
+        op: Op<'_>,
+        after: Duration,
+        ask: impl FnOnce(Docker) -> F,
+    ) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let done = timeout(after, async {
+            let docker = self.client(op).await?;
+            ask(docker).await.map_err(|error| self.classify(op, error))
+        });
+        done.await.unwrap_or(Err(RuntimeError::Timeout { call: op.call, after }))
+    }
+
+    /// Our word for the engine's; an engine that is away is connected to anew next time.
+    pub(crate) fn classify(&self, op: Op<'_>, error: Error) -> RuntimeError {
+        let error = errors::classify(op, &self.endpoint, error);
+        if matches!(error, RuntimeError::EngineAway { .. }) {
+            *self.known() = None;
+        }
+        error
+    }
+
+    /// The client, connected if need be.
+    pub(crate) async fn client(&self, op: Op<'_>) -> Result<Docker, RuntimeError> {
+        let known = self.known().clone();
+        if let Some(docker) = known {
+            return Ok(docker);
+        }
+        let docker = self.negotiate().await.map_err(|error| errors::classify(op, &self.endpoint, error))?;
+        if docker.client_version() < OLDEST {
+            let found = docker.client_version();
+            let problem = format!("it speaks API {found}; Docker 20.10 (API {OLDEST}) or newer is needed");
+            return Err(RuntimeError::Refused { call: "connect", problem });
+        }
+        *self.known() = Some(docker.clone());
+        Ok(docker)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn negotiate(&self) -> Result<Docker, Error> {
+        let docker = match self.endpoint.strip_prefix("unix://") {
+            Some(path) => Docker::connect_with_unix(path, NEVER_SECONDS, API_DEFAULT_VERSION)?,
+            None => Docker::connect_with_http(&self.endpoint, NEVER_SECONDS, API_DEFAULT_VERSION)?,
+        };
+        let docker = docker.negotiate_version().await?;
+        let version = docker.client_version();
+        Ok(docker.with_request_modifier(move |request| versioned(request, version)))
+    }
+
+    pub(crate) async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        let op = Op::new("ask for the version", "engine", &self.endpoint);
+        let ask = |docker: Docker| async move { Ok((docker.version().await?, docker.client_version())) };
+        let (version, api) = self.read(op, ask).await?;
+        let first = version.components.unwrap_or_default().into_iter().next();
+        let product = match first.map(|component| component.name) {
+            Some(name) if name != "Engine" => name,
+            Some(_) | None => "Docker Engine".to_owned(),
+        };
+        Ok(EngineInfo {
+            product: format!("{product} {}", version.version.unwrap_or_default()),
+            api_version: api.to_string(),
+            endpoint: self.endpoint.clone(),
+        })
+    }
+}
+
+/// Puts the agreed version in front of the path. The client itself leaves it out (measured with bollard 0.21.1:
+/// joining an absolute path drops the prefix), and without it an engine answers in its own newest dialect.
+fn versioned(mut request: BollardRequest, version: ClientVersion) -> BollardRequest {
+    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let prefix = format!("/v{version}");
+    if path.starts_with(&prefix) {
+        return request;
+    }
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = format!("{prefix}{path}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}

@@ -1,0 +1,282 @@
+//! The hardened create request: a pure conversion from our configuration to the engine's body.
+//!
+//! What the template decides comes from [`ContainerConfig`]; what it cannot decide is fixed here: private namespaces,
+//! no published port, no restart by the engine, no health check of the image, no core dumps, swap equal to memory.
+//! Nothing here can express a host path, a device, an added capability or a host namespace.
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount, MountType, MountVolumeOptions, NetworkingConfig, ResourcesUlimits,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use dtma_core::container::{ContainerConfig, ContainerMount, CreateContainer, Limits, LogDriver};
+use dtma_core::id::NetworkId;
+use dtma_core::spec::NetworkMode;
+use std::collections::{BTreeMap, HashMap};
+
+/// Where a container's resolver sends what is not a peer: its own loopback, where nobody answers. Engines before
+/// 25.0.5 would ask the host's resolvers instead, even from an internal network (CVE-2024-29018). Peers are still
+/// found: the engine's resolver knows their names itself.
+const NO_DNS: &str = "127.0.0.1";
+/// No search domain; the host's would be copied into the container otherwise.
+const NO_SEARCH: &str = ".";
+
+/// The body of `POST /containers/create`.
+pub(crate) fn body(request: &CreateContainer) -> ContainerCreateBody {
+    let config = &request.config;
+    let network = wanted_network(request);
+    ContainerCreateBody {
+        hostname: Some(request.slot.instance.to_string()),
+        image: Some(request.image_id.to_string()),
+        user: Some(format!("{}:{}", request.run_as.uid, request.run_as.gid)),
+        entrypoint: config.command.clone(),
+        cmd: config.args.clone(),
+        env: Some(config.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        labels: Some(labels(request)),
+        attach_stdin: Some(config.open_stdin),
+        open_stdin: Some(config.open_stdin),
+        // The input stays open when a client goes away: it may come back.
+        stdin_once: Some(false),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(false),
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        // Used when the engine itself stops it, at its own shutdown.
+        stop_timeout: i64::try_from(config.stop_grace.as_secs()).ok(),
+        host_config: Some(host_config(config, network)),
+        networking_config: network.map(|network| networking(network, request)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn wanted_network(request: &CreateContainer) -> Option<&NetworkId> {
+    match request.config.network {
+        NetworkMode::None => None,
+        NetworkMode::Group => request.network.as_ref(),
+    }
+}
+
+/// The request's labels win over the configuration's: the reserved ones are among them.
+fn labels(request: &CreateContainer) -> HashMap<String, String> {
+    request.config.labels.clone().into_iter().chain(request.labels.clone()).collect()
+}
+
+fn host_config(config: &ContainerConfig, network: Option<&NetworkId>) -> HostConfig {
+    let isolation = &config.isolation;
+    let security = isolation.no_new_privileges.then(|| "no-new-privileges:true".to_owned());
+    HostConfig {
+        privileged: Some(false),
+        cap_drop: Some(isolation.cap_drop.clone()),
+        security_opt: Some(security.into_iter().collect()),
+        readonly_rootfs: Some(isolation.read_only_root),
+        init: Some(isolation.init),
+        ipc_mode: Some("private".to_owned()),
+        // Empty means private for these two; the engine knows no word for it.
+        pid_mode: Some(String::new()),
+        uts_mode: Some(String::new()),
+        cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+        mounts: Some(config.mounts.iter().filter_map(volume).collect()),
+        tmpfs: Some(config.mounts.iter().filter_map(tmpfs).collect()),
+        network_mode: Some(network.map_or_else(|| "none".to_owned(), ToString::to_string)),
+        publish_all_ports: Some(false),
+        dns: Some(vec![NO_DNS.to_owned()]),
+        dns_search: Some(vec![NO_SEARCH.to_owned()]),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        auto_remove: Some(false),
+        log_config: Some(log_config(config.log)),
+        ..limits(&config.limits)
+    }
+}
+
+fn limits(limits: &Limits) -> HostConfig {
+    let memory = i64::try_from(limits.memory).ok();
+    HostConfig {
+        memory,
+        memory_swap: memory,
+        nano_cpus: Some(i64::from(limits.cpu_millis) * 1_000_000),
+        pids_limit: Some(i64::from(limits.pids)),
+        oom_score_adj: Some(i64::from(limits.oom_score_adj)),
+        ulimits: Some(vec![
+            ulimit("nofile", limits.nofile_soft, limits.nofile_hard),
+            // A core dump would be a copy of the process's memory, secrets included, on a disk.
+            ulimit("core", 0, 0),
+        ]),
+        ..HostConfig::default()
+    }
+}
+
+fn ulimit(name: &str, soft: u64, hard: u64) -> ResourcesUlimits {
+    ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: i64::try_from(soft).ok(),
+        hard: i64::try_from(hard).ok(),
+    }
+}
+
+/// Volumes go through the `Mounts` API. Nothing of the image is copied into a new one: it would bring the image's
+/// owner with it, and the server could not write.
+fn volume(mount: &ContainerMount) -> Option<Mount> {
+    match mount {
+        ContainerMount::Tmpfs { .. } => None,
+        ContainerMount::Volume { name, target, read_only } => Some(Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(name.clone()),
+            target: Some(target.clone()),
+            read_only: Some(*read_only),
+            volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+            ..Mount::default()
+        }),
+    }
+}
+
+/// As an option string, because the `Mounts` API of 20.10 knows size and mode only. Mode 1777: the server's user
+/// is not root and must write there.
+fn tmpfs(mount: &ContainerMount) -> Option<(String, String)> {
+    match mount {
+        ContainerMount::Volume { .. } => None,
+        ContainerMount::Tmpfs { target, size, exec } => {
+            let exec = if *exec { "exec" } else { "noexec" };
+            Some((target.clone(), format!("rw,{exec},nosuid,nodev,size={size},mode=1777")))
+        }
+    }
+}
+
+fn log_config(driver: LogDriver) -> HostConfigLogConfig {
+    let (name, options) = match driver {
+        LogDriver::None => ("none", BTreeMap::new()),
+        LogDriver::Bounded { max_size, max_files } => {
+            let options = [("max-size", max_size.to_string()), ("max-file", max_files.max(1).to_string())];
+            ("json-file", options.into())
+        }
+    };
+    let config = options.into_iter().map(|(key, value): (&str, String)| (key.to_owned(), value)).collect();
+    HostConfigLogConfig { typ: Some(name.to_owned()), config: Some(config) }
+}
+
+/// Peers find the server by its instance name.
+fn networking(network: &NetworkId, request: &CreateContainer) -> NetworkingConfig {
+    let aliases = Some(vec![request.slot.instance.to_string()]);
+    let endpoint = EndpointSettings { aliases, ..EndpointSettings::default() };
+    NetworkingConfig { endpoints_config: Some([(network.to_string(), endpoint)].into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dtma_testing::sample;
+    use serde_json::{Value, json};
+
+    fn request() -> CreateContainer {
+        let mut config = sample::container_config("dtma/busybox:dev");
+        config.command = Some(vec!["/bin/it".to_owned()]);
+        config.args = Some(vec!["-v".to_owned()]);
+        config.environment.insert("TZ".to_owned(), "UTC".to_owned());
+        config.labels.insert("team".to_owned(), "a".to_owned());
+        config.labels.insert("io.dtma.owner".to_owned(), "forged".to_owned());
+        config.mounts.push(ContainerMount::Volume {
+            name: "dtma-0a0b0c0d-demo-data".to_owned(),
+            target: "/data".to_owned(),
+            read_only: false,
+        });
+        let image = sample::image_facts(&"busybox".into());
+        let owner = "0a0b0c0d-0000-4000-8000-000000000001".into();
+        sample::create_container(&owner, &sample::slot("demo", "time"), config, &image)
+    }
+
+    fn json_of(request: &CreateContainer) -> Value {
+        serde_json::to_value(body(request)).unwrap()
+    }
+
+    /// The `standard` template, word for word as it must reach the engine.
+    #[test]
+    fn the_hardened_profile_is_exactly_this() {
+        let expected: Value = serde_json::from_str(
+            r#"{
+            "Hostname": "time",
+            "Image": "sha256:busybox",
+            "User": "65532:65532",
+            "Entrypoint": ["/bin/it"],
+            "Cmd": ["-v"],
+            "Env": ["TZ=UTC"],
+            "Labels": {
+                "team": "a",
+                "io.dtma.managed": "true",
+                "io.dtma.owner": "0a0b0c0d-0000-4000-8000-000000000001",
+                "io.dtma.group": "demo",
+                "io.dtma.instance": "time",
+                "io.dtma.replica": "0",
+                "io.dtma.generation": "1",
+                "io.dtma.config-hash": "sample-hash",
+                "io.dtma.kind": "tool"
+            },
+            "AttachStdin": true,
+            "AttachStdout": true,
+            "AttachStderr": true,
+            "OpenStdin": true,
+            "StdinOnce": false,
+            "Tty": false,
+            "Healthcheck": { "Test": ["NONE"] },
+            "StopTimeout": 10,
+            "HostConfig": {
+                "Privileged": false,
+                "CapDrop": ["ALL"],
+                "SecurityOpt": ["no-new-privileges:true"],
+                "ReadonlyRootfs": true,
+                "Init": true,
+                "Memory": 268435456,
+                "MemorySwap": 268435456,
+                "NanoCpus": 500000000,
+                "PidsLimit": 128,
+                "OomScoreAdj": 500,
+                "Ulimits": [
+                    { "Name": "nofile", "Soft": 1024, "Hard": 4096 },
+                    { "Name": "core", "Soft": 0, "Hard": 0 }
+                ],
+                "IpcMode": "private",
+                "PidMode": "",
+                "UTSMode": "",
+                "CgroupnsMode": "private",
+                "Tmpfs": {
+                    "/tmp": "rw,noexec,nosuid,nodev,size=67108864,mode=1777",
+                    "/run": "rw,noexec,nosuid,nodev,size=16777216,mode=1777"
+                },
+                "Mounts": [{
+                    "Type": "volume",
+                    "Source": "dtma-0a0b0c0d-demo-data",
+                    "Target": "/data",
+                    "ReadOnly": false,
+                    "VolumeOptions": { "NoCopy": true }
+                }],
+                "NetworkMode": "none",
+                "PublishAllPorts": false,
+                "Dns": ["127.0.0.1"],
+                "DnsSearch": ["."],
+                "RestartPolicy": { "Name": "no" },
+                "AutoRemove": false,
+                "LogConfig": { "Type": "none", "Config": {} }
+            }
+        }"#,
+        )
+        .unwrap();
+        assert_eq!(json_of(&request()), expected);
+    }
+
+    #[test]
+    fn a_member_of_the_groups_network_has_its_name_there_and_a_bounded_log() {
+        let mut request = request();
+        request.config.network = NetworkMode::Group;
+        request.network = Some("ab12".into());
+        request.config.log = LogDriver::Bounded { max_size: 10_485_760, max_files: 3 };
+        let body = json_of(&request);
+        assert_eq!(body["HostConfig"]["NetworkMode"], "ab12");
+        assert_eq!(
+            body["NetworkingConfig"],
+            json!({ "EndpointsConfig": { "ab12": { "Aliases": ["time"] } } })
+        );
+        let log = json!({ "Type": "json-file", "Config": { "max-size": "10485760", "max-file": "3" } });
+        assert_eq!(body["HostConfig"]["LogConfig"], log);
+    }
+}

@@ -1,0 +1,264 @@
+//! Images: what is there, what must be pulled, and how far that is.
+
+use crate::connect::Link;
+use crate::errors::{Op, path_segment};
+use bollard::models::{CreateImageInfo, ImageInspect};
+use bollard::query_parameters::{CreateImageOptions, CreateImageOptionsBuilder};
+use dtma_core::container::ImageFacts;
+use dtma_core::id::ImageRef;
+use dtma_core::port::runtime::{OnProgress, PullProgress, RuntimeError};
+use dtma_core::spec::PullPolicy;
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, FutureExt, Shared, WeakShared};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+const CALL: &str = "pull image";
+
+pub(crate) async fn ensure(
+    link: &Arc<Link>,
+    pulls: &Pulls,
+    image: &ImageRef,
+    policy: PullPolicy,
+    progress: OnProgress<'_>,
+) -> Result<ImageFacts, RuntimeError> {
+    let pull = async || {
+        pulls.join(link, image, progress).await?;
+        facts(link, image).await
+    };
+    match policy {
+        PullPolicy::Always => pull().await,
+        PullPolicy::Never => facts(link, image).await,
+        PullPolicy::Missing => match facts(link, image).await {
+            Err(RuntimeError::ImageMissing { .. }) => pull().await,
+            found => found,
+        },
+    }
+}
+
+async fn facts(link: &Link, image: &ImageRef) -> Result<ImageFacts, RuntimeError> {
+    let op = Op::new("inspect image", "image", image.as_str());
+    let name = path_segment(op)?;
+    let found = link.read(op, |docker| async move { docker.inspect_image(name).await }).await;
+    let raw = found.map_err(|error| match error {
+        RuntimeError::NotFound { .. } => missing(image, "the engine does not have it"),
+        other => other,
+    })?;
+    facts_of(image, raw).ok_or_else(|| RuntimeError::Broken {
+        call: op.call,
+        problem: format!("the engine says nothing of the id of {image}"),
+    })
+}
+
+fn missing(image: &ImageRef, problem: &str) -> RuntimeError {
+    RuntimeError::ImageMissing { image: image.clone(), problem: problem.to_owned() }
+}
+
+fn facts_of(image: &ImageRef, raw: ImageInspect) -> Option<ImageFacts> {
+    let config = raw.config.unwrap_or_default();
+    let mut volumes = config.volumes.unwrap_or_default();
+    volumes.sort_unstable();
+    let user = config.user.filter(|user| !user.is_empty());
+    let digest = digest_of(image, &raw.repo_digests.unwrap_or_default());
+    Some(ImageFacts { id: raw.id?.into(), digest, user, volumes })
+}
+
+/// One image can have come from several repositories: ours is meant.
+fn digest_of(image: &ImageRef, digests: &[String]) -> Option<String> {
+    let name = repository(image.as_str());
+    let ours = |digest: &&String| digest.split_once('@').is_some_and(|(of, _)| of == name);
+    digests.iter().find(ours).or(digests.first()).cloned()
+}
+
+/// The reference without tag and digest.
+fn repository(reference: &str) -> &str {
+    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        Some(_) | None => name,
+    }
+}
+
+type Pull = Shared<BoxFuture<'static, Result<(), RuntimeError>>>;
+
+/// Pulls under way: whoever wants an image that is being pulled joins. A pull ends with its last waiter.
+#[derive(Debug, Default)]
+pub(crate) struct Pulls {
+    running: Mutex<HashMap<ImageRef, (WeakPull, watch::Receiver<PullProgress>)>>,
+}
+
+type WeakPull = WeakShared<BoxFuture<'static, Result<(), RuntimeError>>>;
+
+impl Pulls {
+    async fn join(
+        &self,
+        link: &Arc<Link>,
+        image: &ImageRef,
+        progress: OnProgress<'_>,
+    ) -> Result<(), RuntimeError> {
+        let (mut pull, mut news) = self.pull_of(link, image);
+        loop {
+            // Dropping `changed` loses no news; the pull is polled to its end by somebody.
+            tokio::select! {
+                biased;
+                Ok(()) = news.changed() => {
+                    let now = news.borrow_and_update().clone();
+                    progress(now);
+                }
+                done = &mut pull => return done,
+            }
+        }
+    }
+
+    fn pull_of(&self, link: &Arc<Link>, image: &ImageRef) -> (Pull, watch::Receiver<PullProgress>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ended or abandoned ones are nobody's any more.
+        running.retain(|_, (pull, _)| pull.upgrade().is_some_and(|pull| pull.peek().is_none()));
+        if let Some((pull, news)) = running.get(image)
+            && let Some(pull) = pull.upgrade()
+        {
+            return (pull, news.clone());
+        }
+        let (tell, news) = watch::channel(PullProgress { image: image.clone(), received: 0, total: 0 });
+        let pull = pull(Arc::clone(link), image.clone(), tell).boxed().shared();
+        if let Some(weak) = pull.downgrade() {
+            running.insert(image.clone(), (weak, news.clone()));
+        }
+        (pull, news)
+    }
+}
+
+async fn pull(
+    link: Arc<Link>,
+    image: ImageRef,
+    tell: watch::Sender<PullProgress>,
+) -> Result<(), RuntimeError> {
+    let op = Op::new(CALL, "image", image.as_str());
+    path_segment(op)?;
+    let docker = link.client(op).await?;
+    let mut steps = docker.create_image(Some(options(image.as_str())?), None, None).boxed();
+    let (after, mut layers) = (link.deadlines.pull_stall, Layers::default());
+    loop {
+        let step = timeout(after, steps.next()).await;
+        match step.map_err(|_| RuntimeError::Timeout { call: CALL, after })? {
+            None => return Ok(()),
+            Some(Err(error)) => return Err(unavailable(&image, link.classify(op, error))),
+            Some(Ok(step)) => {
+                layers.note(step);
+                let (received, total) = layers.sum();
+                tell.send_replace(PullProgress { image: image.clone(), received, total });
+            }
+        }
+    }
+}
+
+/// What a registry says comes as errors of many kinds: to the caller all of them mean that the image is not there.
+fn unavailable(image: &ImageRef, error: RuntimeError) -> RuntimeError {
+    match error {
+        RuntimeError::Refused { problem, .. }
+        | RuntimeError::Broken { problem, .. }
+        | RuntimeError::Conflict { problem, .. }
+        | RuntimeError::ImageMissing { problem, .. } => missing(image, &problem),
+        RuntimeError::NotFound { .. } => missing(image, "its registry does not have it"),
+        RuntimeError::EngineAway { .. }
+        | RuntimeError::Timeout { .. }
+        | RuntimeError::OutOfSpace { .. }
+        | RuntimeError::NameTaken { .. }
+        | RuntimeError::PortTaken { .. } => error,
+    }
+}
+
+/// Without a tag the engine would pull every tag there is.
+fn options(reference: &str) -> Result<CreateImageOptions, RuntimeError> {
+    if reference.starts_with("sha256:") {
+        return Err(missing(&reference.into(), "an image id cannot be pulled"));
+    }
+    let options = CreateImageOptionsBuilder::default().from_image(reference);
+    let complete = reference.contains('@') || repository(reference) != reference;
+    Ok(if complete { options.build() } else { options.tag("latest").build() })
+}
+
+/// Bytes by layer; the engine tells of each on its own.
+#[derive(Default)]
+struct Layers(BTreeMap<String, (u64, u64)>);
+
+impl Layers {
+    fn note(&mut self, step: CreateImageInfo) {
+        let (Some(id), Some(status)) = (step.id, step.status) else { return };
+        let bytes = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        match status.as_str() {
+            "Downloading" => {
+                let detail = step.progress_detail.unwrap_or_default();
+                let received = bytes(detail.current).unwrap_or_default();
+                let total = bytes(detail.total).unwrap_or(received).max(received);
+                self.0.insert(id, (received, total));
+            }
+            "Download complete" | "Pull complete" => {
+                if let Some((received, total)) = self.0.get_mut(&id) {
+                    *received = *total;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn sum(&self) -> (u64, u64) {
+        self.0.values().fold((0, 0), |(received, total), layer| (received + layer.0, total + layer.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tag_and_digest_are_not_part_of_the_repository() {
+        for (reference, name) in [
+            ("busybox", "busybox"),
+            ("busybox:1", "busybox"),
+            ("localhost:5000/a/b", "localhost:5000/a/b"),
+            ("localhost:5000/a/b:1", "localhost:5000/a/b"),
+            ("localhost:5000/a/b:1@sha256:00", "localhost:5000/a/b"),
+        ] {
+            assert_eq!(repository(reference), name, "{reference}");
+        }
+    }
+
+    #[test]
+    fn never_all_tags_are_pulled() {
+        let tag = |reference: &str| options(reference).unwrap().tag;
+        assert_eq!(tag("localhost:5000/a").as_deref(), Some("latest"));
+        assert_eq!(tag("a:1"), None);
+        assert_eq!(tag("a@sha256:00"), None);
+        assert!(options("sha256:00ff").is_err());
+    }
+
+    #[test]
+    fn the_digest_of_the_wanted_repository_is_recorded() {
+        let digests = ["other@sha256:1".to_owned(), "localhost:5000/a@sha256:2".to_owned()];
+        assert_eq!(
+            digest_of(&"localhost:5000/a:1".into(), &digests).as_deref(),
+            Some("localhost:5000/a@sha256:2")
+        );
+        assert_eq!(digest_of(&"elsewhere".into(), &digests).as_deref(), Some("other@sha256:1"));
+        assert_eq!(digest_of(&"elsewhere".into(), &[]), None);
+    }
+
+    #[test]
+    fn progress_is_summed_over_layers() {
+        let mut layers = Layers::default();
+        let mut note = |id: &str, status: &str, current: i64, total: i64| {
+            let step = json!({ "id": id, "status": status, "progressDetail": { "current": current, "total": total } });
+            layers.note(serde_json::from_value(step).unwrap());
+            layers.sum()
+        };
+        assert_eq!(note("a", "Downloading", 10, 100), (10, 100));
+        assert_eq!(note("b", "Downloading", 5, 50), (15, 150));
+        assert_eq!(note("a", "Download complete", 0, 0), (105, 150));
+        assert_eq!(note("a", "Extracting", 1, 100), (105, 150));
+        assert_eq!(note("c", "Already exists", 0, 0), (105, 150));
+    }
+}

@@ -1,0 +1,82 @@
+//! Making, starting, stopping and removing containers.
+
+use crate::connect::Link;
+use crate::create;
+use crate::errors::{Op, path_segment};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
+};
+use dtma_core::container::CreateContainer;
+use dtma_core::id::ContainerId;
+use dtma_core::port::runtime::RuntimeError;
+use futures_util::future::try_join_all;
+use std::time::Duration;
+
+pub(crate) async fn create(link: &Link, request: &CreateContainer) -> Result<ContainerId, RuntimeError> {
+    let op = Op::new("create container", "container", &request.name);
+    path_segment(op)?;
+    check_volumes(link, request).await?;
+    let options = CreateContainerOptionsBuilder::default().name(&request.name).build();
+    let body = create::body(request);
+    let ask = |docker: bollard::Docker| async move { docker.create_container(Some(options), body).await };
+    let made = link.mutate(op, ask).await.map_err(|error| name_the_image(error, request))?;
+    for warning in &made.warnings {
+        tracing::warn!(container = %request.name, %warning, "the engine made the container with a warning");
+    }
+    Ok(made.id.into())
+}
+
+/// The engine would make a missing volume on the side, without labels: nobody would ever find it again.
+async fn check_volumes(link: &Link, request: &CreateContainer) -> Result<(), RuntimeError> {
+    let inspect = |name| crate::volumes::inspect(link, "create container", name);
+    try_join_all(request.config.volumes().map(inspect)).await.map(drop)
+}
+
+/// The engine speaks of the id; a person knows the reference.
+fn name_the_image(error: RuntimeError, request: &CreateContainer) -> RuntimeError {
+    match error {
+        RuntimeError::ImageMissing { problem, .. } => {
+            RuntimeError::ImageMissing { image: request.config.image.clone(), problem }
+        }
+        other => other,
+    }
+}
+
+pub(crate) async fn start(link: &Link, id: &ContainerId) -> Result<(), RuntimeError> {
+    let op = Op::new("start container", "container", id.as_str());
+    let id = path_segment(op)?;
+    let ask = |docker: bollard::Docker| async move {
+        docker.start_container(id, None::<StartContainerOptions>).await
+    };
+    link.mutate(op, ask).await
+}
+
+pub(crate) async fn stop(link: &Link, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+    let op = Op::new("stop container", "container", id.as_str());
+    let id = path_segment(op)?;
+    // The engine counts whole seconds; less than asked would be unkind.
+    let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+    let options = StopContainerOptionsBuilder::default().t(seconds).build();
+    let ask = |docker: bollard::Docker| async move { docker.stop_container(id, Some(options)).await };
+    link.call(op, grace + link.deadlines.stop_margin, ask).await
+}
+
+pub(crate) async fn kill(link: &Link, id: &ContainerId) -> Result<(), RuntimeError> {
+    let op = Op::new("kill container", "container", id.as_str());
+    let id = path_segment(op)?;
+    let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
+    let ask = |docker: bollard::Docker| async move { docker.kill_container(id, Some(options)).await };
+    match link.mutate(op, ask).await {
+        Err(RuntimeError::Conflict { problem, .. }) if problem.contains("is not running") => Ok(()),
+        other => other,
+    }
+}
+
+pub(crate) async fn remove(link: &Link, id: &ContainerId) -> Result<(), RuntimeError> {
+    let op = Op::new("remove container", "container", id.as_str());
+    let id = path_segment(op)?;
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    let ask = |docker: bollard::Docker| async move { docker.remove_container(id, Some(options)).await };
+    link.mutate(op, ask).await
+}
