@@ -12,6 +12,7 @@
 mod apt;
 mod bench;
 mod ci;
+mod demo;
 mod engine;
 mod images;
 mod node;
@@ -41,6 +42,8 @@ enum Command {
     Inspector(node::Args),
     /// Check the house rules: arrows between crates, headers, documents, lengths
     Tidy,
+    /// Show everything on this machine: servers, tool calls, a crash, a kill -9, and nothing left
+    Demo(demo::Args),
     /// Run all tests against a real engine
     Test(test::Args),
     /// Measure deployments, gateway calls and the idle daemon beside the raw engine
@@ -65,6 +68,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Images(args) => images::run(&args),
         Command::Inspector(args) => node::run(&args),
         Command::Tidy => tidy::run(),
+        Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Ci => ci::run(),
