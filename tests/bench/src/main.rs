@@ -1,0 +1,76 @@
+//! `cargo xtask bench`: what DTMA adds, measured beside what it adds to, in one run on one machine.
+//!
+//! Three questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
+//! tool call through the gateway than on a raw attach to the same server; what does the daemon cost when it starts
+//! and when it idles. Rounds are interleaved, medians are reported, nothing is asserted.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a measuring tool: it prints and looks at the clock"
+)]
+
+mod calls;
+mod daemon;
+mod deploy;
+mod idle;
+mod raw;
+mod report;
+mod stdio;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use daemon::Daemon;
+use raw::RawEngine;
+use report::Report;
+use std::path::PathBuf;
+
+/// Measures DTMA beside the engine it drives.
+#[derive(Parser)]
+pub(crate) struct Args {
+    /// The release build of dtma-daemon
+    #[arg(long)]
+    daemon: PathBuf,
+    /// The engine
+    #[arg(long, env = "DOCKER_HOST")]
+    docker_host: String,
+    /// Interleaved rounds of each comparison
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Tool calls in one sequential run
+    #[arg(long, default_value_t = 1000)]
+    calls: usize,
+    /// Only the parts whose name contains this: deploy, call, idle
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let mut report = Report::new(&args);
+    if "idle".contains(&args.only) {
+        idle::measure(&args, &mut report).await.context("idle")?;
+    }
+    let engine = RawEngine::connect(&args.docker_host)?;
+    let daemon = Daemon::start(&args).await?;
+    let measured = compare(&args, &daemon, &engine, &mut report).await;
+    // What was made is removed whether it worked or not.
+    daemon.end().await?;
+    engine.sweep().await?;
+    measured?;
+    report.print();
+    Ok(())
+}
+
+async fn compare(args: &Args, daemon: &Daemon, engine: &RawEngine, report: &mut Report) -> Result<()> {
+    if "deploy".contains(&args.only) {
+        for count in [1, 10] {
+            deploy::measure(args, daemon, engine, count, report).await.context("deploy")?;
+        }
+    }
+    if "call".contains(&args.only) {
+        calls::measure(args, daemon, engine, report).await.context("call")?;
+    }
+    Ok(())
+}

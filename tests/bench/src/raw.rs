@@ -1,0 +1,140 @@
+//! The same engine calls with the same bodies, issued at once and with nothing around them: what a deployment costs
+//! at the least.
+
+use crate::stdio::StdioClient;
+use anyhow::{Context, Result};
+use dtma_config::{Configurator, Policy, Rendered, Templates};
+use dtma_core::container::CreateContainer;
+use dtma_core::id::{ContainerId, Generation, NetworkId, OwnerId, SlotId, container_name, network_name};
+use dtma_core::label;
+use dtma_core::port::ContainerRuntime;
+use dtma_core::port::runtime::{CreateNetwork, Scope};
+use dtma_core::spec::{GroupSpec, NetworkMode, ServerSpec};
+use dtma_docker::{DockerRuntime, Settings};
+use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// The engine, without a daemon before it.
+pub(crate) struct RawEngine {
+    runtime: DockerRuntime,
+    owner: OwnerId,
+}
+
+impl RawEngine {
+    pub(crate) fn connect(host: &str) -> Result<Self> {
+        let owner = OwnerId::from(uuid::Uuid::new_v4().to_string());
+        let settings = Settings { host: Some(host.to_owned()), ..Settings::new(owner.clone()) };
+        Ok(Self { runtime: DockerRuntime::connect(settings)?, owner })
+    }
+
+    /// Everything the daemon does for this group, all at once. What was made is removed afterwards, unmeasured.
+    pub(crate) async fn deploy(&self, group: &GroupSpec) -> Result<Duration> {
+        let rendered = self.render(group)?;
+        let began = Instant::now();
+        let network = self.network(group, &rendered).await?;
+        let servers = group.servers.iter();
+        let started = try_join_all(servers.map(|server| self.server(group, server, &rendered, network.as_ref())));
+        let clients = started.await?;
+        let took = began.elapsed();
+        drop(clients);
+        self.sweep().await?;
+        Ok(took)
+    }
+
+    /// One stdio server, greeted, to be called. Removed by [`sweep`](Self::sweep).
+    pub(crate) async fn one(&self, group: &GroupSpec) -> Result<StdioClient> {
+        let rendered = self.render(group)?;
+        let server = group.servers.first().context("no server")?;
+        self.server(group, server, &rendered, None).await?.context("not a stdio server")
+    }
+
+    fn render(&self, group: &GroupSpec) -> Result<BTreeMap<String, Rendered>> {
+        let configurator = Configurator::new(Templates::builtin(), Policy::default());
+        let rendered = configurator.render(group, &self.owner);
+        let rendered = rendered.map_err(|violations| anyhow::anyhow!("{violations:?}"))?;
+        Ok(rendered.into_iter().map(|(name, rendered)| (name.to_string(), rendered)).collect())
+    }
+
+    async fn network(
+        &self,
+        group: &GroupSpec,
+        rendered: &BTreeMap<String, Rendered>,
+    ) -> Result<Option<NetworkId>> {
+        if rendered.values().all(|rendered| rendered.config.network == NetworkMode::None) {
+            return Ok(None);
+        }
+        let labels = [(label::MANAGED, "true"), (label::OWNER, self.owner.as_str()), (label::GROUP, group.group_id.as_str())];
+        let request = CreateNetwork {
+            name: network_name(&self.owner, &group.group_id),
+            group: group.group_id.clone(),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        };
+        Ok(Some(self.runtime.create_network(&request).await?))
+    }
+
+    async fn server(
+        &self,
+        group: &GroupSpec,
+        server: &ServerSpec,
+        rendered: &BTreeMap<String, Rendered>,
+        network: Option<&NetworkId>,
+    ) -> Result<Option<StdioClient>> {
+        let request = self.request(group, server, rendered, network).await?;
+        let id = self.runtime.create(&request).await?;
+        if !server.kind.is_stdio() {
+            self.runtime.start(&id).await?;
+            self.until_accepting(&id, server.port.context("a tool without a port")?).await?;
+            return Ok(None);
+        }
+        let attached = self.runtime.attach(&id).await?;
+        self.runtime.start(&id).await?;
+        Ok(Some(StdioClient::greet(attached).await?))
+    }
+
+    async fn request(
+        &self,
+        group: &GroupSpec,
+        server: &ServerSpec,
+        rendered: &BTreeMap<String, Rendered>,
+        network: Option<&NetworkId>,
+    ) -> Result<CreateContainer> {
+        let Rendered { config, hash } = rendered.get(server.instance.as_str()).context("not rendered")?;
+        let image = self.runtime.ensure_image(&config.image, config.pull, &|_| {}).await?;
+        let slot = SlotId { group: group.group_id.clone(), instance: server.instance.clone(), replica: 0 };
+        let labels = label::for_container(&self.owner, &slot, server.kind, Generation(1), hash);
+        Ok(CreateContainer {
+            name: container_name(&self.owner, &slot),
+            slot,
+            generation: Generation(1),
+            config_hash: hash.clone(),
+            run_as: image.run_as(),
+            config: config.finished_for(&image),
+            image_id: image.id,
+            network: network.cloned(),
+            labels,
+        })
+    }
+
+    async fn until_accepting(&self, id: &ContainerId, port: u16) -> Result<()> {
+        let ip = self.runtime.inspect(id).await?.ip.context("no address")?;
+        while TcpStream::connect(SocketAddr::new(ip, port)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Removes everything made here.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        let scope = Scope { owner: self.owner.clone(), group: None };
+        for container in self.runtime.containers(&scope).await? {
+            self.runtime.remove(&container.id).await?;
+        }
+        for network in self.runtime.networks(&scope).await? {
+            self.runtime.remove_network(&network.id).await?;
+        }
+        Ok(())
+    }
+}
