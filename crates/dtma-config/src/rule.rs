@@ -63,6 +63,8 @@ rules! {
     PUBLISH_DUPLICATE = "publish.duplicate";
     /// A group without a network has none to join.
     NETWORK_NOT_SHARED = "network.not-shared";
+    /// A group's network has places for all who join it.
+    NETWORK_FULL = "network.full";
     /// A mount's target is an absolute path without detours.
     MOUNTS_TARGET = "mounts.target";
     /// Some targets are the container's own.

@@ -1,14 +1,17 @@
 //! Rules about a group as a whole: how many, and who waits for whom.
 
+use crate::render::network;
 use crate::report::Report;
 use crate::rule;
 use dtma_core::graph::{Graph, GraphError};
 use dtma_core::id::InstanceName;
-use dtma_core::spec::{GroupSpec, ServerSpec};
+use dtma_core::spec::{GroupSpec, NetworkMode, ServerSpec};
 use std::collections::BTreeSet;
 
 /// Most servers of one group.
 pub(crate) const MAX_SERVERS: usize = 64;
+/// Places on a group's network: a /27 less its two ends and the bridge.
+const NETWORK_PLACES: usize = 29;
 /// Most servers started at the same moment.
 const MAX_CONCURRENT: u32 = 256;
 
@@ -20,6 +23,14 @@ pub(crate) fn size(report: &mut Report, group: &GroupSpec) {
     if count > MAX_SERVERS {
         let message = format!("{count} servers are more than the {MAX_SERVERS} a group may have");
         report.refuse_with("/servers", rule::GROUP_TOO_LARGE, message, "split it into several groups");
+    }
+    let networked =
+        group.servers.iter().filter(|server| network(group, server) == NetworkMode::Group).count();
+    if networked > NETWORK_PLACES {
+        let message =
+            format!("{networked} servers on the group's network are more than its {NETWORK_PLACES} places");
+        let hint = "split the group, or set \"network\": \"none\" where none is needed";
+        report.refuse_with("/servers", rule::NETWORK_FULL, message, hint);
     }
     let concurrent = group.options.max_concurrent_deployments;
     if !(1..=MAX_CONCURRENT).contains(&concurrent) {
