@@ -39,6 +39,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next byte after white space, not consumed.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         while let Some(&byte) = self.text.get(self.at) {
             match byte {
@@ -144,13 +145,17 @@ impl<'a> Cursor<'a> {
     /// After a value: consumes what closes its containers. `true` when none is left open.
     fn closes(&mut self, open: &mut Open) -> Result<bool, Fault> {
         while let Some(object) = open.top() {
-            if self.eat(b',') {
-                if object {
-                    self.key()?;
+            match (self.peek(), object) {
+                (Some(b','), _) => {
+                    self.at += 1;
+                    if object {
+                        self.key()?;
+                    }
+                    return Ok(false);
                 }
-                return Ok(false);
+                (Some(b'}'), true) | (Some(b']'), false) => self.at += 1,
+                (Some(_) | None, _) => return Err(self.fault()),
             }
-            self.expect(if object { b'}' } else { b']' })?;
             open.pop();
         }
         Ok(true)
@@ -176,6 +181,7 @@ impl<'a> Cursor<'a> {
         Ok(key)
     }
 
+    #[inline]
     fn string(&mut self) -> Result<Span, Fault> {
         let start = self.at;
         self.at += 1;

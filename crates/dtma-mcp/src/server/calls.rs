@@ -23,7 +23,7 @@ pub(crate) struct Call {
 
 pub(crate) enum Caller {
     Client(ClientCaller),
-    House(oneshot::Sender<HouseAnswer>),
+    House { reply: oneshot::Sender<HouseAnswer>, may_ask: bool },
 }
 
 /// A client's end of a call.
@@ -89,7 +89,7 @@ impl Call {
     /// Says that no answer will come.
     pub(crate) fn lose(self, may_have_executed: bool) {
         match self.caller {
-            Caller::House(reply) => drop(reply.send(HouseAnswer::Lost { may_have_executed })),
+            Caller::House { reply, .. } => drop(reply.send(HouseAnswer::Lost { may_have_executed })),
             Caller::Client(ClientCaller { way: Way::Waiting(reply), .. }) if !may_have_executed => {
                 // Nothing of it was written: its poster waits for the next process and asks again.
                 drop(reply.send(First::Refused(Refusal::NotReady)));
@@ -104,7 +104,7 @@ impl Call {
     fn is_awaited(&self) -> bool {
         match &self.caller {
             Caller::Client(client) => client.way.is_open(),
-            Caller::House(reply) => !reply.is_closed(),
+            Caller::House { reply, .. } => !reply.is_closed(),
         }
     }
 }
@@ -125,13 +125,22 @@ impl Calls {
     pub(crate) fn client(&mut self, id: u64) -> Option<&mut ClientCaller> {
         match &mut self.table.get_mut(&id)?.caller {
             Caller::Client(client) => Some(client),
-            Caller::House(_) => None,
+            Caller::House { .. } => None,
         }
     }
 
     /// Whether the client of this call still listens.
     pub(crate) fn is_open(&mut self, id: u64) -> bool {
         self.client(id).is_some_and(|client| client.way.is_open())
+    }
+
+    /// Whether the house has a call in flight that the server may ask about.
+    pub(crate) fn house_may_be_asked(&self) -> bool {
+        let asked = |call: &Call| match call.caller {
+            Caller::House { may_ask, .. } => may_ask,
+            Caller::Client(_) => false,
+        };
+        self.table.values().any(asked)
     }
 
     pub(crate) fn drain(&mut self) -> Vec<Call> {

@@ -99,6 +99,9 @@ pub(crate) enum Refusal {
 pub(crate) struct HouseCall {
     pub(crate) id: u64,
     pub(crate) line: Bytes,
+    /// Whether the server may ask something in its course. Then a question of the server's is not surely about a
+    /// client's call.
+    pub(crate) may_ask: bool,
     pub(crate) reply: oneshot::Sender<HouseAnswer>,
 }
 

@@ -161,7 +161,8 @@ impl ServerHandle {
         let id = self.shared.ids.next();
         let request = checked(rpc::request(id, method, params), self.shared.limits.message)?;
         let (reply, answer) = oneshot::channel();
-        self.order(Command::House(HouseCall { id, line: request.to_line(&mut []), reply })).await?;
+        let (line, may_ask) = (request.to_line(&mut []), method != "ping");
+        self.order(Command::House(HouseCall { id, line, may_ask, reply })).await?;
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(HouseAnswer::Refused(super::command::Refusal::NotReady))) => {
                 Err(CallError::NotReady { reason: self.why_not_ready() })

@@ -343,8 +343,11 @@ impl Owner {
             return drop(call.reply.send(HouseAnswer::Refused(Refusal::TooManyCalls)));
         }
         match self.write(call.line) {
-            Ok(place) => self.calls.insert(call.id, Call { place, caller: Caller::House(call.reply) }),
             Err(refusal) => drop(call.reply.send(HouseAnswer::Refused(refusal))),
+            Ok(place) => {
+                let caller = Caller::House { reply: call.reply, may_ask: call.may_ask };
+                self.calls.insert(call.id, Call { place, caller });
+            }
         }
     }
 

@@ -27,6 +27,8 @@ use dtma_core::port::runtime::OutputStream;
 const NEEDS: [(&str, &str); 3] =
     [("sampling/createMessage", "sampling"), ("elicitation/create", "elicitation"), ("roots/list", "roots")];
 
+const WHOM: &str = "several clients have calls in flight; whom to ask is unknown";
+
 impl Owner {
     pub(super) fn heard(&mut self, heard: Heard) {
         match (heard.stream, heard.framed) {
@@ -94,7 +96,7 @@ impl Owner {
         let Some(at) = message.envelope.id else { return };
         let call = rpc::own_id(at.of(&message.text)).and_then(|id| self.calls.take(id));
         match call {
-            Some(Call { caller: Caller::House(reply), .. }) => drop(reply.send(house_answer(message))),
+            Some(Call { caller: Caller::House { reply, .. }, .. }) => drop(reply.send(house_answer(message))),
             Some(Call { caller: Caller::Client(client), .. }) => {
                 self.sessions.ended(client.session, &client.id);
                 client.way.finish(message.to_text(&mut [Edit { at, text: &client.id }]));
@@ -161,16 +163,12 @@ impl Owner {
 
     fn audience(&self, message: &Message) -> Result<SessionId, (i64, &'static str)> {
         let session = match self.sessions.with_calls() {
+            Audience::One(_) if self.calls.house_may_be_asked() => return Err((code::INTERNAL_ERROR, WHOM)),
             Audience::One(session) => session,
             Audience::Nobody => {
                 return Err((code::INTERNAL_ERROR, "no client has a call in flight to ask it about"));
             }
-            Audience::Several => {
-                return Err((
-                    code::INTERNAL_ERROR,
-                    "several clients have calls in flight; whom to ask is unknown",
-                ));
-            }
+            Audience::Several => return Err((code::INTERNAL_ERROR, WHOM)),
         };
         let needed = NEEDS.iter().find(|(method, _)| message.is(method));
         let can = |needed: &str| self.sessions.get(session).is_some_and(|session| session.can(needed));

@@ -139,7 +139,7 @@ impl Talk {
         let (reply, answer) = oneshot::channel();
         let id = self.shared.ids.next();
         let line = rpc::line(rpc::request(id, method, params));
-        self.aside(AsideKind::Call(HouseCall { id, line, reply })).await;
+        self.aside(AsideKind::Call(HouseCall { id, line, may_ask: false, reply })).await;
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(answer)) => answer.into_result(),
             // The owner dropped the question: the connection is another by now.

@@ -5,6 +5,7 @@ use crate::{Limits, PostReply};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#;
@@ -57,6 +58,24 @@ async fn with_several_callers_or_none_the_server_is_told_so() {
     process.say(SAMPLE);
     let refused = process.read().await;
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!("s1"), &json!(-32603)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_of_the_house_causes_is_not_asked_of_a_client() {
+    let (house, mut process) = House::ready().await;
+    let client = house.client(json!({"sampling":{}})).await;
+    let mut calls = JoinSet::new();
+    client.begin(&mut calls, CALL);
+    process.asked("x").await;
+    let (handle, mut of_house) = (house.handle.clone(), JoinSet::new());
+    of_house.spawn(async move { handle.call("tools/call", None, Duration::from_secs(1)).await });
+    let call = process.asked("tools/call").await;
+    process.say(SAMPLE);
+    assert_eq!(process.read().await["error"]["code"], -32603);
+    process.answer(&call, "1");
+    of_house.join_next().await.unwrap().unwrap().unwrap();
+    process.say(SAMPLE);
+    assert!(next(&mut messages(outcome(&mut calls).await)).await.contains("sampling"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +190,7 @@ async fn a_slow_reader_misses_notifications_and_stalls_nobody() {
     let all: Vec<_> = messages(outcome(&mut calls).await).map(text).collect().await;
     assert_eq!(all.len(), 5, "four of a hundred, and the answer");
     assert!(all[4].contains("kept for it"));
-    house.handle.ping(std::time::Duration::ZERO).await.unwrap_err();
+    house.handle.ping(Duration::ZERO).await.unwrap_err();
     let mut heard = 0;
     while slow_listener.next().now_or_never().flatten().is_some() {
         heard += 1;
