@@ -16,6 +16,7 @@ mod demo;
 mod engine;
 mod images;
 mod node;
+mod openapi;
 mod pip;
 mod process;
 mod test;
@@ -48,6 +49,8 @@ enum Command {
     Test(test::Args),
     /// Measure deployments, gateway calls and the idle daemon beside the raw engine
     Bench(bench::Args),
+    /// Write docs/openapi.json anew
+    Openapi,
     /// Run everything that must hold before a merge
     Ci,
 }
@@ -71,6 +74,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Openapi => openapi::run(),
         Command::Ci => ci::run(),
     }
 }
