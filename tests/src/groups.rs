@@ -29,11 +29,10 @@ pub fn time(name: &str) -> Value {
     json!({"instanceName": name, "image": "dtma/mcp-server-time:dev", "transport": "stdio"})
 }
 
-/// `mcp-server-git` over a volume that begins as the image's own repository.
+/// `mcp-server-git` over the repository of its image, which nobody can write to.
 #[must_use]
 pub fn git(name: &str) -> Value {
-    let mounts = json!([{"type": "volume", "name": "repository", "target": "/data"}]);
-    json!({"instanceName": name, "image": "dtma/mcp-server-git:dev", "transport": "stdio", "mounts": mounts})
+    json!({"instanceName": name, "image": "dtma/mcp-server-git:dev", "transport": "stdio"})
 }
 
 /// The scripted server of `tests/fixtures`: `echo`, `sleep`, progress. Answers come out of order.
