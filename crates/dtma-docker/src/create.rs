@@ -9,7 +9,7 @@ use bollard::models::{
     HostConfigLogConfig, Mount, MountType, MountVolumeOptions, NetworkingConfig, ResourcesUlimits,
     RestartPolicy, RestartPolicyNameEnum,
 };
-use dtma_core::container::{ContainerConfig, ContainerMount, CreateContainer, Limits, LogDriver};
+use dtma_core::container::{ContainerConfig, ContainerMount, CreateContainer, Limits, LogDriver, RunAs};
 use dtma_core::id::NetworkId;
 use dtma_core::spec::NetworkMode;
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +20,10 @@ use std::collections::{BTreeMap, HashMap};
 const NO_DNS: &str = "127.0.0.1";
 /// No search domain; the host's would be copied into the container otherwise.
 const NO_SEARCH: &str = ".";
+
+/// The engine's resolver (20.10, measured) says nothing at all when [`NO_DNS`] does not answer: without these a name
+/// of the outside would be waited for 10 s.
+const IMPATIENT: [&str; 2] = ["timeout:1", "attempts:1"];
 
 /// The body of `POST /containers/create`.
 pub(crate) fn body(request: &CreateContainer) -> ContainerCreateBody {
@@ -43,7 +47,7 @@ pub(crate) fn body(request: &CreateContainer) -> ContainerCreateBody {
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
         // Used when the engine itself stops it, at its own shutdown.
         stop_timeout: i64::try_from(config.stop_grace.as_secs()).ok(),
-        host_config: Some(host_config(config, network)),
+        host_config: Some(host_config(config, request.run_as, network)),
         networking_config: network.map(|network| networking(network, request)),
         ..ContainerCreateBody::default()
     }
@@ -61,7 +65,7 @@ fn labels(request: &CreateContainer) -> HashMap<String, String> {
     request.config.labels.clone().into_iter().chain(request.labels.clone()).collect()
 }
 
-fn host_config(config: &ContainerConfig, network: Option<&NetworkId>) -> HostConfig {
+fn host_config(config: &ContainerConfig, owner: RunAs, network: Option<&NetworkId>) -> HostConfig {
     let isolation = &config.isolation;
     let security = isolation.no_new_privileges.then(|| "no-new-privileges:true".to_owned());
     HostConfig {
@@ -76,11 +80,12 @@ fn host_config(config: &ContainerConfig, network: Option<&NetworkId>) -> HostCon
         uts_mode: Some(String::new()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         mounts: Some(config.mounts.iter().filter_map(volume).collect()),
-        tmpfs: Some(config.mounts.iter().filter_map(tmpfs).collect()),
+        tmpfs: Some(config.mounts.iter().filter_map(|mount| tmpfs(mount, owner)).collect()),
         network_mode: Some(network.map_or_else(|| "none".to_owned(), ToString::to_string)),
         publish_all_ports: Some(false),
         dns: Some(vec![NO_DNS.to_owned()]),
         dns_search: Some(vec![NO_SEARCH.to_owned()]),
+        dns_options: Some(IMPATIENT.map(str::to_owned).into()),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
@@ -132,14 +137,17 @@ fn volume(mount: &ContainerMount) -> Option<Mount> {
     }
 }
 
-/// As an option string, because the `Mounts` API of 20.10 knows size and mode only. Mode 1777: the server's user
-/// is not root and must write there.
-fn tmpfs(mount: &ContainerMount) -> Option<(String, String)> {
+/// As an option string, because the `Mounts` API of 20.10 knows size and mode only. The server's user is not root and
+/// must write there: mode 1777 says so, but where the image has the folder, runc (1.1.5, measured) gives it the
+/// image's mode in the end; so it also belongs to that user.
+fn tmpfs(mount: &ContainerMount, owner: RunAs) -> Option<(String, String)> {
     match mount {
         ContainerMount::Volume { .. } => None,
         ContainerMount::Tmpfs { target, size, exec } => {
             let exec = if *exec { "exec" } else { "noexec" };
-            Some((target.clone(), format!("rw,{exec},nosuid,nodev,size={size},mode=1777")))
+            let RunAs { uid, gid } = owner;
+            let options = format!("rw,{exec},nosuid,nodev,size={size},mode=1777,uid={uid},gid={gid}");
+            Some((target.clone(), options))
         }
     }
 }
@@ -240,8 +248,8 @@ mod tests {
                 "UTSMode": "",
                 "CgroupnsMode": "private",
                 "Tmpfs": {
-                    "/tmp": "rw,noexec,nosuid,nodev,size=67108864,mode=1777",
-                    "/run": "rw,noexec,nosuid,nodev,size=16777216,mode=1777"
+                    "/tmp": "rw,noexec,nosuid,nodev,size=67108864,mode=1777,uid=65532,gid=65532",
+                    "/run": "rw,noexec,nosuid,nodev,size=16777216,mode=1777,uid=65532,gid=65532"
                 },
                 "Mounts": [{
                     "Type": "volume",
@@ -254,6 +262,7 @@ mod tests {
                 "PublishAllPorts": false,
                 "Dns": ["127.0.0.1"],
                 "DnsSearch": ["."],
+                "DnsOptions": ["timeout:1", "attempts:1"],
                 "RestartPolicy": { "Name": "no" },
                 "AutoRemove": false,
                 "LogConfig": { "Type": "none", "Config": {} }

@@ -1,0 +1,13 @@
+//! The adapter against a real Docker Engine, found through `DOCKER_HOST`: `cargo xtask test` provides it and the
+//! images. Without one these tests fail, they are never skipped.
+#![expect(clippy::expect_used, clippy::panic, reason = "a broken test should stop where it broke")]
+
+mod events;
+mod hardened;
+mod harness;
+mod networks;
+mod pull;
+mod registry;
+mod relay;
+mod suite;
+mod volumes;

@@ -1,0 +1,151 @@
+//! The adapter against an engine made of a few canned answers: what a real one cannot be made to do.
+#![expect(clippy::expect_used, reason = "a broken test should stop where it broke")]
+
+use dtma_core::port::runtime::{ContainerRuntime, RuntimeError};
+use dtma_docker::{Deadlines, DockerRuntime, Settings};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+/// Answers `/version` with this API version, everything else with an empty list or not at all.
+struct Canned {
+    dir: tempfile::TempDir,
+    asked: Arc<Mutex<Vec<String>>>,
+    _serving: JoinSet<()>,
+}
+
+#[derive(Clone, Copy)]
+struct Manner {
+    api: &'static str,
+    answers: bool,
+}
+
+impl Canned {
+    fn new(api: &'static str, answers: bool) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let listener = UnixListener::bind(dir.path().join("sock")).expect("bind");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, Manner { api, answers }, Arc::clone(&asked)));
+        Self { dir, asked, _serving: serving }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("sock")
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("the record").clone()
+    }
+}
+
+async fn serve(listener: UnixListener, manner: Manner, asked: Arc<Mutex<Vec<String>>>) {
+    let mut clients = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        clients.spawn(answer(client, manner, Arc::clone(&asked)));
+    }
+}
+
+async fn answer(client: UnixStream, manner: Manner, asked: Arc<Mutex<Vec<String>>>) {
+    let mut client = BufReader::new(client);
+    let mut first = String::new();
+    let mut line = String::new();
+    let _ = client.read_line(&mut first).await;
+    while client.read_line(&mut line).await.unwrap_or_default() > 2 {
+        line.clear();
+    }
+    let path = first.split_whitespace().nth(1).unwrap_or_default().to_owned();
+    asked.lock().expect("the record").push(path.clone());
+    let body = match path.as_str() {
+        "/version" => format!(r#"{{"ApiVersion":"{}","Version":"1.2.3"}}"#, manner.api),
+        _ if manner.answers => "[]".to_owned(),
+        _ => return std::future::pending().await,
+    };
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ";
+    let _ = client.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).await;
+}
+
+fn runtime(host: &str) -> DockerRuntime {
+    let deadlines = Deadlines { read: Duration::from_millis(300), ..Deadlines::default() };
+    let host = Some(host.to_owned());
+    DockerRuntime::connect(Settings { host, deadlines, ..Settings::new("owner".into()) }).expect("connect")
+}
+
+fn at(engine: &Canned) -> DockerRuntime {
+    runtime(&format!("unix://{}", engine.socket().display()))
+}
+
+fn scope() -> dtma_core::port::runtime::Scope {
+    dtma_core::port::runtime::Scope { owner: "owner".into(), group: None }
+}
+
+#[tokio::test]
+async fn every_path_carries_the_agreed_version() {
+    for (theirs, agreed) in [("1.41", "/v1.41/"), ("1.47", "/v1.47/"), ("1.99", "/v1.53/")] {
+        let engine = Canned::new(theirs, true);
+        assert_eq!(at(&engine).containers(&scope()).await, Ok(vec![]));
+        let asked = engine.asked();
+        assert_eq!(asked[0], "/version");
+        assert!(asked[1].starts_with(&format!("{agreed}containers/json?")), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_too_old_is_refused_by_name() {
+    let engine = Canned::new("1.40", true);
+    let error = at(&engine).containers(&scope()).await.expect_err("1.40 is too old");
+    assert!(error.to_string().contains("Docker 20.10 (API 1.41) or newer is needed"), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_is_given_up_in_time() {
+    let engine = Canned::new("1.41", false);
+    let after = Duration::from_millis(300);
+    let answer = at(&engine).containers(&scope()).await;
+    assert_eq!(answer, Err(RuntimeError::Timeout { call: "list containers", after }));
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_away_and_found_when_it_comes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let runtime = runtime(&format!("unix://{}", dir.path().join("sock").display()));
+    assert!(matches!(runtime.containers(&scope()).await, Err(RuntimeError::EngineAway { .. })));
+    let listener = UnixListener::bind(dir.path().join("sock")).expect("bind");
+    let mut serving = JoinSet::new();
+    serving.spawn(serve(listener, Manner { api: "1.41", answers: true }, Arc::default()));
+    assert_eq!(runtime.containers(&scope()).await, Ok(vec![]));
+    serving.abort_all();
+    while serving.join_next().await.is_some() {}
+    let error = runtime.containers(&scope()).await.expect_err("nobody listens any more");
+    assert!(matches!(error, RuntimeError::EngineAway { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_that_was_upgraded_is_spoken_to_in_its_new_version() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("sock");
+    let runtime = runtime(&format!("unix://{}", path.display()));
+    for (api, expected) in [("1.41", "1.41"), ("1.44", "1.44")] {
+        let listener = UnixListener::bind(&path).expect("bind");
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, Manner { api, answers: true }, Arc::default()));
+        // While it is away we notice, and forget what was agreed.
+        let _ = runtime.containers(&scope()).await;
+        assert_eq!(runtime.info().await.map(|info| info.api_version), Ok(expected.to_owned()));
+        serving.abort_all();
+        while serving.join_next().await.is_some() {}
+        std::fs::remove_file(&path).expect("remove the socket");
+        assert!(runtime.containers(&scope()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_another_kind_is_refused() {
+    for host in ["ssh://somewhere", "https://somewhere", "/var/run/docker.sock"] {
+        let settings = Settings { host: Some(host.to_owned()), ..Settings::new("owner".into()) };
+        assert!(matches!(DockerRuntime::connect(settings), Err(RuntimeError::Refused { .. })), "{host}");
+    }
+}
