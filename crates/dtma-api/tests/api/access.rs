@@ -1,0 +1,84 @@
+//! Who may ask for what: every route with no token, a wrong one, each scope, and from another site's page.
+
+use crate::house::House;
+use dtma_api::auth::Scope;
+use dtma_api::openapi;
+
+/// Every route: method, a path with parameters filled in, the scope it needs.
+fn routes() -> Vec<(String, String, Option<Scope>)> {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let scope = operation["security"][0]["bearer"][0].as_str().map(|scope| scope.parse().unwrap());
+            let path = path.replace("{groupId}", "g").replace("{instanceName}", "i").replace("{name}", "n");
+            routes.push((method.to_uppercase(), path, scope));
+        }
+    }
+    routes
+}
+
+async fn status(house: &House, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
+    // A body that no route takes: what passes the guard ends with another 4xx, never with a stream or a change.
+    let headers: Vec<_> = headers.iter().copied().chain([("Content-Type", "text/plain")]).collect();
+    let path = if path == "/events" { "/events?unknown=1" } else { path };
+    house.send(method, path, &headers, "x").await.status
+}
+
+#[tokio::test]
+async fn without_a_known_token_only_the_open_routes_answer() {
+    let house = House::new().await;
+    for (method, path, scope) in routes() {
+        for headers in [
+            &[][..],
+            &[("Authorization", "Bearer nobody")],
+            &[("Authorization", "Bearer ")],
+            &[("Authorization", "Basic YWRtaW46")],
+            &[("Authorization", "admin")],
+        ] {
+            let expected = if scope.is_some() { 401 } else { 200 };
+            assert_eq!(
+                status(&house, &method, &path, headers).await,
+                expected,
+                "{method} {path} {headers:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_opens_what_its_scope_covers_and_nothing_else() {
+    let house = House::new().await;
+    for (method, path, needed) in routes() {
+        for held in Scope::ALL {
+            let token = format!("Bearer {held}");
+            let status = status(&house, &method, &path, &[("Authorization", &token)]).await;
+            let refused = needed.is_some_and(|needed| !held.covers(needed));
+            assert_eq!(status == 403, refused, "{method} {path} with {held}: {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_of_other_sites_pages_are_refused_even_with_a_token() {
+    let house = House::new().await;
+    let token = ("Authorization", "Bearer admin");
+    for (method, path, needed) in routes() {
+        let foreign = status(&house, &method, &path, &[token, ("Origin", "http://evil.example")]).await;
+        let ours = status(&house, &method, &path, &[token, ("Origin", "http://localhost:3000")]).await;
+        assert_eq!(foreign == 403, needed.is_some(), "{method} {path}: {foreign}");
+        assert_ne!(ours, 403, "{method} {path}");
+    }
+    let rebound = b"GET /mcp/groups HTTP/1.1\r\nHost: evil.example\r\nAuthorization: Bearer admin\r\nConnection: close\r\n\r\n";
+    assert_eq!(crate::wire::exchange(house.address, rebound).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_refusal_says_how_to_do_better() {
+    let house = House::new().await;
+    let answer = house.send("GET", "/mcp/groups", &[], "").await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "token_missing"));
+    assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"dtma\""));
+    assert_eq!(answer.json()["requestId"].as_str(), answer.header("x-request-id"));
+    assert!(!answer.body.contains("admin"));
+}

@@ -1,0 +1,110 @@
+//! A served API over a manager over fakes.
+
+use crate::wire::{Answer, exchange};
+use dtma_api::auth::{Auth, Hosts, Scope, Token};
+use dtma_api::{App, Parts, ServeLimits, serve};
+use dtma_client::Client;
+use dtma_config::{Configurator, Policy, Templates};
+use dtma_core::port::StateStore;
+use dtma_manager::{Backends, Drain, Manager, Settings};
+use dtma_testing::{
+    FakeMcpServer, FakeMcpServerRemote, FakeProbe, FakeProbeRemote, FakeRuntime, FakeRuntimeRemote,
+    MemoryStore,
+};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct House {
+    pub(crate) address: SocketAddr,
+    pub(crate) engine: FakeRuntimeRemote,
+    pub(crate) mcp: FakeMcpServerRemote,
+    pub(crate) probe: FakeProbeRemote,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) served: JoinHandle<()>,
+    _drain: Drain,
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        Self::with(ServeLimits::default()).await
+    }
+
+    /// Tokens are named after their only scope; the engine has the images `tool` and `mcp`.
+    pub(crate) async fn with(limits: ServeLimits) -> Self {
+        let (runtime, engine) = FakeRuntime::new();
+        let (probe, probe_remote) = FakeProbe::new();
+        let (server, mcp) = FakeMcpServer::new();
+        probe_remote.accept_all();
+        engine.add_image("tool");
+        engine.add_image_running("mcp", server);
+        let (store, _) = MemoryStore::new();
+        let clock = engine.clone();
+        let wall: dtma_manager::wall::Wall = Arc::new(move || clock.now());
+        let (manager, drain) = Manager::start(
+            Settings::default(),
+            Backends {
+                runtime: Arc::new(runtime),
+                loaded: store.load().await.unwrap(),
+                store: Arc::new(store),
+                probe: Arc::new(probe),
+                configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
+                wall: Arc::clone(&wall),
+            },
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tokens = Scope::ALL.map(|scope| Token::new(scope.as_str(), scope.as_str(), [scope]));
+        let auth = Arc::new(Auth::tokens(tokens.into()));
+        let app = App::new(Parts { manager, auth, hosts: Hosts::new(address, []), wall });
+        let shutdown = CancellationToken::new();
+        #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]
+        let served = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
+        Self { address, engine, mcp, probe: probe_remote, shutdown, served, _drain: drain }
+    }
+
+    /// A client with the token of that name.
+    pub(crate) fn client(&self, token: &str) -> Client {
+        Client::builder(format!("http://{}", self.address)).token(token.into()).build().unwrap()
+    }
+
+    /// Sends a request with the admin token.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.send(
+            method,
+            path,
+            &[("Authorization", "Bearer admin"), ("Content-Type", "application/json")],
+            &body,
+        )
+        .await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        exchange(self.address, text.as_bytes()).await
+    }
+}
+
+/// A group of one tool called `web`.
+pub(crate) fn one_tool(group: &str) -> Value {
+    json!({"groupId": group, "servers": [{"instanceName": "web", "kind": "tool", "image": "tool", "port": 8080}]})
+}
+
+/// A group of one MCP server called `time`.
+pub(crate) fn one_mcp(group: &str) -> Value {
+    json!({"groupId": group, "servers": [{"instanceName": "time", "image": "mcp"}]})
+}

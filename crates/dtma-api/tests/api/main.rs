@@ -1,0 +1,15 @@
+//! The HTTP door over a manager whose engine, store and servers are fakes; the sockets are real.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken test should stop where it broke"
+)]
+
+mod access;
+mod contract;
+mod gateway;
+mod groups;
+mod house;
+mod streams;
+mod wire;
