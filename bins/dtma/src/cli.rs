@@ -10,7 +10,7 @@ pub(crate) mod value;
 pub(crate) use group::{DownArgs, UpArgs, ValidateArgs};
 pub(crate) use look::{CompletionArgs, EventsArgs, PsArgs, StatusArgs};
 pub(crate) use mcp::{McpCallArgs, McpCommand, McpLsArgs};
-pub(crate) use server::{LogsArgs, RestartArgs, ServerArgs};
+pub(crate) use server::{LogsArgs, RestartArgs, ServerArgs, Stream};
 pub(crate) use tool::{ToolCommand, ToolDeployArgs, ToolLsArgs, ToolRmArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,7 +57,13 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The daemon's address
-    #[arg(long, global = true, env = "DTMA_URL", value_name = "URL", default_value = "http://127.0.0.1:30000")]
+    #[arg(
+        long,
+        global = true,
+        env = "DTMA_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:30000"
+    )]
     pub(crate) url: String,
     /// File with the token; without it DTMA_TOKEN counts
     #[arg(long, global = true, value_name = "FILE")]

@@ -1,0 +1,98 @@
+//! `restart`, `start`, `stop`.
+
+use super::group::{standing, stands};
+use crate::app::App;
+use crate::cli::{RestartArgs, WaitArgs};
+use crate::failure::Failure;
+use crate::output::{Shape, server};
+use crate::progress::board::{Outcome, Scope};
+use crate::progress::{Subject, watch};
+use dtma_client::types::{ServerChangeView, ServerView};
+use dtma_client::{Client, Error, Mutation};
+use futures_util::future::join_all;
+
+/// What is done to servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Restart,
+    Start,
+    Stop,
+}
+
+/// `dtma restart`.
+pub(super) async fn restart(app: &App, args: RestartArgs) -> Result<(), Failure> {
+    match args.group {
+        Some(group) => restart_group(app, &group, args.wait).await,
+        None => servers(app, Change::Restart, args.instances, args.wait).await,
+    }
+}
+
+async fn restart_group(app: &App, group: &str, wait: WaitArgs) -> Result<(), Failure> {
+    let before = app.group(group).await?;
+    let servers = before.servers.iter().map(|server| server.instance_name.clone()).collect();
+    let subject = Subject { scope: Scope::Group(group.to_owned()), servers, waits: !wait.no_wait };
+    let mutation = wait.mutation();
+    let work = app.client.restart_group(group, &mutation);
+    let done = watch(app, subject, work, |done| stands(wait, done)).await?;
+    app.output.result(&done, |shape| standing(app, &done, shape))
+}
+
+/// Changes each of these servers; one that fails does not keep the others from it.
+pub(super) async fn servers(
+    app: &App,
+    change: Change,
+    mut instances: Vec<String>,
+    wait: WaitArgs,
+) -> Result<(), Failure> {
+    instances.dedup();
+    let subject = Subject {
+        scope: Scope::Servers(instances.iter().cloned().collect()),
+        servers: instances.clone(),
+        waits: !wait.no_wait,
+    };
+    let mutation = wait.mutation();
+    let each = join_all(instances.iter().map(|instance| one(&app.client, change, instance, &mutation)));
+    let outcomes = watch(app, subject, async { Ok(each.await) }, |done| standing_now(wait, done)).await?;
+    report(app, outcomes)
+}
+
+async fn one(
+    client: &Client,
+    change: Change,
+    instance: &str,
+    mutation: &Mutation,
+) -> Result<ServerChangeView, Error> {
+    match change {
+        Change::Restart => client.restart_server(instance, mutation).await,
+        Change::Start => client.start_server(instance, mutation).await,
+        Change::Stop => client.stop_server(instance, mutation).await,
+    }
+}
+
+fn standing_now(wait: WaitArgs, outcomes: &[Result<ServerChangeView, Error>]) -> Outcome {
+    if wait.no_wait {
+        return Outcome::Open;
+    }
+    Outcome::Stands(outcomes.iter().flatten().map(|done| done.server.clone()).collect())
+}
+
+/// What was done first, then every failure; the first one decides how the program ends.
+fn report(app: &App, outcomes: Vec<Result<ServerChangeView, Error>>) -> Result<(), Failure> {
+    let (done, failed): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    let done: Vec<ServerChangeView> = done.into_iter().flatten().collect();
+    if !done.is_empty() {
+        app.output.result(&done, |shape| list(app, &done, shape))?;
+    }
+    let mut failed = failed.into_iter().filter_map(Result::err).map(Failure::from);
+    let Some(first) = failed.next() else { return Ok(()) };
+    let first = first.tell(app.output.remark_ink);
+    failed.for_each(|other| {
+        other.tell(app.output.remark_ink);
+    });
+    Err(first)
+}
+
+fn list(app: &App, done: &[ServerChangeView], shape: Shape) -> String {
+    let servers: Vec<&ServerView> = done.iter().map(|done| &done.server).collect();
+    server::list(&servers, shape, app.clock.now(), app.output.ink)
+}

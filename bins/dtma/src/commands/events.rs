@@ -1,0 +1,95 @@
+//! `events`.
+
+use crate::app::App;
+use crate::cli::EventsArgs;
+use crate::failure::Failure;
+use crate::output::ink::Mood;
+use crate::output::text::line;
+use dtma_client::types::{EventKind, EventView};
+use dtma_client::{Error, EventMessage};
+use futures_util::StreamExt;
+use std::time::Duration;
+
+/// How long after a broken stream the next one is tried.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// `dtma events`. A daemon that is restarted is waited for, and nothing it remembers is missed.
+pub(super) async fn events(app: &App, args: &EventsArgs) -> Result<(), Failure> {
+    tokio::select! {
+        // Ctrl-C is how this ends; what is dropped is only read.
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        failure = listen(app, args.group.as_deref()) => failure,
+    }
+}
+
+async fn listen(app: &App, group: Option<&str>) -> Result<(), Failure> {
+    let mut last: Option<String> = None;
+    let mut connected = false;
+    loop {
+        match app.client.stream_events(last.as_deref()).await {
+            Ok(mut stream) => {
+                connected = true;
+                while let Some(Ok(message)) = stream.next().await {
+                    hear(app, group, message, &mut last)?;
+                }
+                app.output.remark("the stream of events broke; waiting for the daemon");
+            }
+            Err(Error::Unreachable { .. } | Error::Broken(_) | Error::Timeout { .. }) if connected => {}
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn hear(
+    app: &App,
+    group: Option<&str>,
+    message: EventMessage,
+    last: &mut Option<String>,
+) -> Result<(), Failure> {
+    match message {
+        EventMessage::Reset => {
+            app.output.remark("events may be missing here: the daemon no longer remembers them");
+            Ok(())
+        }
+        EventMessage::Happened { id, event } => {
+            *last = id.or(last.take());
+            if group.is_some_and(|group| event.group_id != group) {
+                return Ok(());
+            }
+            app.output.item(&event, || told(app, &event))
+        }
+    }
+}
+
+fn told(app: &App, event: &EventView) -> String {
+    let whom = match &event.instance_name {
+        Some(instance) => format!("{}/{}", line(&event.group_id), line(instance)),
+        None => line(&event.group_id),
+    };
+    let at = app.output.ink.dim(&line(&event.at));
+    format!("{at}  {}  {}", app.output.ink.bold(&whom), what(app, &event.kind))
+}
+
+fn what(app: &App, kind: &EventKind) -> String {
+    let ink = app.output.ink;
+    let because = |reason: &Option<String>| reason.as_deref().map(|why| format!(": {}", line(why)));
+    match kind {
+        EventKind::Phase { phase, reason } => {
+            let word = ink.paint(Mood::from(*phase), phase.as_str());
+            format!("{word}{}", because(reason).unwrap_or_default())
+        }
+        EventKind::Group { state } => format!("group is {}", ink.paint(Mood::from(*state), state.as_str())),
+        EventKind::Pull { received, total } => format!("image: {received} of {total} bytes"),
+        EventKind::Accepted { operation, action } => format!("{action} accepted ({})", line(operation)),
+        EventKind::Finished { operation, action, error: None } => {
+            format!("{action} finished ({})", line(operation))
+        }
+        EventKind::Finished { operation, action, error } => {
+            let failed = ink.bad("failed");
+            format!("{action} {failed} ({}){}", line(operation), because(error).unwrap_or_default())
+        }
+        EventKind::Removed => "removed".into(),
+        EventKind::Unknown => "something this program does not know".into(),
+    }
+}
