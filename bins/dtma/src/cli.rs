@@ -68,10 +68,10 @@ pub(crate) struct Global {
     /// File with the token; without it DTMA_TOKEN counts
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// How results are printed
+    /// How results are printed: json and yaml as the daemon said it, name one name a line
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub(crate) output: Format,
-    /// How waiting is shown, on standard error
+    /// How waiting is shown on standard error: auto is live on a terminal and plain elsewhere
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t = ProgressMode::Auto)]
     pub(crate) progress: ProgressMode,
     /// No colours
@@ -82,31 +82,31 @@ pub(crate) struct Global {
     pub(crate) quiet: bool,
 }
 
-/// How results are printed.
+/// How results are printed. Variants carry no help of their own: it would make every page twice as long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    // For people.
     Table,
-    /// As the daemon said it
+    // As the daemon said it.
     Json,
-    /// The same as YAML
+    // The same as YAML.
     Yaml,
-    /// For people with wide screens
+    // For people with wide screens.
     Wide,
-    /// Names only, one a line
+    // Names only, one a line.
     Name,
 }
 
 /// How waiting is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressMode {
-    /// Live on a terminal, plain elsewhere
+    // Live on a terminal, plain elsewhere.
     Auto,
-    /// One line for each change
+    // One line for each change.
     Plain,
-    /// One JSON object for each change
+    // One JSON object for each change.
     Json,
-    /// Not at all
+    // Not at all.
     None,
 }
 

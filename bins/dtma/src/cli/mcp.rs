@@ -34,8 +34,8 @@ Examples:
   dtma mcp call memory create_entities --json '{\"entities\": []}'
   echo '{\"message\": \"hello\"}' | dtma mcp call everything echo --json -
 
-The text of the answer goes to standard output; -o json prints the whole result. A tool that reports an error
-ends with exit code 1.")]
+The text of the answer goes to standard output; -o json prints the whole result.
+A tool that reports an error ends with exit code 1.")]
 pub(crate) struct McpCallArgs {
     /// The server
     #[arg(value_name = "INSTANCE")]

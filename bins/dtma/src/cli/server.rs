@@ -11,7 +11,8 @@ Examples:
   dtma logs -f --tail 20 everything
   dtma logs --since 10m --grep error -t web
 
-A stdio MCP server's standard output belongs to the protocol; only what is not a message of it is a log line.")]
+A stdio MCP server's standard output belongs to the protocol; a line of it is a log line only when it is
+no message.")]
 pub(crate) struct LogsArgs {
     /// The server
     #[arg(value_name = "INSTANCE")]
@@ -42,9 +43,9 @@ pub(crate) struct LogsArgs {
 /// One of a process's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stream {
-    /// Standard output
+    // Standard output.
     Stdout,
-    /// Standard error
+    // Standard error.
     Stderr,
 }
 
@@ -55,7 +56,7 @@ Examples:
   dtma restart time git
   dtma restart --group demo
 
-A restart that a person asks for is not counted against a server's attempts; it gives them all back.")]
+A restart that is asked for is not counted against a server's attempts; it gives them all back.")]
 pub(crate) struct RestartArgs {
     /// The servers
     #[arg(value_name = "INSTANCE", required_unless_present = "group", conflicts_with = "group")]
