@@ -159,8 +159,12 @@ impl Client {
 
 /// The only call of a set.
 pub(super) async fn outcome(calls: &mut JoinSet<PostReply>) -> PostReply {
-    calls.join_next().await.unwrap().unwrap()
+    let joined = tokio::time::timeout(PATIENCE, calls.join_next()).await;
+    joined.expect("no answer").unwrap().unwrap()
 }
+
+/// Longer than anything here takes. Where time is paused it passes at once when nothing else can happen.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) fn body(reply: PostReply) -> String {
     match reply {
@@ -223,7 +227,8 @@ impl Process {
     /// The next line it reads, without the newline.
     pub(super) async fn line(&mut self) -> String {
         let mut line = String::new();
-        self.input.read_line(&mut line).await.unwrap();
+        let read = self.input.read_line(&mut line);
+        tokio::time::timeout(PATIENCE, read).await.expect("nothing is said to the process").unwrap();
         assert!(line.ends_with('\n'), "its input ended: {line:?}");
         line.pop();
         line

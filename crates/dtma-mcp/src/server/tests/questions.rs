@@ -30,11 +30,13 @@ async fn a_question_goes_to_the_only_caller_and_its_answer_back() {
     let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"r":1.0}}}}"#);
     let progress =
         format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{id}}}}}"#);
-    for forged in [&progress, &answer] {
+    for message in [&progress, &answer] {
+        let forged = message.replace("2.0", r#"2.0","forged":"yes"#);
         assert!(matches!(b.post(forged).await, PostReply::Accepted), "taken and ignored");
     }
     a.post(progress).await;
-    assert_eq!(process.read().await["params"]["progressToken"], "st");
+    let passed = process.read().await;
+    assert_eq!((&passed["params"]["progressToken"], &passed["forged"]), (&json!("st"), &Value::Null));
     assert!(matches!(a.post(&answer).await, PostReply::Accepted));
     assert_eq!(process.line().await, r#"{"jsonrpc":"2.0","id":"s1","result":{"r":1.0}}"#);
     assert!(matches!(a.post(&answer).await, PostReply::Accepted), "a second answer is ignored");
@@ -186,6 +188,8 @@ async fn a_slow_reader_misses_notifications_and_stalls_nobody() {
         process.answer(&call, "1");
         outcome(&mut of_quick).await;
     }
+    process.say(r#"{"jsonrpc":"2.0","id":5,"method":"future/question"}"#);
+    assert_eq!(process.read().await["error"]["code"], -32603, "a question that cannot be put is answered");
     process.answer(&slow_call, "\"kept for it\"");
     let all: Vec<_> = messages(outcome(&mut calls).await).map(text).collect().await;
     assert_eq!(all.len(), 5, "four of a hundred, and the answer");
