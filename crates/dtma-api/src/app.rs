@@ -99,14 +99,19 @@ impl App {
         self.0.document.clone()
     }
 
-    /// Does something to its end even when the client hangs up before.
+    /// Does something to its end even when the client hangs up before. A client that waits while the daemon ends
+    /// is told so at once: what it asked for is durable and goes on with the daemon's next start.
     pub(crate) async fn finish<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, ManagerError>> + Send + 'static,
     ) -> Result<T, ApiError> {
-        match self.0.tasks.spawn(work).await {
-            Ok(done) => Ok(done?),
-            Err(error) => Err(ApiError::Internal(format!("a request's task ended: {error}"))),
+        // Dropping the handle leaves the task to itself; it ends with the manager.
+        tokio::select! {
+            done = self.0.tasks.spawn(work) => match done {
+                Ok(done) => Ok(done?),
+                Err(error) => Err(ApiError::Internal(format!("a request's task ended: {error}"))),
+            },
+            () = self.closing().cancelled() => Err(ManagerError::ShuttingDown.into()),
         }
     }
 

@@ -22,6 +22,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+/// Bytes of a head, and of a body that was not asked for yet, on one connection.
+const MOST_BUFFERED: usize = 64 << 10;
+
 /// How long and how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServeLimits {
@@ -134,6 +137,7 @@ async fn converse(stream: TcpStream, router: Router, closing: &CancellationToken
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
+        .max_buf_size(MOST_BUFFERED)
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
     // The first arm may be dropped: the connection is polled to its end below.

@@ -29,7 +29,9 @@ pub(crate) async fn authorise(
 
 fn admit(app: &App, access: Access, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let Access::Needs(scope) = access else { return Ok(anonymous()) };
-    app.hosts().check(headers).map_err(|(header, value)| ApiError::Foreign(header, value))?;
+    app.hosts()
+        .check(headers)
+        .map_err(|(header, value)| ApiError::Foreign(header, value.chars().take(100).collect()))?;
     if !app.auth().is_required() {
         return Ok(anonymous());
     }

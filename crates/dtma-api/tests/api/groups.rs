@@ -65,6 +65,34 @@ async fn conflicts_are_409() {
 }
 
 #[tokio::test]
+async fn a_host_port_that_a_stranger_holds_is_a_409_before_anything_is_made() {
+    let house = House::new().await;
+    let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = stranger.local_addr().unwrap().port();
+    let mut tool = one_tool("demo");
+    tool["servers"][0]["publish"] = json!([{"hostPort": port, "containerPort": 8080}]);
+    let refusal = refused(house.client("deploy").deploy_group(&tool, &Mutation::default()).await);
+    assert_eq!(refusal, (409, "port_taken".into()));
+    assert!(house.engine.containers().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_waits_while_the_daemon_ends_is_told_so() {
+    let house = House::new().await;
+    house.probe.refuse_all("not yet");
+    let client = house.client("deploy");
+    let (tool, asked) = (one_tool("demo"), Mutation::default());
+    let deploying = client.deploy_group(&tool, &asked);
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        house.shutdown.cancel();
+    };
+    let (refusal, ()) = tokio::join!(deploying, end);
+    assert_eq!(refused(refusal), (503, "shutting_down".into()));
+    tokio::time::timeout(Duration::from_secs(5), house.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn what_the_engine_refuses_has_its_status_and_leaves_nothing() {
     let failure = |error: RuntimeError| async {
         let house = House::new().await;
