@@ -1,0 +1,49 @@
+//! The real parts behind the ports.
+
+use crate::settings::Settings;
+use anyhow::{Context, Result};
+use dtma_config::{Configurator, Templates};
+use dtma_core::port::{ContainerRuntime, StateStore};
+use dtma_docker::DockerRuntime;
+use dtma_manager::probe::TcpProbe;
+use dtma_manager::{Backends, wall};
+use dtma_store::RedbStore;
+use std::sync::Arc;
+
+/// Opens the state and points at the engine, which need not answer yet.
+pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
+    let store = RedbStore::open(&settings.state_dir)?;
+    let docker = dtma_docker::Settings {
+        host: settings.docker_host.clone(),
+        network_pool: settings.network_pool,
+        ..dtma_docker::Settings::new(store.owner().clone())
+    };
+    let runtime = DockerRuntime::connect(docker).context("cannot use this engine")?;
+    let (runtime, store) = with_failpoint(Arc::new(runtime), Arc::new(store))?;
+    Ok(Backends {
+        runtime,
+        loaded: store.load().await?,
+        store,
+        probe: Arc::new(TcpProbe),
+        configurator: Arc::new(Configurator::new(Templates::builtin(), settings.policy)),
+        wall: wall::system(),
+    })
+}
+
+type Ports = (Arc<dyn ContainerRuntime>, Arc<dyn StateStore>);
+
+/// In debug builds `DTMA_FAILPOINT` names a place at which the process dies.
+#[cfg(debug_assertions)]
+#[expect(clippy::disallowed_methods, reason = "for tests only, and not a setting a person should find")]
+fn with_failpoint(runtime: Arc<dyn ContainerRuntime>, store: Arc<dyn StateStore>) -> Result<Ports> {
+    use dtma_manager::failpoint::{FailingRuntime, FailingStore, arm};
+    let Ok(text) = std::env::var("DTMA_FAILPOINT") else { return Ok((runtime, store)) };
+    let point = arm(&text).map_err(anyhow::Error::msg)?;
+    Ok((Arc::new(FailingRuntime(runtime, Arc::clone(&point))), Arc::new(FailingStore(store, point))))
+}
+
+#[cfg(not(debug_assertions))]
+#[expect(clippy::unnecessary_wraps, reason = "the debug build can fail")]
+fn with_failpoint(runtime: Arc<dyn ContainerRuntime>, store: Arc<dyn StateStore>) -> Result<Ports> {
+    Ok((runtime, store))
+}

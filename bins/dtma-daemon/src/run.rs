@@ -1,0 +1,66 @@
+//! The daemon's life: listen, adopt, serve, and end without ending anything else.
+
+use crate::settings::Settings;
+use crate::{backends, log, tokens};
+use anyhow::{Context, Result};
+use dtma_api::{App, Parts, ServeLimits, auth::Hosts, serve};
+use dtma_manager::Manager;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How long engine calls under way may take at the end.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Runs until a signal comes.
+pub(crate) fn run(settings: &Settings) -> Result<()> {
+    log::init(settings);
+    tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(live(settings))
+}
+
+async fn live(settings: &Settings) -> Result<()> {
+    let auth = Arc::new(tokens::auth(settings)?);
+    let listener = TcpListener::bind(settings.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address = listener.local_addr()?;
+    let backends = backends::open(settings).await?;
+    let wall = backends.wall.clone();
+    let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
+    let hosts = Hosts::new(address, settings.allowed_hosts.clone());
+    let app = App::new(Parts { manager, auth: Arc::clone(&auth), hosts, wall });
+    println!("listening on http://{address}");
+    tracing::info!(%address, state = %settings.state_dir.display(), "listening");
+
+    let shutdown = CancellationToken::new();
+    let serving = serve(listener, app, ServeLimits::default(), shutdown.clone());
+    // Only serving ends by itself, after the signal; the other two are dropped with it.
+    tokio::select! {
+        () = serving => {}
+        result = end_by_signal(&shutdown) => result?,
+        () = tokens::keep_fresh(&auth, settings) => {}
+    }
+    if !drain.drain(PATIENCE).await {
+        tracing::warn!("engine calls were still under way; they are found again at the next start");
+    }
+    tracing::info!("ended; every container is left as it was");
+    Ok(())
+}
+
+/// The first signal ends the daemon in good order, the second at once.
+async fn end_by_signal(shutdown: &CancellationToken) -> Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    for first in [true, false] {
+        // Neither loses a signal when it is dropped: both streams remember that one came.
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        if first {
+            tracing::info!("ending");
+            shutdown.cancel();
+        }
+    }
+    anyhow::bail!("ended at once by a second signal")
+}

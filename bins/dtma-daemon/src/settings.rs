@@ -1,0 +1,259 @@
+//! Settings: flags over environment over TOML over defaults, all mistakes at once, each with its origin.
+
+use crate::cli::SettingArgs;
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use dtma_config::Policy;
+use dtma_docker::NetworkPool;
+use serde::Deserialize;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use tracing_subscriber::EnvFilter;
+
+const CONFIG: &str = "/etc/dtma/daemon.toml";
+const LISTEN: &str = "127.0.0.1:30000";
+const STATE_DIR: &str = "/var/lib/dtma";
+
+/// Everything the daemon is run with.
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) docker_host: Option<String>,
+    pub(crate) policy: Policy,
+    pub(crate) network_pool: NetworkPool,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log: String,
+    pub(crate) dev_no_auth: bool,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Human,
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            _ => Err("it is neither human nor json".to_owned()),
+        }
+    }
+}
+
+/// One wrong setting.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    /// Where it was said: `--listen`, `DTMA_LISTEN`, `listen in /etc/dtma/daemon.toml`.
+    origin: String,
+    problem: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.problem)
+    }
+}
+
+/// The TOML file.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    listen: Option<String>,
+    state_dir: Option<PathBuf>,
+    docker_host: Option<String>,
+    policy: Option<PathBuf>,
+    network_pool: Option<String>,
+    allowed_hosts: Option<Vec<String>>,
+    log_format: Option<String>,
+    log: Option<String>,
+    dev_no_auth: Option<bool>,
+    insecure_http: Option<bool>,
+}
+
+impl Settings {
+    /// Puts together what was said where.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub(crate) fn resolve(args: &SettingArgs, matches: &ArgMatches) -> Result<Self, Vec<Mistake>> {
+        let path = args.config.clone().unwrap_or_else(|| CONFIG.into());
+        let mut mistakes = Vec::new();
+        let file = match File::read(&path, args.config.is_none()) {
+            Ok(file) => file,
+            Err(problem) => {
+                mistakes.push(Mistake { origin: path.display().to_string(), problem });
+                File::default()
+            }
+        };
+        let mut sources = Sources { matches, path: &path, mistakes };
+        let settings = sources.settings(args, file);
+        if sources.mistakes.is_empty() { Ok(settings) } else { Err(sources.mistakes) }
+    }
+}
+
+impl File {
+    fn read(path: &Path, optional: bool) -> Result<Self, String> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).map_err(|error| error.to_string()),
+            Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Where values came from, and what was wrong with them.
+struct Sources<'a> {
+    matches: &'a ArgMatches,
+    path: &'a Path,
+    mistakes: Vec<Mistake>,
+}
+
+impl Sources<'_> {
+    fn settings(&mut self, args: &SettingArgs, file: File) -> Settings {
+        let listen = self.parsed("listen", args.listen.clone().or(file.listen), LISTEN);
+        let log = args.log.clone().or(file.log).unwrap_or_else(|| "info".to_owned());
+        if let Err(error) = EnvFilter::try_new(&log) {
+            self.report("log", error.to_string());
+        }
+        let dev_no_auth = args.dev_no_auth || file.dev_no_auth.unwrap_or(false);
+        let insecure_http = args.insecure_http || file.insecure_http.unwrap_or(false);
+        if let Some(listen) = listen {
+            self.check_reach(listen, dev_no_auth, insecure_http);
+        }
+        let pool = args.network_pool.clone().or(file.network_pool);
+        let allowed =
+            if args.allowed_hosts.is_empty() { file.allowed_hosts } else { Some(args.allowed_hosts.clone()) };
+        Settings {
+            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            state_dir: args.state_dir.clone().or(file.state_dir).unwrap_or_else(|| STATE_DIR.into()),
+            docker_host: self.docker_host(args.docker_host.clone().or(file.docker_host)),
+            policy: self.policy(args.policy.clone().or(file.policy)),
+            network_pool: match pool {
+                Some(text) => self.parsed("network_pool", Some(text), "").unwrap_or_default(),
+                None => NetworkPool::default(),
+            },
+            allowed_hosts: allowed.unwrap_or_default(),
+            log_format: self
+                .parsed("log_format", args.log_format.clone().or(file.log_format), "human")
+                .unwrap_or(LogFormat::Human),
+            log,
+            dev_no_auth,
+        }
+    }
+
+    fn check_reach(&mut self, listen: SocketAddr, dev_no_auth: bool, insecure_http: bool) {
+        if listen.ip().is_loopback() {
+            return;
+        }
+        if dev_no_auth {
+            self.report("dev_no_auth", "it is allowed on loopback only".to_owned());
+        }
+        if !insecure_http {
+            let problem = format!(
+                "{listen} is not on loopback: tokens would travel in clear; say --insecure-http if a TLS proxy or tunnel stands in front"
+            );
+            self.report("listen", problem);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "DOCKER_HOST is honoured like every Docker client does")]
+    fn docker_host(&mut self, said: Option<String>) -> Option<String> {
+        let host = said.or_else(|| std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()))?;
+        if !["unix:///", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme)) {
+            self.report("docker_host", format!("{host:?} is neither unix:///PATH nor tcp://HOST:PORT"));
+        }
+        Some(host)
+    }
+
+    fn policy(&mut self, path: Option<PathBuf>) -> Policy {
+        let Some(path) = path else { return Policy::default() };
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        let policy = text.and_then(|text| toml::from_str(&text).map_err(|error| error.to_string()));
+        policy.unwrap_or_else(|problem| {
+            self.report("policy", format!("{}: {problem}", path.display()));
+            Policy::default()
+        })
+    }
+
+    fn parsed<T>(&mut self, id: &'static str, said: Option<String>, default: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let text = said.unwrap_or_else(|| default.to_owned());
+        text.parse().map_err(|error: T::Err| self.report(id, format!("{text:?}: {error}"))).ok()
+    }
+
+    fn report(&mut self, id: &str, problem: String) {
+        let origin = match self.matches.value_source(id) {
+            Some(ValueSource::CommandLine) => format!("--{}", id.replace('_', "-")),
+            Some(ValueSource::EnvVariable) => format!("DTMA_{}", id.to_uppercase()),
+            _ => format!("{id} in {}", self.path.display()),
+        };
+        self.mistakes.push(Mistake { origin, problem });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::{CommandFactory, FromArgMatches};
+
+    fn resolve(line: &[&str]) -> Result<Settings, Vec<Mistake>> {
+        let matches = Cli::command().get_matches_from([&["dtma-daemon"], line].concat());
+        Settings::resolve(&Cli::from_arg_matches(&matches).unwrap().settings, &matches)
+    }
+
+    #[track_caller]
+    fn check(line: &[&str], expected: &[&str]) {
+        let mistakes = resolve(line).err().unwrap_or_default();
+        let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(shown.len(), expected.len(), "{shown:?}");
+        for (shown, expected) in shown.iter().zip(expected) {
+            assert!(shown.starts_with(expected), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_wrong_setting_is_named_with_its_origin() {
+        check(
+            &["--listen", "nowhere", "--log-format", "xml"],
+            &["--listen: \"nowhere\"", "--log-format: \"xml\""],
+        );
+        check(&["--docker-host", "ftp://x"], &["--docker-host: \"ftp://x\""]);
+        check(&["--config", "/nowhere/at/all"], &["/nowhere/at/all: No such file"]);
+    }
+
+    #[test]
+    fn beyond_loopback_needs_a_word() {
+        check(&["--listen", "0.0.0.0:1"], &["--listen: 0.0.0.0:1 is not on loopback"]);
+        check(&["--listen", "0.0.0.0:1", "--insecure-http"], &[]);
+        check(&["--listen", "0.0.0.0:1", "--insecure-http", "--dev-no-auth"], &["--dev-no-auth: "]);
+        check(&["--listen", "[::1]:1", "--dev-no-auth"], &[]);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nstate_dir = \"/from/file\"\n").unwrap();
+        let file = path.to_str().unwrap();
+        let settings = resolve(&["run", "--config", file, "--listen", "127.0.0.1:2"]).ok().unwrap();
+        assert_eq!((settings.listen.port(), settings.state_dir), (2, PathBuf::from("/from/file")));
+        std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
+        check(&["--config", file], &[file]);
+    }
+}

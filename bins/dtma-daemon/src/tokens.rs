@@ -1,0 +1,125 @@
+//! Who may ask: tokens from the environment, from `/etc/dtma.conf` and from the token file, which is watched.
+
+use crate::cli::TokenCommand;
+use crate::settings::Settings;
+use crate::token_file::{Kept, TokenFile};
+use anyhow::{Context, Result};
+use dtma_api::auth::{Auth, Scope, Token};
+use std::path::Path;
+use std::time::Duration;
+
+/// Where the original daemon kept its token.
+const CONF: &str = "/etc/dtma.conf";
+const CONF_KEY: &str = "DTMA_AUTH_TOKEN";
+/// Environment variables that hold a token.
+const VARIABLES: [&str; 2] = ["DTMA_BEARER_TOKEN", "BACKEND_TO_DTMA_API_KEY"];
+/// Shorter ones can be guessed.
+const SHORT: usize = 16;
+/// How often the token file is looked at.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// There is no token at all.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no token is configured, so nobody could ask anything: set DTMA_BEARER_TOKEN, or make one with `dtma-daemon token \
+     create NAME`, or (for development, on loopback) give --dev-no-auth"
+)]
+pub(crate) struct NoToken;
+
+/// Who may ask.
+pub(crate) fn auth(settings: &Settings) -> Result<Auth> {
+    if settings.dev_no_auth {
+        tracing::warn!("--dev-no-auth: everybody on this machine may do everything");
+        return Ok(Auth::disabled());
+    }
+    let tokens = all(settings)?;
+    if tokens.is_empty() {
+        return Err(NoToken.into());
+    }
+    Ok(Auth::tokens(tokens))
+}
+
+/// Takes up changes of the token file for as long as it is polled.
+pub(crate) async fn keep_fresh(auth: &Auth, settings: &Settings) {
+    let file = TokenFile::in_dir(&settings.state_dir);
+    let mut seen = file.stamp();
+    loop {
+        tokio::time::sleep(FRESH).await;
+        let stamp = file.stamp();
+        if stamp == seen {
+            continue;
+        }
+        seen = stamp;
+        match all(settings) {
+            Ok(tokens) => {
+                tracing::info!(tokens = tokens.len(), "the token file changed");
+                auth.replace(tokens);
+            }
+            Err(error) => {
+                tracing::error!("the token file changed and cannot be used; the old tokens hold: {error:#}");
+            }
+        }
+    }
+}
+
+fn all(settings: &Settings) -> Result<Vec<Token>> {
+    let mut tokens = given();
+    tokens.extend(TokenFile::in_dir(&settings.state_dir).read()?.into_iter().map(Kept::into_token));
+    Ok(tokens)
+}
+
+/// Tokens given in clear: they hold every right, as those of the original did.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the contract names these variables; they are read here and nowhere else"
+)]
+fn given() -> Vec<Token> {
+    let variables = VARIABLES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
+    let conf = conf_token(Path::new(CONF)).map(|token| (CONF, token));
+    let named = variables.chain(conf).filter(|(_, token)| !token.trim().is_empty());
+    named
+        .map(|(name, token)| {
+            if token.trim().len() < SHORT {
+                tracing::warn!(name, "this token is short enough to be guessed");
+            }
+            Token::new(name, token.trim(), [Scope::Admin])
+        })
+        .collect()
+}
+
+/// `DTMA_AUTH_TOKEN=…` in a file of shell assignments.
+fn conf_token(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let value =
+        text.lines().find_map(|line| line.trim().strip_prefix(CONF_KEY)?.trim_start().strip_prefix('='))?;
+    Some(value.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+/// `dtma-daemon token …`
+pub(crate) fn manage(command: &TokenCommand, settings: &Settings) -> Result<()> {
+    let file = TokenFile::in_dir(&settings.state_dir);
+    match command {
+        TokenCommand::Create { name, scopes } => {
+            let token =
+                file.create(name, scopes).with_context(|| format!("cannot make the token {name:?}"))?;
+            println!("{token}");
+        }
+        TokenCommand::Ls => file.read()?.iter().for_each(|kept| println!("{kept}")),
+        TokenCommand::Revoke { name } => file.revoke(name)?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_originals_file_is_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dtma.conf");
+        std::fs::write(&path, "# a comment\nOTHER=1\nDTMA_AUTH_TOKEN=\"se=cret\"\n").unwrap();
+        assert_eq!(conf_token(&path).as_deref(), Some("se=cret"));
+        assert_eq!(conf_token(&dir.path().join("absent")), None);
+    }
+}
