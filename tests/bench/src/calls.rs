@@ -2,11 +2,11 @@
 
 use crate::Args;
 use crate::daemon::{Daemon, TOKEN};
+use crate::deploy::group;
 use crate::raw::RawEngine;
 use crate::report::{Report, percentile, show};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use crate::deploy::group;
 use dtma_client::Mutation;
 use dtma_core::spec::{GroupSpec, Resources, ServerKind, ServerSpec, Transport};
 use http::{Method, Request};

@@ -75,7 +75,8 @@ pub(crate) async fn measure(
                 theirs.push(raw);
             }
         }
-        let what = format!("deploy of {count} {}(s) to ready, against raw concurrent engine calls", kind.what);
+        let what =
+            format!("deploy of {count} {}(s) to ready, against raw concurrent engine calls", kind.what);
         report.versus(&what, &ours, &theirs);
     }
     Ok(())

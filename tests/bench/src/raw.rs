@@ -36,7 +36,8 @@ impl RawEngine {
         let began = Instant::now();
         let network = self.network(group, &rendered).await?;
         let servers = group.servers.iter();
-        let started = try_join_all(servers.map(|server| self.server(group, server, &rendered, network.as_ref())));
+        let started =
+            try_join_all(servers.map(|server| self.server(group, server, &rendered, network.as_ref())));
         let clients = started.await?;
         let took = began.elapsed();
         drop(clients);
@@ -66,7 +67,11 @@ impl RawEngine {
         if rendered.values().all(|rendered| rendered.config.network == NetworkMode::None) {
             return Ok(None);
         }
-        let labels = [(label::MANAGED, "true"), (label::OWNER, self.owner.as_str()), (label::GROUP, group.group_id.as_str())];
+        let labels = [
+            (label::MANAGED, "true"),
+            (label::OWNER, self.owner.as_str()),
+            (label::GROUP, group.group_id.as_str()),
+        ];
         let request = CreateNetwork {
             name: network_name(&self.owner, &group.group_id),
             group: group.group_id.clone(),

@@ -12,12 +12,7 @@ impl Report {
     pub(crate) fn new(args: &Args) -> Self {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         eprintln!("{cores} cores, {} interleaved rounds, medians", args.rounds);
-        Self {
-            lines: vec![
-                "| what | DTMA | beside it | ratio |".to_owned(),
-                "|---|---|---|---|".to_owned(),
-            ],
-        }
+        Self { lines: vec!["| what | DTMA | beside it | ratio |".to_owned(), "|---|---|---|---|".to_owned()] }
     }
 
     /// Two sets of durations measured in turn: medians and their ratio.
