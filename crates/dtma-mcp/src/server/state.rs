@@ -138,7 +138,7 @@ struct WireServerInfo {
     version: String,
 }
 
-/// The tools of a server. They may depend on the client's capabilities: what an agent sees can differ.
+/// The tools of a server. They may depend on the client's capabilities: what a client is shown can differ.
 #[derive(Debug, Clone)]
 pub enum ToolList {
     /// As listed.
