@@ -52,6 +52,8 @@ pub(crate) enum ApiError {
     NoSession,
     /// The manager said no.
     Manager(ManagerError),
+    /// The manager said no to something that stands at a place of the request.
+    Located(ManagerError, Box<Violation>),
     /// A defect of ours. The text goes to the log only.
     Internal(String),
 }
@@ -91,7 +93,7 @@ impl ApiError {
             Self::NoTemplate(_) => (StatusCode::NOT_FOUND, "no_such_template"),
             Self::NotMcp(_) => (StatusCode::NOT_FOUND, "not_an_mcp_server"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no_such_session"),
-            Self::Manager(error) => manager_kind(error),
+            Self::Manager(error) | Self::Located(error, _) => manager_kind(error),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
@@ -122,7 +124,7 @@ impl ApiError {
             Self::Manager(ManagerError::Invalid(found)) => {
                 format!("the request is not valid: {}", count(found.len()))
             }
-            Self::Manager(error) => error.to_string(),
+            Self::Manager(error) | Self::Located(error, _) => error.to_string(),
             Self::Internal(_) => "a defect of the daemon; its log has more under this request id".into(),
         }
     }
@@ -142,7 +144,7 @@ impl ApiError {
 
     /// The message with its causes, where there are any that may be shown.
     fn chain(&self) -> Option<String> {
-        let Self::Manager(error) = self else { return None };
+        let (Self::Manager(error) | Self::Located(error, _)) = self else { return None };
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(error);
         while let Some(inner) = cause {
@@ -153,21 +155,20 @@ impl ApiError {
     }
 
     fn violations(&self) -> Vec<Violation> {
-        match self {
-            Self::Shape(found) | Self::Rules(found) | Self::Manager(ManagerError::Invalid(found)) => {
-                found.clone()
-            }
-            Self::Manager(ManagerError::ServersFailed(status)) => failures(status),
-            _ => Vec::new(),
+        if let Self::Shape(found) | Self::Rules(found) | Self::Manager(ManagerError::Invalid(found)) = self {
+            found.clone()
+        } else if let Self::Located(_, violation) = self {
+            vec![violation.as_ref().clone()]
+        } else if let Self::Manager(ManagerError::ServersFailed(status)) = self {
+            failures(status)
+        } else {
+            Vec::new()
         }
     }
 
     /// What only the log may say.
     pub(crate) fn secret(&self) -> Option<&str> {
-        match self {
-            Self::Internal(text) => Some(text),
-            _ => None,
-        }
+        if let Self::Internal(text) = self { Some(text) } else { None }
     }
 }
 

@@ -20,6 +20,7 @@ mod duration;
 mod error;
 mod gateway;
 mod journal;
+mod locate;
 mod metrics;
 mod observe;
 mod openapi;

@@ -39,8 +39,9 @@ pub(crate) async fn deploy_group(
 ) -> Answer {
     let wait = query.wait()?;
     let spec = sound(&app, request)?;
-    let manager = app.manager().clone();
-    let deployed = app.finish(async move { manager.deploy(spec, wait).await }).await?;
+    let (manager, servers) = (app.manager().clone(), spec.servers.clone());
+    let deployed = app.finish(async move { manager.deploy(spec, wait).await }).await;
+    let deployed = deployed.map_err(|error| error.located(&servers))?;
     let group = &deployed.status.group_id;
     match (deployed.changed, wait) {
         (false, _) => ok(format!("group {group} stands as wanted"), view::group_change(&deployed)),

@@ -113,6 +113,8 @@ async fn what_the_engine_refuses_has_its_status_and_leaves_nothing() {
         json!({"groupId": "g", "servers": [{"instanceName": "a", "kind": "tool", "image": "nowhere"}]});
     let refusal = refused(house.client("deploy").deploy_group(&missing, &Mutation::default()).await);
     assert_eq!(refusal, (422, "image_missing".into()));
+    let places = house.ask("POST", "/mcp/groups", Some(&missing)).await.details();
+    assert_eq!(places, ["/servers/0/image engine.image-missing"]);
     house.engine.away(true);
     let refusal = refused(house.client("deploy").deploy_group(&one_tool("demo"), &Mutation::default()).await);
     assert_eq!(refusal, (503, "engine_away".into()));
