@@ -64,12 +64,13 @@ impl Listener {
     }
 
     async fn give_up(&mut self, problem: &str) {
+        tracing::warn!(problem, "the event stream broke off; connecting anew");
         self.stream = None;
         self.pause(problem).await;
     }
 
     async fn pause(&mut self, problem: &str) {
-        tracing::debug!(problem, wait = ?self.wait, "the event stream is interrupted");
+        tracing::debug!(problem, wait = ?self.wait, "no event stream yet");
         tokio::time::sleep(self.wait).await;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
     }

@@ -1,6 +1,7 @@
 //! Events and attachments where only a real engine can surprise.
 
-use crate::harness::{GROUP, Harness};
+use crate::harness::{GROUP, Harness, docker_host, runtime_at};
+use crate::relay::Relay;
 use dtma_core::observation::ContainerState;
 use dtma_core::port::runtime::{ContainerChange, ContainerRuntime, EngineEvent, OutputStream};
 use dtma_testing::sample;
@@ -85,6 +86,39 @@ async fn freezing_and_thawing_are_noticed() {
     assert!(matches!(state, ContainerState::Paused { .. }), "{state:?}");
     harness.docker().unpause_container(id.as_str()).await.expect("docker unpause");
     assert_eq!(changes_until(&mut events, ContainerChange::Other).await, [ContainerChange::Other]);
+    harness.leave().await;
+}
+
+/// A frozen process cannot hear a signal; the engine thaws it.
+#[tokio::test]
+async fn a_frozen_container_is_stopped_and_removed() {
+    let harness = Harness::new().await;
+    for stop in [true, false] {
+        let id = harness.start(&harness.request("a", "exec sleep 86400").await).await;
+        harness.docker().pause_container(id.as_str()).await.expect("docker pause");
+        if stop {
+            harness.engine().stop(&id, Duration::from_secs(1)).await.expect("stop");
+            assert!(matches!(harness.exited(&id).await, ContainerState::Exited { .. }));
+        }
+        harness.engine().remove(&id).await.expect("remove");
+    }
+    harness.leave().await;
+}
+
+/// `DOCKER_HOST` may be a TCP address.
+#[tokio::test]
+async fn an_engine_behind_tcp_is_spoken_to_as_well() {
+    let harness = Harness::new().await;
+    let (host, _relay) = Relay::tcp(&docker_host()).await;
+    let far = runtime_at(host, harness.owner_id());
+    let mut events = far.events(harness.owner_id());
+    assert_eq!(next(&mut events).await, EngineEvent::Resync);
+    let id = harness.start(&harness.request("a", "exec cat").await).await;
+    assert_eq!(changes_until(&mut events, ContainerChange::Started).await, [ContainerChange::Started]);
+    let mut attached = far.attach(&id).await.expect("attach");
+    attached.input.send("hello\n".into()).await.expect("send");
+    let chunk = attached.output.next().await.expect("an answer").expect("output");
+    assert_eq!(&chunk.bytes[..], b"hello\n");
     harness.leave().await;
 }
 

@@ -212,3 +212,14 @@ async fn a_memory_file_system_may_run_programs_when_asked() {
     assert_eq!(output, "ran\n");
     harness.leave().await;
 }
+
+/// Whatever the rule for instance names lets through.
+#[tokio::test]
+async fn odd_names_are_good_host_names() {
+    let harness = Harness::new().await;
+    for name in ["A_b.c-1", "0", &"x".repeat(63)] {
+        let (output, _) = harness.run(&harness.request(name, "hostname").await).await;
+        assert_eq!(output.trim_end(), name);
+    }
+    harness.leave().await;
+}

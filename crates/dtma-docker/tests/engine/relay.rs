@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -26,6 +26,20 @@ impl Relay {
         Self { dir, connections, _accepting: accepting }
     }
 
+    /// The same engine behind a TCP address, for as long as the answer lives.
+    pub(crate) async fn tcp(engine: &str) -> (String, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind the relay's port");
+        let host = format!("tcp://{}", listener.local_addr().expect("its address"));
+        let (engine, mut accepting) = (engine.to_owned(), JoinSet::new());
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(relay(client, engine.clone()));
+            }
+        });
+        (host, accepting)
+    }
+
     pub(crate) fn host(&self) -> String {
         format!("unix://{}", socket(self.dir.path()).display())
     }
@@ -41,14 +55,15 @@ fn socket(dir: &Path) -> PathBuf {
 }
 
 async fn accept(listener: UnixListener, engine: String, connections: Arc<Mutex<JoinSet<()>>>) {
-    while let Ok((mut client, _)) = listener.accept().await {
-        let engine = engine.clone();
-        connections.lock().expect("the relay's connections").spawn(async move {
-            if let Ok(mut engine) = dial(&engine).await {
-                // Its end is the other side's business.
-                let _ = copy_bidirectional(&mut client, &mut engine).await;
-            }
-        });
+    while let Ok((client, _)) = listener.accept().await {
+        connections.lock().expect("the relay's connections").spawn(relay(client, engine.clone()));
+    }
+}
+
+async fn relay(mut client: impl Duplex, engine: String) {
+    if let Ok(mut engine) = dial(&engine).await {
+        // Its end is the other side's business.
+        let _ = copy_bidirectional(&mut client, &mut engine).await;
     }
 }
 

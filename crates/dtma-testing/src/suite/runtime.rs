@@ -368,7 +368,8 @@ pub async fn exit_code_and_times_are_seen(harness: impl RuntimeHarness) {
     let state = room.exited(&id).await;
     let ContainerState::Exited { started_at, finished_at, code, oom } = state else { panic!("{state:?}") };
     assert_eq!((code, oom), (3, false));
-    assert!(started_at < finished_at, "{state:?}");
+    // Docker notes the start after the fact: a process that ends at once seems to take no time.
+    assert!(started_at <= finished_at, "{state:?}");
     room.leave().await;
 }
 
@@ -412,6 +413,7 @@ pub async fn start_of_a_running_and_stop_of_a_stopped_container_are_fine(harness
         room.runtime.kill(&id).await.expect("kill");
         room.exited(&id).await;
         room.runtime.stop(&id, NO_GRACE).await.expect("stop");
+        room.runtime.kill(&id).await.expect("kill of what is dead");
     }
     room.leave().await;
 }
