@@ -127,11 +127,12 @@ impl From<Error> for Failure {
 fn refused(exit: Exit, refusal: &Refusal) -> Report {
     let cause =
         refusal.error.strip_prefix(&refusal.message).unwrap_or(&refusal.error).trim_start_matches(": ");
+    let told = refusal.details.iter().any(|detail| detail.message == cause);
     let mistakes = refusal.details.iter().map(|detail| Mistake { place: None, detail: detail.clone() });
     Report {
         exit,
         message: refusal.message.clone(),
-        cause: (!cause.is_empty()).then(|| cause.to_owned()),
+        cause: (!cause.is_empty() && !told).then(|| cause.to_owned()),
         hint: hint_of_code(refusal).map(str::to_owned),
         request_id: (!refusal.request_id.is_empty()).then(|| refusal.request_id.clone()),
         mistakes: mistakes.collect(),
@@ -170,7 +171,6 @@ fn hint_of_code(refusal: &Refusal) -> Option<&'static str> {
         "token_unknown" => Some("is it the token of this daemon? dtma-daemon token create makes one"),
         "scope_missing" => Some("use a token that has the scope: dtma-daemon token create makes one"),
         "no_such_group" | "no_such_server" => Some("dtma ps -a lists what there is"),
-        "group_changed" => Some("remove it with dtma down, then dtma up"),
         "port_taken" => Some("choose another host port, or stop what listens there"),
         "deadline" => Some("the daemon goes on: dtma ps shows how it stands; --timeout waits longer"),
         "engine_away" => Some("dtma doctor says more about the engine"),
@@ -185,7 +185,7 @@ impl Report {
     pub(crate) fn render(&self, ink: Ink) -> String {
         let mut told = format!("{} {}\n", ink.bad("error:"), text::block(&self.message));
         for mistake in &self.mistakes {
-            mistake.render(&mut told, ink);
+            mistake.render_below(&self.message, &mut told, ink);
         }
         let rest = [("cause", &self.cause), ("hint", &self.hint), ("request", &self.request_id)];
         for (label, said) in rest {
@@ -200,11 +200,17 @@ impl Report {
 impl Mistake {
     /// `file:line /pointer: message [rule]`, and its hint on a line of its own.
     pub(crate) fn render(&self, told: &mut String, ink: Ink) {
+        self.render_below("", told, ink);
+    }
+
+    /// The same below a headline, which is not said twice.
+    fn render_below(&self, headline: &str, told: &mut String, ink: Ink) {
         let ErrorDetail { pointer, rule, message, hint } = &self.detail;
         let place = self.place.as_ref().map(|place| format!("{} ", text::line(place))).unwrap_or_default();
         let pointer = if pointer.is_empty() { "(document)".into() } else { text::line(pointer) };
         let rule = ink.dim(&format!("[{}]", text::line(rule)));
-        let _ = writeln!(told, "  {place}{}: {} {rule}", ink.bold(&pointer), text::line(message));
+        let message = if message == headline { String::new() } else { format!(": {}", text::line(message)) };
+        let _ = writeln!(told, "  {place}{}{message} {rule}", ink.bold(&pointer));
         if let Some(hint) = hint {
             let _ = writeln!(told, "      {} {}", ink.dim("hint:"), text::line(hint));
         }
@@ -242,6 +248,33 @@ mod tests {
              \x20 group.yaml:4 /servers/0/imag: imag is not known here [schema.unknown]\n\
              \x20     hint: did you mean image?\n\
              \x20 request: r-1\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let detail = |message: &str| ErrorDetail {
+            pointer: "/servers/0/publish/0/hostPort".into(),
+            rule: "taken.port".into(),
+            message: message.into(),
+            hint: None,
+        };
+        let refusal = Refusal {
+            status: 409,
+            code: "busy".into(),
+            message: "port 1 is taken".into(),
+            error: "port 1 is taken: by web".into(),
+            request_id: String::new(),
+            details: vec![detail("port 1 is taken"), detail("by web")],
+        };
+        let Failure::Report(report) = Failure::from(Error::Refused(Box::new(refusal))) else {
+            panic!("no report")
+        };
+        assert_eq!(
+            report.render(Ink::OFF),
+            "error: port 1 is taken\n\
+             \x20 /servers/0/publish/0/hostPort [taken.port]\n\
+             \x20 /servers/0/publish/0/hostPort: by web [taken.port]\n"
         );
     }
 

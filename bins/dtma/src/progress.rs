@@ -47,7 +47,7 @@ pub(crate) async fn watch<T>(
     let done = follow(work, events, &mut board, &mut view).await;
     if let Ok(done) = &done {
         let changed = board.settle(&outcome(done));
-        view.changed(&board, &changed);
+        view.settled(&board, &changed);
     }
     view.end();
     done

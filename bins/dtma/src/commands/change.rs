@@ -4,7 +4,7 @@ use super::group::{standing, stands};
 use crate::app::App;
 use crate::cli::{RestartArgs, WaitArgs};
 use crate::failure::Failure;
-use crate::output::{Shape, server};
+use crate::output::{Shape, server, text};
 use crate::progress::board::{Outcome, Scope};
 use crate::progress::{Subject, watch};
 use dtma_client::types::{ServerChangeView, ServerView};
@@ -34,7 +34,10 @@ async fn restart_group(app: &App, group: &str, wait: WaitArgs) -> Result<(), Fai
     let mutation = wait.mutation();
     let work = app.client.restart_group(group, &mutation);
     let done = watch(app, subject, work, |done| stands(wait, done)).await?;
-    app.output.result(&done, |shape| standing(app, &done, shape))
+    app.output.result(&done, |shape| match shape {
+        Shape::Table | Shape::Wide if wait.no_wait => accepted(group, Change::Restart),
+        Shape::Table | Shape::Wide | Shape::Name => standing(app, &done, shape),
+    })
 }
 
 /// Changes each of these servers; one that fails does not keep the others from it.
@@ -53,7 +56,22 @@ pub(super) async fn servers(
     let mutation = wait.mutation();
     let each = join_all(instances.iter().map(|instance| one(&app.client, change, instance, &mutation)));
     let outcomes = watch(app, subject, async { Ok(each.await) }, |done| standing_now(wait, done)).await?;
-    report(app, outcomes)
+    report(app, outcomes, |done, shape| match shape {
+        Shape::Table | Shape::Wide if wait.no_wait => {
+            done.iter().map(|done| accepted(&done.server.instance_name, change)).collect()
+        }
+        Shape::Table | Shape::Wide | Shape::Name => list(app, done, shape),
+    })
+}
+
+/// What is said of a change that is not waited for: how the server stands right now would mislead.
+fn accepted(name: &str, change: Change) -> String {
+    let word = match change {
+        Change::Restart => "restart",
+        Change::Start => "start",
+        Change::Stop => "stop",
+    };
+    format!("{}: {word} accepted\n", text::line(name))
 }
 
 async fn one(
@@ -77,11 +95,15 @@ fn standing_now(wait: WaitArgs, outcomes: &[Result<ServerChangeView, Error>]) ->
 }
 
 /// What was done first, then every failure; the first one decides how the program ends.
-fn report(app: &App, outcomes: Vec<Result<ServerChangeView, Error>>) -> Result<(), Failure> {
+fn report(
+    app: &App,
+    outcomes: Vec<Result<ServerChangeView, Error>>,
+    human: impl FnOnce(&[ServerChangeView], Shape) -> String,
+) -> Result<(), Failure> {
     let (done, failed): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
     let done: Vec<ServerChangeView> = done.into_iter().flatten().collect();
     if !done.is_empty() {
-        app.output.result(&done, |shape| list(app, &done, shape))?;
+        app.output.result(&done, |shape| human(&done, shape))?;
     }
     let mut failed = failed.into_iter().filter_map(Result::err).map(Failure::from);
     let Some(first) = failed.next() else { return Ok(()) };

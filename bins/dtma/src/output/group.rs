@@ -133,7 +133,7 @@ demo  deploying
 
 GROUP  INSTANCE  KIND  PHASE    RESTARTS  SINCE  TOOLS  PORTS
 demo   time      mcp   ready           2  5m         1  -
-demo   web       tool  waiting         0  -      -      38080->8080 (closed)
+demo   web       tool  waiting         0  -          -  38080->8080 (closed)
 
 web
   group        demo, generation 1

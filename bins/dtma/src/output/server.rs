@@ -2,7 +2,7 @@
 
 use super::Shape;
 use super::ink::{Ink, Mood};
-use super::table::{Field, field, number, render, word};
+use super::table::{Field, field, number, number_if, render, word};
 use super::text::line;
 use super::time::{length, since, until};
 use dtma_client::types::{Kind, ServerView};
@@ -50,10 +50,7 @@ fn wide(server: &ServerView) -> Vec<Field> {
 }
 
 fn tools(server: &ServerView) -> Field {
-    match &server.mcp {
-        Some(mcp) => number(mcp.tools.len() as u64),
-        None => field(""),
-    }
+    number_if(server.mcp.as_ref().map(|mcp| mcp.tools.len() as u64))
 }
 
 /// `38080->8080`, with a word where the daemon does not listen (yet).

@@ -23,6 +23,11 @@ pub(crate) fn number(number: u64) -> Field {
     Field { right: true, ..field(number.to_string()) }
 }
 
+/// A number that is not always there.
+pub(crate) fn number_if(count: Option<u64>) -> Field {
+    count.map_or(Field { right: true, ..field("") }, number)
+}
+
 /// A word that means something.
 pub(crate) fn word<W: std::fmt::Display + Into<Mood>>(word: W) -> Field {
     Field { text: word.to_string(), mood: Some(word.into()), right: false }

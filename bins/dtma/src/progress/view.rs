@@ -28,7 +28,7 @@ impl View {
                 Self::Live(Live::new(app.output.remark_ink))
             }
             ProgressMode::Auto | ProgressMode::Plain => {
-                Self::Plain(Plain { ink: app.output.remark_ink, tenths: BTreeMap::new() })
+                Self::Plain(Plain { ink: app.output.remark_ink, last: BTreeMap::new() })
             }
         }
     }
@@ -59,6 +59,14 @@ impl View {
         }
     }
 
+    /// Draws how everything stands at the end. Plain lines are about what happened; the result is printed anyway.
+    pub(super) fn settled(&mut self, board: &Board, rows: &[usize]) {
+        match self {
+            Self::Live(_) | Self::Json => self.changed(board, rows),
+            Self::Silent | Self::Plain(_) => {}
+        }
+    }
+
     pub(super) fn tick(&mut self) {
         if let Self::Live(live) = self {
             live.tick();
@@ -72,22 +80,35 @@ impl View {
     }
 }
 
-/// One line for each change; of a pull only every tenth.
+/// One line for each change; of a pull only every tenth, and not the first time that a started server is asked in
+/// vain.
 pub(super) struct Plain {
     ink: Ink,
-    tenths: BTreeMap<String, u64>,
+    last: BTreeMap<String, Row>,
 }
 
 impl Plain {
     fn changed(&mut self, row: &Row) {
-        if let Some((received, total)) = row.pull {
-            let tenth = (received * 10).checked_div(total).unwrap_or(received / 10_000_000);
-            if self.tenths.insert(row.name.clone(), tenth) == Some(tenth) {
-                return;
-            }
+        let last = self.last.insert(row.name.clone(), row.clone());
+        if last.is_none_or(|last| is_news(&last, row)) {
+            say(&format!("{}  {}", line(&row.name), coloured(row, self.ink)));
         }
-        say(&format!("{}  {}", line(&row.name), coloured(row, self.ink)));
     }
+}
+
+fn is_news(last: &Row, row: &Row) -> bool {
+    match (last.pull, row.pull) {
+        (Some(before), Some(now)) => tenth(before) != tenth(now),
+        (None, None) if row.phase == Some(PhaseWord::Starting) && last.phase == row.phase => {
+            last.reason.is_some() || row.removed
+        }
+        (None | Some(_), None) | (None, Some(_)) => true,
+    }
+}
+
+/// Which tenth has arrived; of an unknown total, which ten megabytes.
+fn tenth((received, total): (u64, u64)) -> u64 {
+    received.saturating_mul(10).checked_div(total).unwrap_or(received / 10_000_000)
 }
 
 /// What a row says, in the colour of its phase.
@@ -112,4 +133,32 @@ fn json(row: &Row) -> String {
 /// A line on standard error; nobody has to read it.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(phase: PhaseWord, reason: Option<&str>, pull: Option<(u64, u64)>) -> Row {
+        let reason = reason.map(str::to_owned);
+        Row { name: "time".into(), phase: Some(phase), reason, pull, removed: false }
+    }
+
+    #[test]
+    fn plain_lines_tell_what_is_new() {
+        let creating = |pull| row(PhaseWord::Creating, None, pull);
+        let starting = |reason| row(PhaseWord::Starting, reason, None);
+        for (before, now, news) in [
+            (creating(None), creating(Some((0, 100))), true),
+            (creating(Some((11, 100))), creating(Some((19, 100))), false),
+            (creating(Some((19, 100))), creating(Some((20, 100))), true),
+            (creating(Some((1, 0))), creating(Some((2, 0))), false),
+            (creating(None), starting(None), true),
+            (starting(None), starting(Some("not yet")), false),
+            (starting(Some("not yet")), starting(Some("refused")), true),
+            (starting(Some("not yet")), row(PhaseWord::Ready, None, None), true),
+        ] {
+            assert_eq!(is_news(&before, &now), news, "{before:?} -> {now:?}");
+        }
+    }
 }

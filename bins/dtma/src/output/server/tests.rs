@@ -42,7 +42,7 @@ fn the_narrow_table() {
         "\
 GROUP  INSTANCE  KIND  PHASE    RESTARTS  SINCE  TOOLS  PORTS
 demo   time      mcp   ready           2  5m         1  -
-demo   web       tool  waiting         0  -      -      38080->8080 (closed)
+demo   web       tool  waiting         0  -          -  38080->8080 (closed)
 "
     );
 }
@@ -54,7 +54,7 @@ fn the_wide_table() {
         list(&[&web], Shape::Wide, now(), Ink::OFF),
         "\
 GROUP  INSTANCE  KIND  PHASE    RESTARTS  SINCE  TOOLS  PORTS                 IMAGE             CONTAINER  GENERATION  REASON
-demo   web       tool  waiting         0  -      -      38080->8080 (closed)  dtma/busybox:dev  -                   1  waiting for time healthy
+demo   web       tool  waiting         0  -          -  38080->8080 (closed)  dtma/busybox:dev  -                   1  waiting for time healthy
 "
     );
 }
