@@ -222,7 +222,12 @@ impl GroupTask {
         if self.note() && !self.save_history().await {
             return self.later(None);
         }
-        let plan = plan(&self.record, &self.seen, &self.history, self.now());
+        let mut plan = self.plan();
+        if plan.gone && !self.blind {
+            // Volumes, and what a lost reply made, are seen only by looking.
+            self.look_at_everything().await;
+            plan = self.plan();
+        }
         if plan.gone && !self.blind {
             return self.vanish().await;
         }
@@ -239,6 +244,10 @@ impl GroupTask {
             self.save_history().await;
         }
         self.later(Some(&plan))
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.record, &self.seen, &self.history, self.now())
     }
 
     fn later(&self, plan: Option<&Plan>) -> Flow {

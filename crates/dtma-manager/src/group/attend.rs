@@ -12,6 +12,7 @@ use dtma_core::record::{GatewaySession, Handshake};
 use dtma_core::restart::after;
 use dtma_core::spec::ServerSpec;
 use dtma_mcp::{Attachment, Parts, ServerHandle, ServerState, StdioServer};
+use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,15 +68,9 @@ impl GroupTask {
         };
         let (handle, owner) = StdioServer::pair(instance.clone(), parts);
         let sessions: Vec<_> = sessions.iter().filter(|kept| kept.instance == *instance).cloned().collect();
-        let restoring = handle.clone();
-        self.watchers.spawn(async move {
-            let restore = async move {
-                // Closed means that the owner ended: then there is nothing to restore into.
-                let _ = restoring.restore(sessions).await;
-            };
-            futures_util::future::join(owner.run(), restore).await;
-            Sign::Closed
-        });
+        // Queued before anybody has the handle, so no client is told that its session is unknown.
+        let _queued = handle.restore(sessions).now_or_never();
+        self.watchers.spawn(owner.run().map(|()| Sign::Closed));
         self.watch_mcp(instance.clone(), handle.state());
         handle
     }
@@ -116,7 +111,7 @@ impl GroupTask {
         let Some(server) = self.servers.get_mut(instance) else { return };
         let Some(mcp) = server.mcp.clone().filter(|_| server.linked.as_ref() != Some(&run)) else { return };
         server.linked = Some(run.clone());
-        let (instance, handshake) = (instance.clone(), server.handshake.take());
+        let (instance, handshake) = (instance.clone(), server.handshake.clone());
         self.watch_for(async move {
             let container = run.container.clone();
             let attached = runtime.attach(&container).await;
@@ -176,7 +171,7 @@ impl GroupTask {
             Ok(Sign::Cooled(subject)) => {
                 self.seen.busy.remove(&subject);
                 if let Subject::Server(instance) = subject {
-                    self.unlink_when_down(&instance);
+                    self.unlink(&instance);
                 }
             }
             Ok(Sign::Closed) => {}
@@ -194,7 +189,6 @@ impl GroupTask {
 
     /// Turns the MCP state of a server into readiness.
     pub(super) fn take_mcp_state(&mut self, instance: &InstanceName) {
-        let now = self.now();
         let Some(server) = self.servers.get_mut(instance) else { return };
         let Some(mcp) = &server.mcp else { return };
         let state = mcp.state().borrow().clone();
@@ -206,13 +200,11 @@ impl GroupTask {
                     self.seen.readiness.insert(ready.run.clone(), Readiness::Ready { since });
                 }
             }
-            ServerState::Failed { run, reason } => {
-                let asked_since = match self.seen.readiness.get(&run) {
-                    Some(Readiness::NotReady { asked_since, .. }) => *asked_since,
-                    Some(Readiness::Ready { .. }) | None => now,
-                };
-                let reason = reason.to_string();
-                self.seen.readiness.insert(run, Readiness::NotReady { asked_since, reason });
+            // One that this daemon did not start is asked again instead, see `needs_new_link`.
+            ServerState::Failed { run, reason: failed } => {
+                if let Some(Readiness::NotReady { reason, .. }) = self.seen.readiness.get_mut(&run) {
+                    *reason = failed.to_string();
+                }
             }
             ServerState::Down { .. } | ServerState::Connecting { .. } => {}
         }
@@ -220,7 +212,7 @@ impl GroupTask {
 
     /// The output of a server ended: its process did, or the engine went away for a moment.
     async fn look_when_down(&mut self, instance: &InstanceName) {
-        if !self.is_down(instance) {
+        if !self.needs_new_link(instance) {
             return;
         }
         if let Some(container) = self.live(instance).map(|live| live.id.clone()) {
@@ -231,9 +223,20 @@ impl GroupTask {
         }
     }
 
-    fn is_down(&self, instance: &InstanceName) -> bool {
-        let mcp = self.servers.get(instance).and_then(|server| server.mcp.as_ref());
-        mcp.is_some_and(|mcp| matches!(*mcp.state().borrow(), ServerState::Down { .. }))
+    /// True when nobody listens to a server any more, or when one that ran before this daemon did does not answer
+    /// yet: it may be busy, and is never ended merely because the daemon was restarted.
+    fn needs_new_link(&self, instance: &InstanceName) -> bool {
+        let Some(mcp) = self.servers.get(instance).and_then(|server| server.mcp.as_ref()) else {
+            return false;
+        };
+        let state = mcp.state();
+        match &*state.borrow() {
+            ServerState::Down { .. } => true,
+            ServerState::Failed { run, .. } => {
+                !matches!(self.seen.readiness.get(run), Some(Readiness::NotReady { .. }))
+            }
+            ServerState::Connecting { .. } | ServerState::Ready(_) => false,
+        }
     }
 
     /// Lets go of the link after a pause, so that the next pass attaches again if the process still lives.
@@ -247,8 +250,8 @@ impl GroupTask {
         }
     }
 
-    fn unlink_when_down(&mut self, instance: &InstanceName) {
-        if self.is_down(instance)
+    fn unlink(&mut self, instance: &InstanceName) {
+        if self.needs_new_link(instance)
             && let Some(server) = self.servers.get_mut(instance)
         {
             server.linked = None;

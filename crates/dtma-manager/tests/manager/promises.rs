@@ -1,20 +1,11 @@
 //! What the manager promises, over an engine, a store and a prober that behave, under paused time.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a broken promise must say where"
-)]
-
-mod house;
-
+use crate::house::{House, SOON, after, group_id, mcp, name, spec, tool};
 use dtma_core::id::VolumeName;
 use dtma_core::port::RuntimeError;
 use dtma_core::record::Removal;
 use dtma_core::spec::{Condition, Mount, MountSource, Publish};
 use dtma_manager::{EventKind, GroupState, ManagerError, Wait};
 use dtma_testing::fake_runtime::Verb;
-use house::{House, SOON, after, group_id, mcp, name, spec, tool};
 use std::time::Duration;
 
 fn away() -> RuntimeError {
@@ -226,6 +217,20 @@ async fn a_restarted_daemon_adopts_what_runs_and_touches_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_adopted_server_that_is_busy_is_left_alone_and_asked_again() {
+    let mut house = House::new().await;
+    house.deploy("g", vec![mcp("a")]).await.unwrap();
+    house.mcp.silence("ping");
+    house.engine.clear_calls();
+    house.restart_daemon().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(house.engine.count(Verb::Stop), 0);
+    assert_eq!(house.server("g", "a").phase.word(), "starting");
+    house.mcp.behave();
+    assert_eq!(house.until("g", "a", "ready").await.restarts, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crash_while_the_daemon_was_away_is_found_and_counted() {
     let mut house = House::new().await;
     house.deploy("g", vec![tool("a")]).await.unwrap();
@@ -241,7 +246,6 @@ async fn what_no_group_claims_is_swept() {
     let mut house = House::new().await;
     house.deploy("g", vec![tool("a")]).await.unwrap();
     house.stop_daemon().await;
-    house.store.state();
     let store = house.store.reopen();
     dtma_core::port::StateStore::remove_group(&store, &group_id("g"), None).await.unwrap();
     house.start_daemon().await;

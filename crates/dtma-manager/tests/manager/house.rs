@@ -9,29 +9,28 @@ use dtma_manager::{
     Backends, Deployed, Drain, Manager, ManagerError, ManagerHandle, ServerStatus, Settings, Wait,
 };
 use dtma_testing::{
-    FakeMcpServer, FakeMcpServerRemote, FakeProbe, FakeProbeRemote, FakeRuntime, FakeRuntimeRemote,
-    MemoryStore, MemoryStoreRemote,
+    FakeMcpServer, FakeMcpServerRemote, FakeProbe, FakeRuntime, FakeRuntimeRemote, MemoryStore,
+    MemoryStoreRemote,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than anything takes under paused time, except what is meant to take longer.
-pub const SOON: Wait = Wait::Until(Duration::from_secs(120));
+pub(crate) const SOON: Wait = Wait::Until(Duration::from_secs(120));
 
-pub struct House {
-    pub manager: ManagerHandle,
+pub(crate) struct House {
+    pub(crate) manager: ManagerHandle,
     drain: Option<Drain>,
-    pub engine: FakeRuntimeRemote,
-    pub store: MemoryStoreRemote,
-    pub probe: FakeProbeRemote,
-    pub mcp: FakeMcpServerRemote,
+    pub(crate) engine: FakeRuntimeRemote,
+    pub(crate) store: MemoryStoreRemote,
+    pub(crate) mcp: FakeMcpServerRemote,
     fake_probe: Arc<FakeProbe>,
 }
 
 impl House {
     /// An engine with the images `tool` and `mcp`, and a manager that has nothing to do yet.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (runtime, engine) = FakeRuntime::new();
         let (_, store) = MemoryStore::new();
         let (fake_probe, probe) = FakeProbe::new();
@@ -42,41 +41,45 @@ impl House {
         engine.add_image_running("mcp", server);
         drop(runtime);
         let (manager, drain) = start(&engine, &store, &fake_probe).await;
-        Self { manager, drain: Some(drain), engine, store, probe, mcp, fake_probe }
+        Self { manager, drain: Some(drain), engine, store, mcp, fake_probe }
     }
 
     /// Ends the manager and starts another over the same engine and store.
-    pub async fn restart_daemon(&mut self) {
+    pub(crate) async fn restart_daemon(&mut self) {
         self.stop_daemon().await;
         self.start_daemon().await;
     }
 
-    pub async fn stop_daemon(&mut self) {
+    pub(crate) async fn stop_daemon(&mut self) {
         if let Some(drain) = self.drain.take() {
             assert!(drain.drain(Duration::from_secs(60)).await, "the manager ends");
         }
     }
 
-    pub async fn start_daemon(&mut self) {
+    pub(crate) async fn start_daemon(&mut self) {
         let (manager, drain) = start(&self.engine, &self.store, &self.fake_probe).await;
         (self.manager, self.drain) = (manager, Some(drain));
     }
 
-    pub async fn deploy(&self, group: &str, servers: Vec<ServerSpec>) -> Result<Deployed, ManagerError> {
+    pub(crate) async fn deploy(
+        &self,
+        group: &str,
+        servers: Vec<ServerSpec>,
+    ) -> Result<Deployed, ManagerError> {
         self.manager.deploy(spec(group, servers), SOON).await
     }
 
-    pub async fn remove(&self, group: &str, how: Removal) {
+    pub(crate) async fn remove(&self, group: &str, how: Removal) {
         self.manager.remove(&group_id(group), how, SOON).await.unwrap();
     }
 
-    pub fn server(&self, group: &str, instance: &str) -> ServerStatus {
+    pub(crate) fn server(&self, group: &str, instance: &str) -> ServerStatus {
         let status = self.manager.group(&group_id(group)).unwrap();
         status.server(&name(instance)).unwrap().clone()
     }
 
     /// Waits until the server's phase has this word.
-    pub async fn until(&self, group: &str, instance: &str, word: &str) -> ServerStatus {
+    pub(crate) async fn until(&self, group: &str, instance: &str, word: &str) -> ServerStatus {
         for _ in 0..100_000 {
             let server = self.server(group, instance);
             if server.phase.word() == word {
@@ -88,7 +91,7 @@ impl House {
     }
 
     /// Nothing of anything is left in the engine.
-    pub fn check_nothing_left(&self) {
+    pub(crate) fn check_nothing_left(&self) {
         assert_eq!(self.engine.containers().len(), 0, "containers");
         assert_eq!(self.engine.network_count(), 0, "networks");
     }
@@ -112,15 +115,15 @@ async fn start(
     Manager::start(Settings::default(), backends)
 }
 
-pub fn name(text: &str) -> InstanceName {
+pub(crate) fn name(text: &str) -> InstanceName {
     text.parse().unwrap()
 }
 
-pub fn group_id(text: &str) -> GroupId {
+pub(crate) fn group_id(text: &str) -> GroupId {
     text.parse().unwrap()
 }
 
-pub fn spec(group: &str, servers: Vec<ServerSpec>) -> GroupSpec {
+pub(crate) fn spec(group: &str, servers: Vec<ServerSpec>) -> GroupSpec {
     GroupSpec {
         group_id: group_id(group),
         servers,
@@ -129,16 +132,16 @@ pub fn spec(group: &str, servers: Vec<ServerSpec>) -> GroupSpec {
     }
 }
 
-pub fn tool(instance: &str) -> ServerSpec {
+pub(crate) fn tool(instance: &str) -> ServerSpec {
     ServerSpec::new(name(instance), ServerKind::Tool, "tool".into())
 }
 
-pub fn mcp(instance: &str) -> ServerSpec {
+pub(crate) fn mcp(instance: &str) -> ServerSpec {
     ServerSpec::new(name(instance), ServerKind::Mcp(Transport::Stdio), "mcp".into())
 }
 
 /// `server` waits for `on`.
-pub fn after(mut server: ServerSpec, on: &str, condition: Condition) -> ServerSpec {
+pub(crate) fn after(mut server: ServerSpec, on: &str, condition: Condition) -> ServerSpec {
     server.depends_on.push(Dependency { instance: name(on), condition });
     server
 }

@@ -1,15 +1,11 @@
 //! A seeded simulation: random requests, crashes, refusals, lost replies, absences of the engine and restarts of the
 //! daemon, under paused time; afterwards everything must stand as wanted. A failing run prints its seed.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing seed must say where")]
-
-mod house;
-
+use crate::house::{House, SOON, after, group_id, mcp, name, spec, tool};
 use dtma_core::port::RuntimeError;
 use dtma_core::record::Removal;
 use dtma_core::spec::Condition;
 use dtma_manager::{GroupState, Wait};
 use dtma_testing::fake_runtime::Verb;
-use house::{House, SOON, after, group_id, mcp, name, spec, tool};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -58,7 +54,7 @@ async fn step(house: &mut House, dice: &mut Dice) {
         4 => drop(house.manager.stop(&name(&server), Wait::No).await),
         5 => drop(house.manager.start(&name(&server), Wait::No).await),
         6 if house.engine.container(&server).is_some_and(|seen| seen.is_live()) => {
-            house.engine.exit(&server, 1)
+            house.engine.exit(&server, 1);
         }
         7 => house.engine.lose_reply(verb, 1),
         8 => house.engine.fail(verb, 1, RuntimeError::Broken { call: "call", problem: "500".into() }),
