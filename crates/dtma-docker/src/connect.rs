@@ -149,7 +149,11 @@ impl Link {
         if let Some(docker) = known {
             return Ok(docker);
         }
-        let docker = self.negotiate().await.map_err(|error| errors::classify(op, &self.endpoint, error))?;
+        // A deadline of its own: streams ask for the client outside of `call`.
+        let after = self.deadlines.read;
+        let negotiated = timeout(after, self.negotiate()).await;
+        let negotiated = negotiated.map_err(|_| RuntimeError::Timeout { call: op.call, after })?;
+        let docker = negotiated.map_err(|error| errors::classify(op, &self.endpoint, error))?;
         if docker.client_version() < OLDEST {
             let found = docker.client_version();
             let problem = format!("it speaks API {found}; Docker 20.10 (API {OLDEST}) or newer is needed");

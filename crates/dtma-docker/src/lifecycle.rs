@@ -59,7 +59,7 @@ pub(crate) async fn stop(link: &Link, id: &ContainerId, grace: Duration) -> Resu
     let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
     let options = StopContainerOptionsBuilder::default().t(seconds).build();
     let ask = |docker: bollard::Docker| async move { docker.stop_container(id, Some(options)).await };
-    link.call(op, grace + link.deadlines.stop_margin, ask).await
+    link.call(op, grace.saturating_add(link.deadlines.stop_margin), ask).await
 }
 
 pub(crate) async fn kill(link: &Link, id: &ContainerId) -> Result<(), RuntimeError> {

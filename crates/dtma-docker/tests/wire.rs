@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a broken test should stop where it broke")]
 
 use dtma_core::port::runtime::{ContainerRuntime, RuntimeError};
+use dtma_core::spec::PullPolicy;
 use dtma_docker::{Deadlines, DockerRuntime, Settings};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-/// Answers `/version` with this API version, everything else with an empty list or not at all.
+/// Answers `/version` with this API version (none: not at all), everything else with an empty list or not at all.
 struct Canned {
     dir: tempfile::TempDir,
     asked: Arc<Mutex<Vec<String>>>,
@@ -60,7 +61,9 @@ async fn answer(client: UnixStream, manner: Manner, asked: Arc<Mutex<Vec<String>
     let path = first.split_whitespace().nth(1).unwrap_or_default().to_owned();
     asked.lock().expect("the record").push(path.clone());
     let body = match path.as_str() {
-        path if path.ends_with("/version") => format!(r#"{{"ApiVersion":"{}","Version":"1.2.3"}}"#, manner.api),
+        path if path.ends_with("/version") && !manner.api.is_empty() => {
+            format!(r#"{{"ApiVersion":"{}","Version":"1.2.3"}}"#, manner.api)
+        }
         _ if manner.answers => "[]".to_owned(),
         _ => return std::future::pending().await,
     };
@@ -106,6 +109,16 @@ async fn an_engine_that_hangs_is_given_up_in_time() {
     let after = Duration::from_millis(300);
     let answer = at(&engine).containers(&scope()).await;
     assert_eq!(answer, Err(RuntimeError::Timeout { call: "list containers", after }));
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_from_the_start_is_given_up_in_time() {
+    let engine = Canned::new("", false);
+    let (runtime, after) = (at(&engine), Duration::from_millis(300));
+    let pull = runtime.ensure_image(&"a:1".into(), PullPolicy::Always, &|_| {}).await;
+    assert_eq!(pull, Err(RuntimeError::Timeout { call: "pull image", after }));
+    let version = runtime.info().await;
+    assert_eq!(version, Err(RuntimeError::Timeout { call: "ask for the version", after }));
 }
 
 #[tokio::test]

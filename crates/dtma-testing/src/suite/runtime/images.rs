@@ -1,0 +1,51 @@
+//! Images: there, missing, asked for by many.
+
+use super::{Room, RuntimeHarness, Script};
+use dtma_core::id::ImageRef;
+use dtma_core::port::runtime::RuntimeError;
+use dtma_core::spec::PullPolicy;
+use futures_util::future::join_all;
+use std::sync::Arc;
+
+/// And not confused with other absent things.
+pub async fn a_missing_image_is_named(harness: impl RuntimeHarness) {
+    let room = Room::enter(&harness).await;
+    let missing = ImageRef::from("localhost:1/dtma/does-not-exist:1");
+    for policy in [PullPolicy::Never, PullPolicy::Missing, PullPolicy::Always] {
+        let answer = room.runtime.ensure_image(&missing, policy, &|_| {}).await;
+        assert!(
+            matches!(&answer, Err(RuntimeError::ImageMissing { image, .. }) if *image == missing),
+            "{policy:?}: {answer:?}"
+        );
+    }
+    let mut request = room.request("a", Script::Idle);
+    request.image_id = format!("sha256:{}", "0".repeat(64)).as_str().into();
+    let answer = room.runtime.create(&request).await;
+    assert!(matches!(answer, Err(RuntimeError::ImageMissing { .. })), "{answer:?}");
+    room.leave().await;
+}
+
+/// No registry is asked: there is none.
+pub async fn an_image_that_is_there_is_not_fetched(harness: impl RuntimeHarness) {
+    let room = Room::enter(&harness).await;
+    let progress = |progress| panic!("nothing is to be fetched: {progress:?}");
+    let facts = room.runtime.ensure_image(&harness.image(), PullPolicy::Missing, &progress).await;
+    assert_eq!(facts.as_ref(), Ok(&room.image));
+    assert!(!room.image.id.as_str().is_empty());
+    room.leave().await;
+}
+
+/// Twenty servers of one image are common.
+pub async fn many_ask_for_one_image_at_once(harness: impl RuntimeHarness) {
+    let room = Room::enter(&harness).await;
+    let missing = ImageRef::from("localhost:1/dtma/does-not-exist:1");
+    let ask = |image: ImageRef| {
+        let runtime = Arc::clone(&room.runtime);
+        async move { runtime.ensure_image(&image, PullPolicy::Missing, &|_| {}).await }
+    };
+    let answers = join_all((0..20).map(|_| ask(missing.clone()))).await;
+    assert!(answers.iter().all(|a| matches!(a, Err(RuntimeError::ImageMissing { .. }))), "{answers:?}");
+    let answers = join_all((0..20).map(|_| ask(harness.image()))).await;
+    assert!(answers.iter().all(|answer| answer.as_ref() == Ok(&room.image)), "{answers:?}");
+    room.leave().await;
+}
