@@ -188,14 +188,16 @@ impl Daemon {
     }
 
     /// Asks it to end and waits until it has.
-    pub fn terminate(&mut self) -> ExitStatus {
+    pub async fn terminate(&mut self) -> ExitStatus {
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.pid())]).status();
         assert!(sent.expect("sh").success(), "the daemon is not there to be ended");
-        self.ended_within(END).unwrap_or_else(|| panic!("it does not end after SIGTERM\n{}", self.log()))
+        self.ended_within(END)
+            .await
+            .unwrap_or_else(|| panic!("it does not end after SIGTERM\n{}", self.log()))
     }
 
     /// How it ended, when it does within `patience`.
-    pub fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub async fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
@@ -204,7 +206,7 @@ impl Daemon {
             if Instant::now() > deadline {
                 return None;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

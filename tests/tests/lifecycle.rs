@@ -175,7 +175,7 @@ async fn a_terminated_daemon_leaves_its_containers_running() {
     let group = toolbox.named("home");
     toolbox.deploy(&toolbox.group("home", &[groups::time("time"), groups::idle("idle")])).await;
     let before = container_ids(&group);
-    let status = toolbox.terminate();
+    let status = toolbox.terminate().await;
     assert!(status.success(), "{status}");
     assert!(before.iter().all(|(_, id)| running(id)));
     toolbox.start_again();

@@ -107,7 +107,7 @@ pub(crate) fn random(below: u64) -> Duration {
 pub(crate) async fn dies_at(case: Case) {
     let mut scene = Scene::set(case.act, Some(case.failpoint)).await;
     scene.perform();
-    let ended = scene.toolbox.ended_within(DIES);
+    let ended = scene.toolbox.ended_within(DIES).await;
     let ended = ended.unwrap_or_else(|| panic!("{} was never reached", case.failpoint));
     assert_eq!(ended.signal(), Some(ABORT), "{ended}");
     scene.made_good(Some(case.accepted)).await;
