@@ -82,13 +82,12 @@ impl Launch {
         let mut command = Command::new(binaries::daemon());
         let state = self.dir.join("state");
         command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--state-dir"]).arg(state);
-        command.arg("--runtime-dir").arg(self.dir.join("run"));
         if let Some(host) = &self.docker_host {
             command.args(["--docker-host", host]);
         }
         // A whole environment of its own: what the caller has set must not decide a test.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("DTMA_BEARER_TOKEN", &self.token).env("RUST_LOG", "info").env("RUST_BACKTRACE", "1");
+        command.env("DTMA_BEARER_TOKEN", &self.token).env("DTMA_LOG", "info").env("RUST_BACKTRACE", "1");
         if let Some(failpoint) = &self.failpoint {
             command.env("DTMA_FAILPOINT", failpoint);
         }
