@@ -127,7 +127,8 @@ impl From<Error> for Failure {
 fn refused(exit: Exit, refusal: &Refusal) -> Report {
     let cause =
         refusal.error.strip_prefix(&refusal.message).unwrap_or(&refusal.error).trim_start_matches(": ");
-    let told = refusal.details.iter().any(|detail| detail.message == cause);
+    let listed = exit == Exit::Invalid && !refusal.details.is_empty();
+    let told = listed || refusal.details.iter().any(|detail| detail.message == cause);
     let mistakes = refusal.details.iter().map(|detail| Mistake { place: None, detail: detail.clone() });
     Report {
         exit,

@@ -10,6 +10,7 @@ use crate::progress::{Subject, watch};
 use dtma_client::types::{ServerChangeView, ServerView};
 use dtma_client::{Client, Error, Mutation};
 use futures_util::future::join_all;
+use std::collections::BTreeSet;
 
 /// What is done to servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +48,9 @@ pub(super) async fn servers(
     mut instances: Vec<String>,
     wait: WaitArgs,
 ) -> Result<(), Failure> {
-    instances.dedup();
-    let subject = Subject {
-        scope: Scope::Servers(instances.iter().cloned().collect()),
-        servers: instances.clone(),
-        waits: !wait.no_wait,
-    };
+    let mut named = BTreeSet::new();
+    instances.retain(|instance| named.insert(instance.clone()));
+    let subject = Subject { scope: Scope::Servers(named), servers: instances.clone(), waits: !wait.no_wait };
     let mutation = wait.mutation();
     let each = join_all(instances.iter().map(|instance| one(&app.client, change, instance, &mutation)));
     let outcomes = watch(app, subject, async { Ok(each.await) }, |done| standing_now(wait, done)).await?;
