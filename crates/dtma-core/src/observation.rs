@@ -69,6 +69,17 @@ impl ContainerObservation {
         Some(RunKey { container: self.id.clone(), started_at })
     }
 
+    /// True when this was certainly seen before `later`: looks that overlap may arrive in the wrong order, and a
+    /// process that ended does not come back to life.
+    #[must_use]
+    pub fn is_older_than(&self, later: &Self) -> bool {
+        let progress = |seen: &Self| {
+            let ended = matches!(seen.state, ContainerState::Exited { .. } | ContainerState::Dead);
+            (seen.run().map(|run| run.started_at), ended)
+        };
+        self.id == later.id && later.state != ContainerState::Dead && progress(self) < progress(later)
+    }
+
     /// True while its process exists.
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -170,5 +181,32 @@ pub(crate) mod testing {
             state,
             ip: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{container, exited, running};
+    use super::*;
+
+    #[test]
+    fn what_was_seen_before_is_told_from_what_was_seen_after() {
+        let in_order = [
+            ContainerState::Created,
+            running(1),
+            exited(1, 2, 0),
+            running(3),
+            ContainerState::Paused { started_at: testing::at(3) },
+            exited(3, 4, 1),
+        ];
+        for (index, earlier) in in_order.iter().enumerate() {
+            for later in &in_order[index..] {
+                let (earlier, later) = (container("c", *earlier), container("c", *later));
+                assert!(!later.is_older_than(&earlier), "{later:?} {earlier:?}");
+            }
+        }
+        assert!(container("c", running(1)).is_older_than(&container("c", exited(1, 2, 0))));
+        assert!(container("c", ContainerState::Created).is_older_than(&container("c", running(1))));
+        assert!(!container("c", running(1)).is_older_than(&container("d", exited(1, 2, 0))));
     }
 }

@@ -36,6 +36,7 @@ impl GroupTask {
             return;
         }
         match self.seen.containers.iter_mut().find(|known| known.id == seen.id) {
+            Some(known) if seen.is_older_than(known) => return,
             Some(known) => *known = seen,
             None => self.seen.containers.push(seen),
         }
