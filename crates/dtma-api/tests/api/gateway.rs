@@ -104,3 +104,26 @@ async fn a_message_over_sixteen_mebibytes_is_refused() {
     let body = format!("\"{}\"", "x".repeat(16 << 20));
     assert_eq!(post(&house, &[], &body).await.status, 413);
 }
+
+#[tokio::test]
+async fn a_long_call_keeps_its_connection_alive() {
+    let house = deployed().await;
+    let session = open(&house).await;
+    house.mcp.delay("tools/call", Duration::from_secs(40));
+    let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"message":"late"}}}"#;
+    let headers = [("Mcp-Session-Id", session.as_str())];
+    let (answer, ()) = tokio::join!(post(&house, &headers, call), let_seconds_pass(50));
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
+    assert!(answer.body.matches("\n:\n").count() >= 2, "{answer:?}");
+    assert!(answer.body.contains("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,"), "{answer:?}");
+}
+
+/// Time as tokio counts it, with pauses in which sockets are served.
+async fn let_seconds_pass(seconds: u64) {
+    for _ in 0..seconds {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+    }
+}
