@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// How long a daemon may take until it listens.
 const START: Duration = Duration::from_secs(20);
+/// Lines of its log that a failing test shows.
+const LOG_TAIL: usize = 120;
 /// How long a daemon may take to end after SIGTERM.
 const END: Duration = Duration::from_secs(20);
 
@@ -87,7 +89,10 @@ impl Launch {
         }
         // A whole environment of its own: what the caller has set must not decide a test.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("DTMA_BEARER_TOKEN", &self.token).env("DTMA_LOG", "info").env("RUST_BACKTRACE", "1");
+        command
+            .env("DTMA_BEARER_TOKEN", &self.token)
+            .env("DTMA_LOG", "info,dtma_api::observe=error")
+            .env("RUST_BACKTRACE", "1");
         if let Some(failpoint) = &self.failpoint {
             command.env("DTMA_FAILPOINT", failpoint);
         }
@@ -103,7 +108,7 @@ impl Launch {
     fn log(&self) -> String {
         let text = String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(60)..].join("\n")
+        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
     }
 }
 

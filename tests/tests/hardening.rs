@@ -29,10 +29,6 @@ fn profile() -> Value {
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],
         "ReadonlyRootfs": true,
-        "Tmpfs": {
-            "/tmp": "rw,noexec,nosuid,nodev,size=67108864,mode=1777",
-            "/run": "rw,noexec,nosuid,nodev,size=16777216,mode=1777",
-        },
         "Memory": 268_435_456,
         "MemorySwap": 268_435_456,
         "NanoCpus": 500_000_000,
@@ -73,6 +69,7 @@ async fn the_engine_was_told_the_hardened_profile_for_every_container() {
             assert!(same(told, wanted), "{name}: {field} is {told}, not {wanted}");
         }
         identity(name, container);
+        memory_disks(name, &container["HostConfig"]["Tmpfs"]);
         mounts(name, container);
     }
 }
@@ -105,6 +102,18 @@ fn identity(name: &str, container: &Value) {
         assert!(host["LogConfig"]["Config"]["max-size"].is_string(), "{name}: its log is bounded");
     } else {
         assert_eq!((network, driver), (&json!("none"), &json!("none")), "{name}");
+    }
+}
+
+/// Exactly these two, from which nothing can be run.
+fn memory_disks(name: &str, told: &Value) {
+    let told = told.as_object().expect("tmpfs");
+    assert_eq!(told.len(), 2, "{name}: {told:?}");
+    for (target, size) in [("/tmp", "size=67108864"), ("/run", "size=16777216")] {
+        let options: Vec<&str> = told[target].as_str().expect("options").split(',').collect();
+        for wanted in ["noexec", "nosuid", "nodev", size] {
+            assert!(options.contains(&wanted), "{name} {target}: {options:?}");
+        }
     }
 }
 

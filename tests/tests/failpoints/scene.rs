@@ -3,6 +3,7 @@
 
 use dtma_client::types::GroupView;
 use dtma_tests::engine::{containers, networks, remains};
+use dtma_tests::rest::Rest;
 use dtma_tests::{McpClient, Toolbox, engine, eventually, groups};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -108,7 +109,9 @@ pub(crate) async fn dies_at(case: Case) {
     let mut scene = Scene::set(case.act, Some(case.failpoint)).await;
     scene.perform();
     let ended = scene.toolbox.ended_within(DIES).await;
-    let ended = ended.unwrap_or_else(|| panic!("{} was never reached", case.failpoint));
+    let Some(ended) = ended else {
+        panic!("{} was never reached: {}", case.failpoint, scene.answer().await);
+    };
     assert_eq!(ended.signal(), Some(ABORT), "{ended}");
     scene.made_good(Some(case.accepted)).await;
 }
@@ -130,7 +133,7 @@ struct Scene {
     group: String,
     before: Option<Before>,
     session: Option<McpClient>,
-    asking: JoinSet<()>,
+    asking: JoinSet<Result<(), String>>,
 }
 
 /// How the group stood before.
@@ -174,24 +177,22 @@ impl Scene {
         let client = self.toolbox.client();
         self.asking.spawn(async move {
             let path = format!("/mcp/groups/{group}");
-            let answered = match act {
-                Act::Deploy | Act::Undo => {
-                    rest.try_send(http::Method::POST, "/mcp/groups", document.to_string()).await.map(drop)
-                }
-                Act::Remove => {
-                    rest.try_send(http::Method::DELETE, &format!("{path}?volumes=true"), "").await.map(drop)
-                }
-                Act::Restart => {
-                    rest.try_send(http::Method::POST, &format!("{path}/restart"), "").await.map(drop)
-                }
+            match act {
+                Act::Deploy | Act::Undo => ask(&rest, "POST", "/mcp/groups", document.to_string()).await,
+                Act::Remove => ask(&rest, "DELETE", &format!("{path}?volumes=true"), String::new()).await,
+                Act::Restart => ask(&rest, "POST", &format!("{path}/restart"), String::new()).await,
                 Act::OpenSession => McpClient::try_open(&client, "fixture").await.map(drop),
-                Act::CloseSession => match session {
-                    Some(session) => session.close().await,
-                    None => Ok(()),
-                },
-            };
-            drop(answered);
+                Act::CloseSession => session.ok_or("no session")?.close().await,
+            }
         });
+    }
+
+    /// The answer that came although the daemon was to die.
+    async fn answer(&mut self) -> String {
+        match tokio::time::timeout(Duration::from_secs(1), self.asking.join_next()).await {
+            Ok(answer) => format!("{answer:?}"),
+            Err(_) => "no answer".to_owned(),
+        }
     }
 
     /// Starts the next daemon and waits for what must come true. `accepted` is `None` when nobody can know.
@@ -199,14 +200,14 @@ impl Scene {
         let began = Instant::now();
         self.toolbox.start_again();
         let accepted = match accepted {
-            Some(accepted) => accepted,
-            None => self.was_accepted().await,
+            Some(accepted) => Some(accepted),
+            None => self.known_to_be_accepted().await,
         };
         match (self.act, accepted) {
-            (Act::Deploy, true) => drop(self.stands().await),
-            (Act::Undo, _) | (Act::Deploy, false) | (Act::Remove, true) => self.is_gone().await,
-            (Act::Remove | Act::Restart, false) => self.stands_untouched().await,
-            (Act::Restart, true) => self.runs_anew().await,
+            (Act::Deploy, Some(true)) | (Act::Restart, None) => drop(self.stands().await),
+            (Act::Undo, _) | (Act::Deploy, _) | (Act::Remove, Some(true)) => self.is_gone().await,
+            (Act::Remove | Act::Restart, _) if accepted != Some(true) => self.stands_untouched().await,
+            (Act::Remove | Act::Restart, _) => self.runs_anew().await,
             (Act::OpenSession | Act::CloseSession, _) => self.stands_and_answers().await,
         }
         assert!(began.elapsed() < CONVERGED + Duration::from_secs(1), "took {:?}", began.elapsed());
@@ -216,20 +217,15 @@ impl Scene {
         }
     }
 
-    /// What the daemon's own state says of the request: a group that is there, on its way out, or running anew.
-    async fn was_accepted(&self) -> bool {
+    /// What the daemon's own state says of the request: a group that is there, or on its way out. A restart leaves no
+    /// trace once it is over, so nobody can know; then all that must be true is that the group stands.
+    async fn known_to_be_accepted(&self) -> Option<bool> {
         let answer = self.toolbox.get(&format!("/mcp/groups/{}", self.group)).await;
         match self.act {
-            Act::Deploy | Act::Undo | Act::OpenSession | Act::CloseSession => answer.status == 200,
-            Act::Remove => answer.status == 404 || answer.json["data"]["state"] == "removing",
-            Act::Restart => self.has_begun_anew(&answer.json["data"]),
+            Act::Deploy | Act::Undo => Some(answer.status == 200),
+            Act::Remove => Some(answer.status == 404 || answer.json["data"]["state"] == "removing"),
+            Act::Restart | Act::OpenSession | Act::CloseSession => None,
         }
-    }
-
-    /// A restart that was accepted has been counted, and its operation is open or its processes are new.
-    fn has_begun_anew(&self, view: &Value) -> bool {
-        let before = self.before.as_ref().expect("it stood");
-        view["operation"].is_string() || processes(&self.group) != before.processes
     }
 
     async fn is_absent(&self) -> bool {
@@ -285,6 +281,12 @@ impl Scene {
         let answer = session.call(&json!(1), "echo", &json!({"message": "here"})).await;
         assert_eq!(dtma_tests::text(&answer), "Echo: here");
     }
+}
+
+async fn ask(rest: &Rest, method: &str, path: &str, body: String) -> Result<(), String> {
+    let method = method.parse().map_err(|_| "a method")?;
+    let answer = rest.try_send(method, path, body).await?;
+    if answer.status < 300 { Ok(()) } else { Err(answer.text) }
 }
 
 /// An MCP server with a volume, and a tool on the group's network that waits for it.
