@@ -44,10 +44,12 @@ async fn main() -> anyhow::Result<()> {
     let wait = Wait::Until(Duration::from_secs(60));
     let deployed = manager.deploy(group, wait).await?;
     for server in &deployed.status.servers {
-        println!("{} is {} in {:?}", server.instance, server.phase.word(), server.container_name);
+        let container = server.container_name.as_deref().unwrap_or("no container");
+        println!("{} is {} in {container}", server.instance, server.phase.word());
     }
     let how = Removal { force: false, grace: None, volumes: true, keep: Default::default() };
     manager.remove(&group_id, how, wait).await?;
-    println!("{group_id} is gone; the rest drained: {}", drain.drain(Duration::from_secs(10)).await);
+    println!("{group_id} is gone");
+    anyhow::ensure!(drain.drain(Duration::from_secs(10)).await, "engine calls are still under way");
     Ok(())
 }

@@ -38,15 +38,27 @@ fn beside_this_test() -> PathBuf {
     deps.parent().expect("that directory lies in another").to_owned()
 }
 
+/// An example of this package, built on the spot.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let directory = beside_this_test();
+    cargo_build(&directory, &["-p", "dtma-tests", "--example", name]);
+    directory.join("examples").join(name)
+}
+
 fn build(directory: &Path) {
+    // The whole workspace's bins, so that features are chosen as for the tests and nothing is built twice.
+    cargo_build(directory, &["--workspace", "--bins"]);
+}
+
+fn cargo_build(directory: &Path, what: &[&str]) {
     let target = directory.parent().expect("the target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // The whole workspace's bins, so that features are chosen as for the tests and nothing is built twice.
-    cargo.args(["build", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(target);
+    cargo.args(["build", "--quiet"]).args(what).arg("--target-dir").arg(target);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     if directory.file_name().is_some_and(|profile| profile == "release") {
         cargo.arg("--release");
     }
     let built = program::run(&mut cargo, BUILD);
-    assert!(built.status.success(), "the programs under test do not build:\n{}", built.stderr);
+    assert!(built.status.success(), "{what:?} does not build:\n{}", built.stderr);
 }

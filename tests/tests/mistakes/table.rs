@@ -192,7 +192,7 @@ fn sizes(group: &impl Fn(&[Value]) -> Value, one: &impl Fn(Value) -> Value) -> V
         asks("a thousand CPUs", "cpus", json!(1000), "policy.ceiling"),
         asks("a negative CPU", "cpus", json!(-1), "range"),
         asks("a million processes", "pids", json!(1_000_000), "policy.ceiling"),
-        asks("no process", "pids", json!(0), "resources.too-small"),
+        asks("no process", "pids", json!(0), "range"),
         rules(
             "a tmpfs of a terabyte",
             one(json!({"mounts": [{"type": "tmpfs", "target": "/t", "size": "1TiB"}]})),
