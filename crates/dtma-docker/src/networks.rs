@@ -10,11 +10,15 @@ use dtma_core::id::NetworkId;
 use dtma_core::label;
 use dtma_core::observation::NetworkObservation;
 use dtma_core::port::runtime::{CreateNetwork, RuntimeError, Scope};
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 const CALL: &str = "create network";
 /// Ranges tried when others take what looked free.
 const ATTEMPTS: usize = 16;
+/// How long the engine may take to list a network whose range it has given away.
+const UNLISTED: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Makes networks one after the other: two at once would choose the same range, and the engine allows one name twice.
 #[derive(Debug)]
@@ -35,17 +39,28 @@ impl Allocator {
     ) -> Result<NetworkId, RuntimeError> {
         path_segment(Op::new(CALL, "network", &request.name))?;
         let _alone = self.alone.lock().await;
-        let existing = all(link, None).await?;
-        if let Some(found) = existing.iter().find(|network| network.name.as_ref() == Some(&request.name)) {
-            return adopt(found, request);
-        }
-        let mut taken = taken(&existing, link);
+        let (mut taken, mut waited) = (Vec::new(), false);
         for _ in 0..ATTEMPTS {
-            let subnet = self.pool.first_free(&taken).ok_or_else(|| self.exhausted())?;
-            match create_in(link, request, subnet).await {
-                Err(error) if overlaps(&error) => taken.push(subnet),
-                done => return done,
+            let existing = all(link, None).await?;
+            if let Some(found) = named(&existing, request) {
+                return adopt(found, request);
             }
+            taken.extend(ranges(&existing));
+            let subnet = self.pool.free_for(&request.name, &taken).ok_or_else(|| self.exhausted())?;
+            if waited || !subnet.overlaps_any(&host_routes(link)) {
+                match create_in(link, request, subnet).await {
+                    Err(error) if overlaps(&error) => {}
+                    done => return done,
+                }
+            }
+            if !waited {
+                waited = true;
+                if let Some(found) = appears(link, request).await? {
+                    return adopt(&found, request);
+                }
+                taken.extend(host_routes(link));
+            }
+            taken.push(subnet);
         }
         Err(self.exhausted())
     }
@@ -66,10 +81,28 @@ fn adopt(found: &Network, request: &CreateNetwork) -> Result<NetworkId, RuntimeE
     }
 }
 
-fn taken(existing: &[Network], link: &Link) -> Vec<Subnet> {
+fn named<'a>(existing: &'a [Network], request: &CreateNetwork) -> Option<&'a Network> {
+    existing.iter().find(|network| network.name.as_ref() == Some(&request.name))
+}
+
+/// Waits for a network that takes a range and is not listed yet. It may be the very one that is wanted: the engine
+/// goes on with a call whose caller was killed, and would make a second network of the same name if it were given
+/// another range.
+async fn appears(link: &Link, request: &CreateNetwork) -> Result<Option<Network>, RuntimeError> {
+    let deadline = tokio::time::Instant::now() + UNLISTED;
+    while tokio::time::Instant::now() < deadline {
+        let existing = all(link, None).await?;
+        if let Some(found) = named(&existing, request) {
+            return Ok(Some(found.clone()));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(None)
+}
+
+fn ranges(existing: &[Network]) -> impl Iterator<Item = Subnet> {
     let configs = existing.iter().filter_map(|network| network.ipam.as_ref()?.config.as_ref()).flatten();
-    let by_networks = configs.filter_map(|config| Subnet::parse(config.subnet.as_deref()?));
-    by_networks.chain(host_routes(link)).collect()
+    configs.filter_map(|config| Subnet::parse(config.subnet.as_deref()?))
 }
 
 /// Where the engine is elsewhere, our routes say nothing about it.

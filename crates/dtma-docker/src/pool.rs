@@ -51,16 +51,22 @@ impl FromStr for NetworkPool {
 }
 
 impl NetworkPool {
-    /// The first range that touches none of `taken`.
-    pub(crate) fn first_free(&self, taken: &[Subnet]) -> Option<Subnet> {
-        self.networks().find(|candidate| !taken.iter().any(|other| other.overlaps(candidate)))
+    /// A range for the network of this name that touches none of `taken`: the first from a place that the name
+    /// decides, round the pool. The same name in the same surroundings gets the same range.
+    pub(crate) fn free_for(&self, name: &str, taken: &[Subnet]) -> Option<Subnet> {
+        let (size, count) = (1_u32 << (32 - NETWORK_BITS), 1_u32 << (NETWORK_BITS - self.0.bits));
+        let first = place(name) % count;
+        let network = |number: u32| Subnet {
+            start: self.0.start + (first + number) % count * size,
+            bits: NETWORK_BITS,
+        };
+        (0..count).map(network).find(|candidate| !candidate.overlaps_any(taken))
     }
+}
 
-    fn networks(&self) -> impl Iterator<Item = Subnet> {
-        let size = 1_u32 << (32 - NETWORK_BITS);
-        let (start, count) = (self.0.start, 1_u32 << (NETWORK_BITS - self.0.bits));
-        (0..count).map(move |number| Subnet { start: start + number * size, bits: NETWORK_BITS })
-    }
+/// A number that follows from a name (FNV-1a), today and after an upgrade.
+fn place(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// An IPv4 range, its host bits cleared.
@@ -90,6 +96,10 @@ impl Subnet {
 
     fn base(self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.start)
+    }
+
+    pub(crate) fn overlaps_any(&self, others: &[Self]) -> bool {
+        others.iter().any(|other| other.overlaps(self))
     }
 
     fn overlaps(&self, other: &Self) -> bool {
@@ -124,19 +134,20 @@ mod tests {
         texts.iter().map(|text| Subnet::parse(text).unwrap()).collect()
     }
 
+    /// The place of `a` is the 301st network of a /16.
     #[track_caller]
     fn check(pool: &str, taken: &[&str], expected: Option<&str>) {
         let pool: NetworkPool = pool.parse().unwrap();
-        let found = pool.first_free(&subnets(taken)).map(|subnet| subnet.to_string());
+        let found = pool.free_for("a", &subnets(taken)).map(|subnet| subnet.to_string());
         assert_eq!(found.as_deref(), expected);
     }
 
     #[test]
-    fn the_first_free_range_is_taken() {
-        check("10.249.0.0/16", &[], Some("10.249.0.0/27"));
-        check("10.249.0.0/16", &["10.249.0.0/27", "172.17.0.0/16"], Some("10.249.0.32/27"));
-        check("10.249.0.0/16", &["10.249.0.0/24"], Some("10.249.1.0/27"));
-        check("10.249.0.0/16", &["10.249.0.5"], Some("10.249.0.32/27"));
+    fn the_first_free_range_from_the_names_place_on_is_taken() {
+        check("10.249.0.0/16", &[], Some("10.249.37.128/27"));
+        check("10.249.0.0/16", &["10.249.37.128/27", "172.17.0.0/16"], Some("10.249.37.160/27"));
+        check("10.249.0.0/16", &["10.249.37.0/24"], Some("10.249.38.0/27"));
+        check("10.249.0.0/16", &["10.249.37.130"], Some("10.249.37.160/27"));
         check("10.249.0.0/16", &["10.0.0.0/8"], None);
         check("10.249.0.0/26", &["10.249.0.0/27", "10.249.0.32/27"], None);
     }
@@ -144,11 +155,14 @@ mod tests {
     #[test]
     fn a_pool_is_used_to_its_end_and_no_range_twice() {
         let (pool, mut taken): (NetworkPool, _) = ("10.249.252.0/22".parse().unwrap(), Vec::new());
-        while let Some(free) = pool.first_free(&taken) {
+        while let Some(free) = pool.free_for("a", &taken) {
             taken.push(free);
         }
-        assert_eq!((taken.len(), taken[31].to_string().as_str()), (32, "10.249.255.224/27"));
-        assert_eq!(NetworkPool::default().networks().count(), 2048);
+        let mut starts: Vec<u32> = taken.iter().map(|subnet| subnet.start).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        assert_eq!((taken.len(), starts.len()), (32, 32));
+        assert!(starts[31] == Ipv4Addr::new(10, 249, 255, 224).to_bits() && place("b") != place("a"));
     }
 
     #[test]
