@@ -59,6 +59,12 @@ async fn a_deployed_group_stands_as_it_was_wanted() {
     }
     assert_eq!(networks(&group).len(), 1);
     assert_eq!(volumes(&group).len(), 2);
+    let status = toolbox.client().get_status().await.expect("the status");
+    assert_eq!(
+        (status.groups_total.ready, status.servers_total.ready, status.servers_total.total),
+        (1, 5, 5)
+    );
+    assert!(status.engine.reachable);
     let everything = groups::server(&view, "everything").mcp.as_ref().expect("it told of itself");
     assert!(everything.tools.iter().any(|tool| tool.name == "echo"));
     assert_eq!(everything.endpoint, "/gateway/servers/everything/mcp");

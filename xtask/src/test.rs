@@ -22,6 +22,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let engine = engine::ensure()?;
     images::ensure(&engine)?;
     let inspector = node::inspector()?;
+    // The black-box tests would build the programs themselves, but where nobody sees how far that is.
+    if selection(args).iter().any(|word| word == "--workspace" || word == "dtma-tests") {
+        let mut build = Command::new(workspace::cargo());
+        build.args(["build", "--workspace", "--bins"]).current_dir(workspace::root());
+        process::shown("build the programs under test", BUILD, &mut build)?;
+    }
     // In the engine's own network namespace nothing can be fetched, so what has to be is fetched before.
     let build: Vec<String> = selection(args).into_iter().take_while(|word| word != "--").collect();
     process::shown(
