@@ -10,7 +10,7 @@ use dtma_core::label;
 use dtma_core::observation::{ContainerObservation, NetworkObservation, Readiness, Subject};
 use dtma_core::plan::{Action, StopReason};
 use dtma_core::port::RuntimeError;
-use dtma_core::port::runtime::{CreateNetwork, EnsureVolume, PullProgress};
+use dtma_core::port::runtime::{CreateNetwork, EnsureVolume, PullProgress, Scope};
 use dtma_core::record::ServerRecord;
 use dtma_core::restart::exponential;
 use dtma_core::spec::ServerKind;
@@ -24,6 +24,10 @@ use tokio::task::JoinError;
 const COOL_BASE: Duration = Duration::from_millis(250);
 /// Longest pause after a failed action.
 const COOL_MAX: Duration = Duration::from_secs(30);
+
+/// How long the engine may take to list a container whose name it holds.
+const UNLISTED: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// An action that ended.
 pub(super) struct Done {
@@ -255,8 +259,35 @@ impl Hand {
     async fn create(&self, made: Making) -> Result<Effect, RuntimeError> {
         let _turn = self.turn().await;
         let request = self.request(&made).await?;
-        let id = self.runtime().create(&request).await?;
-        Ok(Effect::Saw(Box::new(self.runtime().inspect(&id).await?)))
+        match self.runtime().create(&request).await {
+            Ok(id) => Ok(Effect::Saw(Box::new(self.runtime().inspect(&id).await?))),
+            Err(taken @ RuntimeError::NameTaken { .. }) => match self.made_before(&request).await? {
+                Some(seen) => Ok(Effect::Saw(Box::new(seen))),
+                None => Err(taken),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The very container that was asked for, when an earlier daemon had asked for it too: the engine finishes a
+    /// create whose caller was killed, and holds the name before it lists the container.
+    async fn made_before(
+        &self,
+        request: &CreateContainer,
+    ) -> Result<Option<ContainerObservation>, RuntimeError> {
+        let scope = Scope { owner: self.registry.owner.clone(), group: Some(self.group.clone()) };
+        let deadline = tokio::time::Instant::now() + UNLISTED;
+        loop {
+            let seen = self.runtime().containers(&scope).await?;
+            let same = |seen: &ContainerObservation| {
+                seen.slot == request.slot && seen.config_hash == request.config_hash
+            };
+            let found = seen.into_iter().find(same);
+            if found.is_some() || tokio::time::Instant::now() >= deadline {
+                return Ok(found);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Gets the image and the volumes, and says from what the container is made.
