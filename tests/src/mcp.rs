@@ -47,6 +47,12 @@ impl McpClient {
         Ok(opened)
     }
 
+    /// The same session over connections of another client: those of this one may be to a daemon that is dead.
+    #[must_use]
+    pub fn over(self, client: &Client) -> Self {
+        Self { client: client.clone(), ..self }
+    }
+
     /// The gateway's id of this session.
     #[must_use]
     pub fn session(&self) -> &str {

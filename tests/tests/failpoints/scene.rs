@@ -182,7 +182,7 @@ impl Scene {
                 Act::Remove => ask(&rest, "DELETE", &format!("{path}?volumes=true"), String::new()).await,
                 Act::Restart => ask(&rest, "POST", &format!("{path}/restart"), String::new()).await,
                 Act::OpenSession => McpClient::try_open(&client, "fixture").await.map(drop),
-                Act::CloseSession => session.ok_or("no session")?.close().await,
+                Act::CloseSession => session.ok_or("no session")?.over(&client).close().await,
             }
         });
     }
