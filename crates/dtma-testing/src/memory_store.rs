@@ -8,6 +8,7 @@ use dtma_core::port::store::{DamagedRecord, LoadedState, StateStore, StoreError}
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Ended operations that are kept.
 const ENDED_KEPT: usize = 1000;
@@ -50,6 +51,7 @@ struct Shared {
     tables: Tables,
     damaged: Vec<DamagedRecord>,
     failures: VecDeque<StoreError>,
+    answer_after: Duration,
     calls: Vec<StoreCall>,
 }
 
@@ -80,6 +82,7 @@ impl MemoryStore {
             tables: Tables::default(),
             damaged: Vec::new(),
             failures: VecDeque::new(),
+            answer_after: Duration::ZERO,
             calls: Vec::new(),
         };
         let shared = Arc::new(Mutex::new(shared));
@@ -94,6 +97,15 @@ impl MemoryStore {
             Some(error) => Err(error),
             None => Ok(shared),
         }
+    }
+
+    /// What was written stays written, even when the caller does not wait for the answer.
+    async fn answer(&self) -> Result<(), StoreError> {
+        let after = lock(&self.shared).answer_after;
+        if !after.is_zero() {
+            tokio::time::sleep(after).await;
+        }
+        Ok(())
     }
 }
 
@@ -116,6 +128,11 @@ impl MemoryStoreRemote {
     /// The next call fails as a full disk does.
     pub fn fail_once(&self) {
         self.fail(1, &StoreError::Io { operation: "commit", problem: "No space left on device".to_owned() });
+    }
+
+    /// From now on every change is made at once and answered this much later.
+    pub fn answer_after(&self, delay: Duration) {
+        lock(&self.shared).answer_after = delay;
     }
 
     /// `load` reports this record as damaged from now on.
@@ -176,52 +193,64 @@ impl StateStore for MemoryStore {
 
     async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError> {
         let id = group.spec.group_id.clone();
-        let tables = &mut self.enter(StoreCall::PutGroup(id.clone()))?.tables;
-        tables.groups.insert(id, group.clone());
-        operation.into_iter().for_each(|operation| tables.put_operation(operation));
-        Ok(())
+        {
+            let tables = &mut self.enter(StoreCall::PutGroup(id.clone()))?.tables;
+            tables.groups.insert(id, group.clone());
+            operation.into_iter().for_each(|operation| tables.put_operation(operation));
+        }
+        self.answer().await
     }
 
     async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {
-        let tables = &mut self.enter(StoreCall::RemoveGroup(group.clone()))?.tables;
-        tables.groups.remove(group);
-        tables.histories.remove(group);
-        operation.into_iter().for_each(|operation| tables.put_operation(operation));
-        Ok(())
+        {
+            let tables = &mut self.enter(StoreCall::RemoveGroup(group.clone()))?.tables;
+            tables.groups.remove(group);
+            tables.histories.remove(group);
+            operation.into_iter().for_each(|operation| tables.put_operation(operation));
+        }
+        self.answer().await
     }
 
     async fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError> {
-        let tables = &mut self.enter(StoreCall::PutHistory(group.clone()))?.tables;
-        tables.histories.insert(group.clone(), history.clone());
-        Ok(())
+        {
+            let tables = &mut self.enter(StoreCall::PutHistory(group.clone()))?.tables;
+            tables.histories.insert(group.clone(), history.clone());
+        }
+        self.answer().await
     }
 
     async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError> {
         self.enter(StoreCall::PutOperation(operation.id.clone()))?.tables.put_operation(operation);
-        Ok(())
+        self.answer().await
     }
 
     async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {
-        let tables = &mut self.enter(StoreCall::PutSession(session.id.clone()))?.tables;
-        tables.sessions.insert(session.id.clone(), session.clone());
-        Ok(())
+        {
+            let tables = &mut self.enter(StoreCall::PutSession(session.id.clone()))?.tables;
+            tables.sessions.insert(session.id.clone(), session.clone());
+        }
+        self.answer().await
     }
 
     async fn remove_session(&self, id: &str) -> Result<(), StoreError> {
         self.enter(StoreCall::RemoveSession(id.to_owned()))?.tables.sessions.remove(id);
-        Ok(())
+        self.answer().await
     }
 
     async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
-        let tables = &mut self.enter(StoreCall::PutHandshake(instance.clone()))?.tables;
-        tables.handshakes.insert(instance.clone(), handshake.clone());
-        Ok(())
+        {
+            let tables = &mut self.enter(StoreCall::PutHandshake(instance.clone()))?.tables;
+            tables.handshakes.insert(instance.clone(), handshake.clone());
+        }
+        self.answer().await
     }
 
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
-        let tables = &mut self.enter(StoreCall::ForgetServer(instance.clone()))?.tables;
-        tables.handshakes.remove(instance);
-        tables.sessions.retain(|_, session| session.instance != *instance);
-        Ok(())
+        {
+            let tables = &mut self.enter(StoreCall::ForgetServer(instance.clone()))?.tables;
+            tables.handshakes.remove(instance);
+            tables.sessions.retain(|_, session| session.instance != *instance);
+        }
+        self.answer().await
     }
 }
