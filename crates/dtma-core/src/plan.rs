@@ -183,6 +183,11 @@ impl Context<'_> {
         plan
     }
 
+    /// True while something is done to this server of which the outcome is not seen yet.
+    fn is_busy(&self, instance: &InstanceName) -> bool {
+        self.observed.busy.contains(&Subject::Server(instance.clone()))
+    }
+
     fn needs_network(&self) -> bool {
         let wants = |record: &crate::record::ServerRecord| {
             record.goal == ServerGoal::Run && record.config.network == NetworkMode::Group

@@ -66,6 +66,19 @@ pub struct Removal {
     pub keep: BTreeSet<String>,
 }
 
+impl Removal {
+    /// This removal after a later wish: what was asked for stays asked for.
+    #[must_use]
+    pub fn and(self, later: Self) -> Self {
+        Self {
+            force: self.force || later.force,
+            grace: later.grace.or(self.grace),
+            volumes: self.volumes || later.volumes,
+            keep: if later.volumes { later.keep } else { self.keep },
+        }
+    }
+}
+
 /// Whether a group ever stood as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

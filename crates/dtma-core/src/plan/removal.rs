@@ -22,9 +22,12 @@ impl Context<'_> {
         Some(stop(container, grace, StopReason::Removal))
     }
 
-    /// True while somebody who depends on it still runs.
+    /// True while somebody who depends on it still runs, or may just be starting.
     fn is_needed(&self, instance: &InstanceName) -> bool {
-        let live = |dependent: &InstanceName| self.observed.of(dependent).any(ContainerObservation::is_live);
+        let live = |dependent: &InstanceName| {
+            let mut containers = self.observed.of(dependent);
+            containers.any(|container| container.is_live() || self.is_busy(dependent))
+        };
         self.graph.dependents(instance).any(live)
     }
 

@@ -32,7 +32,7 @@ impl Context<'_> {
     pub(super) fn server(&self, instance: &InstanceName, record: &ServerRecord) -> Step {
         let current = self.current(instance, record);
         let mut step = match (record.goal, current) {
-            (ServerGoal::Stop, current) => self.stand_still(record, current),
+            (ServerGoal::Stop, current) => self.stand_still(instance, record, current),
             (ServerGoal::Run, None) => self.bring_into_being(instance, record),
             (ServerGoal::Run, Some(container)) => self.keep_running(instance, record, container),
         };
@@ -62,9 +62,16 @@ impl Context<'_> {
         of_instance.into_iter().find(|seen| current.is_none_or(|current| current.id != seen.id))
     }
 
-    fn stand_still(&self, record: &ServerRecord, current: Option<&ContainerObservation>) -> Step {
+    fn stand_still(
+        &self,
+        instance: &InstanceName,
+        record: &ServerRecord,
+        current: Option<&ContainerObservation>,
+    ) -> Step {
         match current.filter(|container| container.is_live()) {
             Some(live) => Step::act(stop(live, record.config.stop_grace, StopReason::Asked), Phase::Stopping),
+            // It may just be starting.
+            None if self.is_busy(instance) => Step::rest(Phase::Stopping),
             None => Step::rest(Phase::Stopped),
         }
     }
@@ -89,6 +96,10 @@ impl Context<'_> {
         record: &ServerRecord,
         container: &ContainerObservation,
     ) -> Step {
+        if container.is_live() && record.restart.is_some() && record.restart == container.run() {
+            let end = stop(container, record.config.stop_grace, StopReason::Restart);
+            return Step::act(end, Phase::Stopping);
+        }
         match container.state {
             ContainerState::Created | ContainerState::Exited { .. } => self.start(instance, container),
             ContainerState::Paused { .. } => Step::rest(Phase::Starting {
@@ -112,9 +123,6 @@ impl Context<'_> {
         run: RunKey,
     ) -> Step {
         let end = |reason| stop(container, record.config.stop_grace, reason);
-        if record.restart.as_ref() == Some(&run) {
-            return Step::act(end(StopReason::Restart), Phase::Stopping);
-        }
         match self.observed.readiness_of(&run) {
             Some(Readiness::Ready { since }) => Step::rest(Phase::Ready { run, since: *since }),
             Some(Readiness::NotReady { asked_since, reason }) => {
