@@ -183,6 +183,7 @@ fn manager_kind(error: &ManagerError) -> (StatusCode, &'static str) {
         ManagerError::ContainerNameTaken { .. } => (StatusCode::CONFLICT, "container_name_taken"),
         ManagerError::PortTaken { .. } => (StatusCode::CONFLICT, "port_taken"),
         ManagerError::Busy(_) => (StatusCode::CONFLICT, "busy"),
+        ManagerError::Superseded(_) => (StatusCode::CONFLICT, "superseded"),
         ManagerError::Refused { source, .. } | ManagerError::Engine(source) => engine_kind(source),
         ManagerError::ServersFailed(_) => (StatusCode::BAD_GATEWAY, "servers_failed"),
         ManagerError::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline"),

@@ -45,6 +45,7 @@ fn place(error: &ManagerError, servers: &[ServerSpec]) -> Option<Violation> {
         | ManagerError::Deadline { .. }
         | ManagerError::Store(_)
         | ManagerError::Defect(_)
+        | ManagerError::Superseded(_)
         | ManagerError::ShuttingDown => None,
     }
 }

@@ -82,6 +82,9 @@ pub enum ManagerError {
     /// The group's task ended by a defect of ours. Its containers are as they were.
     #[error("the owner of group {0} ended by a defect; restart the daemon")]
     Defect(GroupId),
+    /// A later request wants the opposite for the server.
+    #[error("a later request for {0} took the place of this one")]
+    Superseded(InstanceName),
     /// The daemon is ending.
     #[error("the manager is shutting down")]
     ShuttingDown,

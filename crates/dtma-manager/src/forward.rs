@@ -20,7 +20,7 @@ const MAX_CONNECTIONS: usize = 1024;
 pub(crate) struct Forward {
     pub(crate) publish: Publish,
     target: watch::Sender<Option<IpAddr>>,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 /// Opens every port, or none.
@@ -39,7 +39,12 @@ impl Forward {
         let (target, watched) = watch::channel(None);
         let mut task = JoinSet::new();
         task.spawn(accept(listener, watched, publish.container_port));
-        Ok(Self { publish, target, _task: task })
+        Ok(Self { publish, target, task })
+    }
+
+    /// Hangs up; when it returns the port is free.
+    pub(crate) async fn close(mut self) {
+        self.task.shutdown().await;
     }
 
     /// Forwards to this address from now on, or to nobody.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A pass never fails: what goes wrong becomes part of the status and is tried again later. Everything that can
-//! wake the task is in [`Wake`], [`Done`], [`Sign`], the plan's timer and the resync interval.
+//! wake the task is in [`Order`], [`Wake`], [`Done`], [`Sign`], the plan's timer and the resync interval.
 
 mod attend;
 mod begin;
@@ -34,26 +34,33 @@ use dtma_core::plan::{Plan, plan};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use dtma_core::spec::GroupSpec;
 pub(crate) use orders::{Order, Want};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 /// How long the task waits before it tries again what failed for everybody (the engine is away, the disk is full).
 const RETRY: Duration = Duration::from_secs(1);
 /// Nothing is planned later than this ahead; the resync comes long before.
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
-/// What comes to a group's task from outside.
+/// What the engine tells a group's task.
 pub(crate) enum Wake {
-    /// Somebody wants something.
-    Order(Box<Order>),
     /// The engine says something about this container.
     Container(ContainerId),
     /// The engine's event stream had a gap.
     Resync,
+}
+
+/// The receiving ends of everything that comes to a group's task from outside.
+pub(crate) struct Inbox {
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) mailbox: mpsc::Receiver<Wake>,
+    /// Told when the mailbox had no room: whoever looks at everything then has missed nothing.
+    pub(crate) gap: Arc<Notify>,
 }
 
 /// What a group's task begins with.
@@ -89,7 +96,11 @@ type Activities = Arc<Mutex<BTreeMap<InstanceName, String>>>;
 /// The owner of one group.
 pub(crate) struct GroupTask {
     registry: Arc<Registry>,
+    /// Apart from what the engine says: an order waits neither behind events nor for an engine that hangs.
+    orders: mpsc::Receiver<Order>,
     mailbox: mpsc::Receiver<Wake>,
+    /// Told when the mailbox had no room.
+    gap: Arc<Notify>,
     status: watch::Sender<GroupStatus>,
     record: GroupRecord,
     history: GroupHistory,
@@ -101,16 +112,31 @@ pub(crate) struct GroupTask {
     undoing: Option<ManagerError>,
     /// The engine could not be looked at: what is in `seen` may be old, nothing is begun.
     blind: bool,
+    /// After a look that failed: not before then.
+    next_look: Option<tokio::time::Instant>,
     /// The history in memory is newer than the one in the store.
     unsaved: bool,
+    /// And nothing may be begun before that is mended: it holds what cannot be seen again.
+    owed: bool,
     trouble: Option<String>,
     /// Failed actions in a row, by subject, for their cool-down.
-    failures: BTreeMap<Subject, usize>,
+    failures: BTreeMap<Subject, Failures>,
+    /// Subjects that are busy only because of a pause.
+    cooling: BTreeSet<Subject>,
+    /// Ended when the group is to go: nobody needs the images any more.
+    pulls: CancellationToken,
     actions: JoinSet<Done>,
     watchers: JoinSet<Sign>,
     activities: Activities,
     permits: Arc<Semaphore>,
     resync: Interval,
+}
+
+/// What went wrong on a subject since something last succeeded there.
+#[derive(Default)]
+struct Failures {
+    count: usize,
+    last: String,
 }
 
 /// Whether the task goes on after a pass.
@@ -124,7 +150,7 @@ enum Flow {
 impl GroupTask {
     pub(crate) fn new(
         registry: Arc<Registry>,
-        mailbox: mpsc::Receiver<Wake>,
+        inbox: Inbox,
         seed: Seed,
     ) -> (Self, watch::Receiver<GroupStatus>, Arc<BTreeMap<InstanceName, dtma_mcp::ServerHandle>>) {
         let (status, watched) = watch::channel(report::initial(&seed.record));
@@ -138,10 +164,14 @@ impl GroupTask {
                 seed.record.spec.options.max_concurrent_deployments.max(1) as usize
             )),
             registry,
-            mailbox,
+            orders: inbox.orders,
+            mailbox: inbox.mailbox,
+            gap: inbox.gap,
             status,
-            // Nothing was seen yet of a group that comes from the store.
-            blind: seed.order.is_none(),
+            // Nothing was seen yet of a group that comes from the store; and what stood there before a new one may
+            // have changed since, unheard.
+            blind: seed.order.is_none() || !seed.seen.containers.is_empty(),
+            next_look: None,
             record: seed.record,
             history: seed.history,
             seen: seed.seen,
@@ -150,8 +180,11 @@ impl GroupTask {
             pending: Vec::new(),
             undoing: None,
             unsaved: false,
+            owed: false,
             trouble: None,
             failures: BTreeMap::new(),
+            cooling: BTreeSet::new(),
+            pulls: CancellationToken::new(),
             actions: JoinSet::new(),
             watchers: JoinSet::new(),
             activities: Activities::default(),
@@ -183,7 +216,8 @@ impl GroupTask {
 
     /// Works until the group is gone or the daemon ends.
     pub(crate) async fn run(mut self) {
-        let cancel = self.registry.cancel.clone();
+        let (cancel, gap) = (self.registry.cancel.clone(), Arc::clone(&self.gap));
+        self.announce();
         loop {
             let until = match self.pass().await {
                 Flow::Gone => return,
@@ -192,13 +226,15 @@ impl GroupTask {
             // Every arm may be dropped: queues and sets keep what was not taken, timers are set anew.
             tokio::select! {
                 () = cancel.cancelled() => break,
-                wake = self.mailbox.recv() => match wake {
-                    Some(wake) => self.woken(wake).await,
+                order = self.orders.recv() => match order {
+                    Some(order) => self.accept(order).await,
                     None => break,
                 },
+                Some(wake) = self.mailbox.recv() => self.woken(wake).await,
                 Some(done) = self.actions.join_next() => self.done(done).await,
                 Some(sign) = self.watchers.join_next() => self.signed(sign).await,
-                _ = self.resync.tick() => self.look_at_everything().await,
+                () = gap.notified() => self.look_at_everything().await,
+                _ = self.resync.tick() => self.resync().await,
                 () = tokio::time::sleep_until(until) => {}
             }
         }
@@ -206,9 +242,13 @@ impl GroupTask {
         while self.actions.join_next().await.is_some() {}
     }
 
+    async fn resync(&mut self) {
+        self.open_ports();
+        self.look_at_everything().await;
+    }
+
     async fn woken(&mut self, wake: Wake) {
         match wake {
-            Wake::Order(order) => self.accept(*order).await,
             Wake::Container(id) => self.look_at(&id).await,
             Wake::Resync => self.look_at_everything().await,
         }
@@ -216,10 +256,12 @@ impl GroupTask {
 
     /// Looks (when it has to), notes, decides, begins, reports.
     async fn pass(&mut self) -> Flow {
-        if self.blind {
+        if self.blind && self.next_look.is_none_or(|at| at <= tokio::time::Instant::now()) {
             self.look_at_everything().await;
         }
-        if self.note() && !self.save_history().await {
+        self.owed |= self.note();
+        if self.owed && !self.save_history().await {
+            self.report(&self.plan());
             return self.later(None);
         }
         let mut plan = self.plan();
@@ -235,10 +277,14 @@ impl GroupTask {
             for action in &plan.actions {
                 self.begin(action);
             }
+            // Where nothing is under way or to be tried again, nothing fails any more.
+            self.failures.retain(|subject, _| self.seen.busy.contains(subject));
             self.attend();
         }
         self.report(&plan);
-        self.answer().await;
+        if !self.blind {
+            self.answer().await;
+        }
         // A run that was only seen is seen again after a kill: it is kept when there is nothing better to do.
         if self.unsaved && self.actions.is_empty() {
             self.save_history().await;
@@ -278,6 +324,7 @@ impl GroupTask {
     async fn save_history(&mut self) -> bool {
         let saved = self.registry.backends.store.put_history(self.group_id(), &self.history).await;
         self.unsaved = saved.is_err();
+        self.owed &= self.unsaved;
         if let Err(error) = saved {
             self.trouble_with("its history could not be kept", &error);
         }

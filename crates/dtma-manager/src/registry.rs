@@ -4,7 +4,7 @@ mod admission;
 mod requests;
 
 use crate::event::EventBus;
-use crate::group::{GroupTask, Seed, Wake};
+use crate::group::{GroupTask, Inbox, Order, Seed, Wake};
 use crate::settings::{Backends, Settings};
 use crate::status::GroupStatus;
 use dtma_core::history::GroupHistory;
@@ -16,12 +16,16 @@ use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Messages waiting for a group's task; at the bound the sender waits.
+/// What the engine said and a group's task has not heard yet; at the bound it looks at everything instead, so that
+/// a slow group delays no other.
 const MAILBOX: usize = 256;
+/// Orders waiting for a group's task; at the bound the caller waits.
+const ORDERS: usize = 64;
 
 /// What all groups share.
 pub(crate) struct Registry {
@@ -48,7 +52,9 @@ enum Entry {
 #[derive(Clone)]
 pub(crate) struct Live {
     pub(crate) spec: Arc<GroupSpec>,
-    pub(crate) mailbox: mpsc::Sender<Wake>,
+    pub(crate) orders: mpsc::Sender<Order>,
+    mailbox: mpsc::Sender<Wake>,
+    gap: Arc<Notify>,
     pub(crate) status: watch::Receiver<GroupStatus>,
     pub(crate) mcp: Arc<BTreeMap<InstanceName, dtma_mcp::ServerHandle>>,
 }
@@ -58,6 +64,15 @@ impl Entry {
         match self {
             Self::Reserved(spec) => spec,
             Self::Live(live) => &live.spec,
+        }
+    }
+}
+
+impl Live {
+    fn wake(&self, wake: Wake) {
+        // A task that just ended with its group need not know.
+        if let Err(TrySendError::Full(_)) = self.mailbox.try_send(wake) {
+            self.gap.notify_one();
         }
     }
 }
@@ -96,12 +111,19 @@ impl Registry {
         self.groups().values().filter_map(live).collect()
     }
 
+    /// True when the group is known, even if its record cannot be read: what runs may be wanted.
     pub(crate) fn claims(&self, group: &GroupId) -> bool {
-        self.groups().contains_key(group)
+        self.groups().contains_key(group) || self.damaged().any(|damaged| damaged == *group)
     }
 
     pub(crate) fn claims_network(&self, name: &str) -> bool {
-        self.groups().keys().any(|group| network_name(&self.owner, group) == name)
+        let named = |group: &GroupId| network_name(&self.owner, group) == name;
+        self.groups().keys().any(named) || self.damaged().any(|group| named(&group))
+    }
+
+    /// Groups of which something is kept that cannot be read.
+    fn damaged(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.backends.loaded.damaged.iter().filter_map(|damaged| damaged.key.parse().ok())
     }
 
     pub(crate) fn group_status(&self, group: &GroupId) -> Option<GroupStatus> {
@@ -123,17 +145,14 @@ impl Registry {
     }
 
     /// A container of the group changed.
-    pub(crate) async fn tell(&self, group: &GroupId, container: ContainerId) {
+    pub(crate) fn tell(&self, group: &GroupId, container: ContainerId) {
         if let Some(live) = self.live(group) {
-            // The task may just have ended with its group: then nobody needs to know.
-            let _ = live.mailbox.send(Wake::Container(container)).await;
+            live.wake(Wake::Container(container));
         }
     }
 
-    pub(crate) async fn tell_all_to_resync(&self) {
-        for live in self.all_live() {
-            let _ = live.mailbox.send(Wake::Resync).await;
-        }
+    pub(crate) fn tell_all_to_resync(&self) {
+        self.all_live().iter().for_each(|live| live.wake(Wake::Resync));
     }
 
     /// Gives a group of the store its task again.
@@ -166,11 +185,14 @@ impl Registry {
 
     /// Starts the task that owns a group and lists it as live.
     pub(crate) fn spawn(self: &Arc<Self>, seed: Seed) {
+        let (orders, ordered) = mpsc::channel(ORDERS);
         let (mailbox, received) = mpsc::channel(MAILBOX);
-        let (task, status, mcp) = GroupTask::new(Arc::clone(self), received, seed);
+        let gap = Arc::new(Notify::new());
+        let inbox = Inbox { orders: ordered, mailbox: received, gap: Arc::clone(&gap) };
+        let (task, status, mcp) = GroupTask::new(Arc::clone(self), inbox, seed);
         let group = task.group_id().clone();
         let spec = Arc::new(task.spec().clone());
-        self.groups().insert(group.clone(), Entry::Live(Live { spec, mailbox, status, mcp }));
+        self.groups().insert(group.clone(), Entry::Live(Live { spec, orders, mailbox, gap, status, mcp }));
         self.tasks.spawn(supervised(group, task.run()));
     }
 

@@ -71,8 +71,8 @@ async fn route_events(registry: &Registry) {
     let mut events = registry.backends.runtime.events(&registry.owner);
     while let Some(event) = events.next().await {
         match event {
-            EngineEvent::Container { id, group, .. } => registry.tell(&group, id).await,
-            EngineEvent::Resync => registry.tell_all_to_resync().await,
+            EngineEvent::Container { id, group, .. } => registry.tell(&group, id),
+            EngineEvent::Resync => registry.tell_all_to_resync(),
         }
     }
 }

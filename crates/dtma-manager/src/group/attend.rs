@@ -168,12 +168,7 @@ impl GroupTask {
                 self.look_at(&container).await;
             }
             Ok(Sign::Attached(instance, _, Ok(()))) => self.take_mcp_state(&instance),
-            Ok(Sign::Cooled(subject)) => {
-                self.seen.busy.remove(&subject);
-                if let Subject::Server(instance) = subject {
-                    self.unlink(&instance);
-                }
-            }
+            Ok(Sign::Cooled(subject)) => self.cooled(&subject),
             Ok(Sign::Closed) => {}
             Err(defect) if defect.is_cancelled() => {}
             Err(defect) => self.trouble_with("a watcher ended by a defect", &defect),
@@ -239,14 +234,40 @@ impl GroupTask {
         }
     }
 
+    /// A pause is over. One that was cut short is not over a second time: something may be under way there.
+    fn cooled(&mut self, subject: &Subject) {
+        if self.cooling.remove(subject) {
+            self.seen.busy.remove(subject);
+            if let Subject::Server(instance) = subject {
+                self.unlink(instance);
+            }
+        }
+    }
+
+    /// Somebody wants something: the pauses after failures are cut short.
+    pub(super) fn warm_up(&mut self, of: impl Fn(&Subject) -> bool) {
+        let cooling: Vec<_> = self.cooling.iter().filter(|subject| of(subject)).cloned().collect();
+        for subject in cooling {
+            self.cooled(&subject);
+            self.failures.remove(&subject);
+        }
+    }
+
+    /// Lets nobody else touch a subject for a while.
+    pub(super) fn cool(&mut self, subject: Subject, pause: Duration) {
+        self.seen.busy.insert(subject.clone());
+        self.cooling.insert(subject.clone());
+        self.watch_for(async move {
+            tokio::time::sleep(pause).await;
+            Sign::Cooled(subject)
+        });
+    }
+
     /// Lets go of the link after a pause, so that the next pass attaches again if the process still lives.
     fn unlink_later(&mut self, instance: &InstanceName) {
         let subject = Subject::Server(instance.clone());
-        if self.seen.busy.insert(subject.clone()) {
-            self.watch_for(async move {
-                tokio::time::sleep(REATTACH).await;
-                Sign::Cooled(subject)
-            });
+        if !self.seen.busy.contains(&subject) {
+            self.cool(subject, REATTACH);
         }
     }
 
@@ -255,6 +276,31 @@ impl GroupTask {
             && let Some(server) = self.servers.get_mut(instance)
         {
             server.linked = None;
+        }
+    }
+}
+
+/// Ports.
+impl GroupTask {
+    /// Tries ports again that somebody else held when they were to be opened.
+    pub(super) fn open_ports(&mut self) {
+        let address = self.registry.settings.publish_address;
+        for spec in &self.record.spec.servers {
+            let Some(server) = self.servers.get_mut(&spec.instance) else { continue };
+            for publish in &spec.publish {
+                if server.forwards.iter().all(|open| open.publish != *publish) {
+                    server.forwards.extend(Forward::open(address, *publish).ok());
+                }
+            }
+        }
+    }
+
+    /// Gives all ports back.
+    pub(super) async fn close_ports(&mut self) {
+        for server in self.servers.values_mut() {
+            for forward in server.forwards.drain(..) {
+                forward.close().await;
+            }
         }
     }
 }

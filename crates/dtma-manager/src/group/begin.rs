@@ -4,7 +4,7 @@
 use super::{Activities, GroupTask};
 use crate::event::EventKind;
 use crate::registry::Registry;
-use dtma_core::container::CreateContainer;
+use dtma_core::container::{CreateContainer, ImageFacts};
 use dtma_core::id::{ContainerId, GroupId, InstanceName, NetworkId, SlotId, container_name, network_name};
 use dtma_core::label;
 use dtma_core::observation::{ContainerObservation, NetworkObservation, Readiness, Subject};
@@ -19,6 +19,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 
 /// First pause after a failed action on a subject; doubles up to [`COOL_MAX`].
 const COOL_BASE: Duration = Duration::from_millis(250);
@@ -49,6 +50,8 @@ enum Effect {
     NetworkLost(NetworkId),
     /// This volume is gone.
     VolumeLost(String),
+    /// It was not done, because the group is to go.
+    GivenUp,
 }
 
 impl GroupTask {
@@ -102,6 +105,7 @@ impl GroupTask {
             group: self.group_id().clone(),
             permits: Arc::clone(&self.permits),
             activities: Arc::clone(&self.activities),
+            pulls: self.pulls.clone(),
         }
     }
 
@@ -138,6 +142,7 @@ impl GroupTask {
             Effect::Network(network) => self.seen.networks.push(network),
             Effect::NetworkLost(id) => self.seen.networks.retain(|network| network.id != id),
             Effect::VolumeLost(name) => drop(self.seen.volumes.remove(&name)),
+            Effect::GivenUp => {}
         }
     }
 
@@ -160,6 +165,7 @@ impl GroupTask {
     async fn failed(&mut self, action: &Action, error: RuntimeError) {
         let subject = action.subject();
         tracing::warn!(group = %self.group_id(), ?subject, %error, "could not {}", action.word());
+        self.cool_down(subject, format!("{} failed: {error}", action.word()));
         match &error {
             // Whether it had an effect is unknown: look before anything else is done.
             RuntimeError::EngineAway { .. } | RuntimeError::Timeout { .. } => self.went_blind(&error),
@@ -173,7 +179,6 @@ impl GroupTask {
             | RuntimeError::OutOfSpace { .. }
             | RuntimeError::Refused { .. } => self.refused(action, &error),
         }
-        self.cool_down(subject);
         if !error.is_transient() {
             self.undo_deployment(action, error).await;
         }
@@ -188,15 +193,11 @@ impl GroupTask {
     }
 
     /// Keeps a subject busy for a while after a failure, so that a pass cannot spin on it.
-    fn cool_down(&mut self, subject: Subject) {
-        let failures = self.failures.entry(subject.clone()).or_insert(0);
-        let pause = exponential(COOL_BASE, COOL_MAX, *failures, 0);
-        *failures += 1;
-        self.seen.busy.insert(subject.clone());
-        self.watch_for(async move {
-            tokio::time::sleep(pause).await;
-            super::Sign::Cooled(subject)
-        });
+    fn cool_down(&mut self, subject: Subject, problem: String) {
+        let failures = self.failures.entry(subject.clone()).or_default();
+        let pause = exponential(COOL_BASE, COOL_MAX, failures.count, 0);
+        (failures.count, failures.last) = (failures.count + 1, problem);
+        self.cool(subject, pause);
     }
 }
 
@@ -214,6 +215,7 @@ struct Hand {
     group: GroupId,
     permits: Arc<Semaphore>,
     activities: Activities,
+    pulls: CancellationToken,
 }
 
 impl Hand {
@@ -257,8 +259,12 @@ impl Hand {
     }
 
     async fn create(&self, made: Making) -> Result<Effect, RuntimeError> {
+        // Before there is a place for it: a registry that hangs must not hold up other starts.
+        let image = self.pulls.run_until_cancelled(self.image(&made)).await;
+        self.activities.lock().unwrap_or_else(PoisonError::into_inner).remove(&made.instance);
         let _turn = self.turn().await;
-        let request = self.request(&made).await?;
+        let Some(image) = image.filter(|_| !self.pulls.is_cancelled()) else { return Ok(Effect::GivenUp) };
+        let request = self.request(&made, image?).await?;
         match self.runtime().create(&request).await {
             Ok(id) => Ok(Effect::Saw(Box::new(self.runtime().inspect(&id).await?))),
             Err(taken @ RuntimeError::NameTaken { .. }) => match self.made_before(&request).await? {
@@ -290,10 +296,9 @@ impl Hand {
         }
     }
 
-    /// Gets the image and the volumes, and says from what the container is made.
-    async fn request(&self, made: &Making) -> Result<CreateContainer, RuntimeError> {
+    /// Gets the volumes, and says from what the container is made.
+    async fn request(&self, made: &Making, image: ImageFacts) -> Result<CreateContainer, RuntimeError> {
         let config = &made.record.config;
-        let image = self.image(made).await?;
         let run_as = image.run_as();
         for name in config.volumes() {
             let labels = self.labels();
@@ -318,12 +323,10 @@ impl Hand {
         })
     }
 
-    async fn image(&self, made: &Making) -> Result<dtma_core::container::ImageFacts, RuntimeError> {
+    async fn image(&self, made: &Making) -> Result<ImageFacts, RuntimeError> {
         let config = &made.record.config;
         let progress = |progress: PullProgress| self.tell_progress(&made.instance, &progress);
-        let facts = self.runtime().ensure_image(&config.image, config.pull, &progress).await;
-        self.activities.lock().unwrap_or_else(PoisonError::into_inner).remove(&made.instance);
-        facts
+        self.runtime().ensure_image(&config.image, config.pull, &progress).await
     }
 
     fn tell_progress(&self, instance: &InstanceName, progress: &PullProgress) {

@@ -5,25 +5,49 @@ use dtma_core::id::{ContainerId, InstanceName};
 use dtma_core::observation::{ContainerObservation, Observation};
 use dtma_core::port::RuntimeError;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 impl GroupTask {
     /// Replaces what was seen of the engine; what the daemon itself knows (readiness, what is busy) is kept.
     pub(super) async fn look_at_everything(&mut self) {
-        match self.registry.look(self.group_id()).await {
+        match self.look_and_listen().await {
             Ok(seen) => {
+                let gone =
+                    |known: &ContainerObservation| seen.containers.iter().all(|now| now.id != known.id);
+                self.owed |= self.unsaved && self.seen.containers.iter().any(gone);
                 let (readiness, busy) =
                     (std::mem::take(&mut self.seen.readiness), std::mem::take(&mut self.seen.busy));
                 self.seen = Observation { readiness, busy, ..seen };
-                self.blind = false;
+                (self.blind, self.next_look) = (false, None);
                 self.trouble = None;
                 self.looked();
             }
-            Err(error) => self.went_blind(&error),
+            Err(error) => {
+                self.went_blind(&error);
+                self.next_look = Some(tokio::time::Instant::now() + super::RETRY);
+            }
+        }
+    }
+
+    /// Looks, and accepts orders meanwhile: an engine that hangs keeps no caller waiting.
+    async fn look_and_listen(&mut self) -> Result<Observation, RuntimeError> {
+        let (registry, group) = (Arc::clone(&self.registry), self.group_id().clone());
+        let mut look = std::pin::pin!(registry.look(&group));
+        loop {
+            tokio::select! {
+                seen = &mut look => return seen,
+                // Dropping `recv` loses no order: it stays in the queue.
+                Some(order) = self.orders.recv() => self.accept(order).await,
+            }
         }
     }
 
     /// Looks at one container again.
     pub(super) async fn look_at(&mut self, id: &ContainerId) {
+        // Everything is about to be looked at anyway.
+        if self.blind {
+            return;
+        }
         match self.registry.backends.runtime.inspect(id).await {
             Ok(seen) => self.saw(seen),
             Err(RuntimeError::NotFound { .. }) => self.lost(id),
@@ -44,6 +68,8 @@ impl GroupTask {
     }
 
     pub(super) fn lost(&mut self, id: &ContainerId) {
+        // A run that was seen and not kept cannot be seen again.
+        self.owed |= self.unsaved;
         self.seen.containers.retain(|known| known.id != *id);
         self.looked();
     }

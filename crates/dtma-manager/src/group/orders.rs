@@ -4,12 +4,15 @@
 use super::{Flow, GroupTask, RETRY};
 use crate::error::ManagerError;
 use crate::event::EventKind;
+use dtma_core::history::GroupHistory;
 use dtma_core::id::{InstanceName, OperationId, RunKey};
-use dtma_core::observation::ContainerObservation;
+use dtma_core::observation::{ContainerObservation, Subject};
 use dtma_core::phase::Phase;
 use dtma_core::plan::Action;
 use dtma_core::port::{RuntimeError, StoreError};
-use dtma_core::record::{GroupGoal, Operation, OperationKind, Outcome, Removal, Rollout, ServerGoal};
+use dtma_core::record::{
+    GroupGoal, GroupRecord, Operation, OperationKind, Outcome, Removal, Rollout, ServerGoal,
+};
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
@@ -78,6 +81,14 @@ impl GroupTask {
         }
     }
 
+    /// Says that the order which made the group is accepted: it was durable before there was a task.
+    pub(super) fn announce(&self) {
+        for pending in self.pending.iter().filter(|pending| pending.finished.is_some()) {
+            let Operation { id, kind, .. } = &pending.operation;
+            self.emit(None, EventKind::Accepted { operation: id.clone(), kind: *kind });
+        }
+    }
+
     /// Makes an order durable and says so; what follows from it is the next plan's business.
     pub(super) async fn accept(&mut self, order: Order) {
         let Order { operation, want, accepted, finished } = order;
@@ -116,14 +127,25 @@ impl GroupTask {
     }
 
     async fn want_gone(&mut self, operation: &Operation, how: Removal) -> Result<Until, ManagerError> {
+        let how = match &self.record.goal {
+            GroupGoal::Remove(earlier) => earlier.clone().and(how),
+            GroupGoal::Run => how,
+        };
         let goal = std::mem::replace(&mut self.record.goal, GroupGoal::Remove(how));
         if let Err(error) = self.keep(operation).await {
             self.record.goal = goal;
             return Err(error.into());
         }
-        let group = self.group_id().clone();
-        self.finish_all(|until| !matches!(until, Until::Gone), &ManagerError::BeingRemoved(group)).await;
+        self.give_up().await;
         Ok(Until::Gone)
+    }
+
+    /// The group is to go: nothing else is waited for.
+    async fn give_up(&mut self) {
+        self.pulls.cancel();
+        self.warm_up(|_| true);
+        let gone = ManagerError::BeingRemoved(self.group_id().clone());
+        self.finish_all(|until| !matches!(until, Until::Gone), &gone).await;
     }
 
     async fn want_restarted(
@@ -131,16 +153,32 @@ impl GroupTask {
         operation: &Operation,
         instances: Vec<InstanceName>,
     ) -> Result<Until, ManagerError> {
-        let old: BTreeMap<_, _> = instances
-            .into_iter()
-            .map(|instance| (instance.clone(), self.live(&instance).and_then(ContainerObservation::run)))
-            .collect();
-        let before = self.record.clone();
+        let old: BTreeMap<_, _> =
+            instances.into_iter().map(|instance| (instance.clone(), self.present_run(&instance))).collect();
+        let before = self.before();
         for (instance, run) in &old {
             self.run_again(instance, run.clone());
         }
         self.keep_or_restore(before, operation).await?;
+        for instance in old.keys() {
+            self.supersede(instance, |until| matches!(until, Until::Stopped(stopped) if stopped == instance))
+                .await;
+        }
         Ok(Until::Renewed(old))
+    }
+
+    /// The process of a server: as seen, or, before anything could be looked at, as remembered.
+    fn present_run(&self, instance: &InstanceName) -> Option<RunKey> {
+        let seen = self.live(instance).and_then(ContainerObservation::run);
+        let history = self.history.server(instance);
+        let remembered = history.last_run.as_ref().filter(|run| self.blind && history.exit_of(run).is_none());
+        seen.or_else(|| remembered.cloned())
+    }
+
+    /// Somebody wants the opposite now: those who wait for what will not come are told, and nothing is put off.
+    async fn supersede(&mut self, instance: &InstanceName, over: impl Fn(&Until) -> bool) {
+        self.warm_up(|subject| *subject == Subject::Server(instance.clone()));
+        self.finish_all(over, &ManagerError::Superseded(instance.clone())).await;
     }
 
     fn run_again(&mut self, instance: &InstanceName, run: Option<RunKey>) {
@@ -160,17 +198,24 @@ impl GroupTask {
         operation: &Operation,
         instance: InstanceName,
     ) -> Result<Until, ManagerError> {
-        let before = self.record.clone();
-        if let Some(server) = self.record.servers.get_mut(&instance) {
-            server.goal = ServerGoal::Run;
+        let (before, present, now) = (self.before(), self.present_run(&instance), self.now());
+        let Some(server) = self.record.servers.get_mut(&instance) else {
+            return Err(ManagerError::NoSuchServer(instance));
+        };
+        // A process that is being stopped ends as it was asked to, and another follows.
+        let ending = present.clone().filter(|_| server.goal == ServerGoal::Stop);
+        server.goal = ServerGoal::Run;
+        if ending.is_some() {
+            server.restart.clone_from(&ending);
         }
-        if self.live(&instance).is_none() {
-            let now = self.now();
+        if ending.is_some() || present.is_none() {
             self.history.server_mut(&instance).reset(now);
             self.unsaved = true;
         }
         self.keep_or_restore(before, operation).await?;
-        Ok(Until::Renewed([(instance, None)].into()))
+        self.supersede(&instance, |until| matches!(until, Until::Stopped(stopped) if *stopped == instance))
+            .await;
+        Ok(Until::Renewed([(instance, ending)].into()))
     }
 
     async fn want_stopped(
@@ -178,17 +223,23 @@ impl GroupTask {
         operation: &Operation,
         instance: InstanceName,
     ) -> Result<Until, ManagerError> {
-        let before = self.record.clone();
+        let before = self.before();
         if let Some(server) = self.record.servers.get_mut(&instance) {
             server.goal = ServerGoal::Stop;
         }
         self.keep_or_restore(before, operation).await?;
+        let renewed = |until: &Until| matches!(until, Until::Renewed(old) if old.contains_key(&instance));
+        self.supersede(&instance, renewed).await;
         Ok(Until::Stopped(instance))
+    }
+
+    fn before(&self) -> (GroupRecord, GroupHistory) {
+        (self.record.clone(), self.history.clone())
     }
 
     async fn keep_or_restore(
         &mut self,
-        before: dtma_core::record::GroupRecord,
+        before: (GroupRecord, GroupHistory),
         operation: &Operation,
     ) -> Result<(), StoreError> {
         // The history first: a budget that was reset without a restart harms nobody, the reverse would.
@@ -200,7 +251,9 @@ impl GroupTask {
             false => self.keep(operation).await,
         };
         if kept.is_err() {
-            self.record = before;
+            (self.record, self.history) = before;
+            // The store may hold the history that was just taken back.
+            (self.unsaved, self.owed) = (true, true);
         }
         kept
     }
@@ -219,29 +272,35 @@ impl GroupTask {
         let keep = volumes_before.clone();
         let why = match action {
             Action::Create { instance } | Action::Start { instance, .. } => {
+                // What has run may have written: it is tried again, and its volumes stay.
+                if self.history.server(instance).runs > 0 {
+                    return;
+                }
                 let (instance, action) = (instance.clone(), action.word().to_owned());
                 ManagerError::Refused { instance, action, source: error }
             }
-            Action::EnsureNetwork
-            | Action::RemoveNetwork { .. }
+            Action::EnsureNetwork => ManagerError::Engine(error),
+            Action::RemoveNetwork { .. }
             | Action::Stop { .. }
             | Action::Remove { .. }
-            | Action::RemoveVolume { .. } => ManagerError::Engine(error),
+            | Action::RemoveVolume { .. } => return,
         };
         tracing::warn!(group = %self.group_id(), error = %chain(&why), "undoing the deployment");
         self.record.goal = GroupGoal::Remove(Removal { force: true, grace: None, volumes: true, keep });
         let outcome = Outcome::Failed { at: self.now(), message: chain(&why) };
         self.undoing = Some(why);
-        let deploy = self.pending.iter_mut().find(|pending| matches!(pending.until, Until::Settled));
-        let operation = deploy.map(|pending| {
+        let deploy = |pending: &&mut Pending| pending.operation.kind == OperationKind::Deploy;
+        for pending in self.pending.iter_mut().filter(deploy) {
             pending.until = Until::Gone;
-            pending.operation.outcome = Some(outcome);
-            pending.operation.clone()
-        });
+            pending.operation.outcome = Some(outcome.clone());
+        }
+        let operation = self.pending.iter().find(|pending| matches!(pending.until, Until::Gone));
+        let operation = operation.map(|pending| pending.operation.clone());
         if let Err(error) = self.registry.backends.store.put_group(&self.record, operation.as_ref()).await {
             // The daemon that is killed now would deploy again, and undo again: nothing is lost.
             self.trouble_with("the undoing could not be kept", &error);
         }
+        self.give_up().await;
     }
 
     /// The oldest operation that is not over.
@@ -345,6 +404,8 @@ impl GroupTask {
             self.trouble_with("the removed group could not be forgotten", &error);
             return Flow::Until(tokio::time::Instant::now() + RETRY);
         }
+        // Whoever is told may deploy again at once.
+        self.close_ports().await;
         self.registry.forget(self.group_id());
         let undone = self.undoing.take();
         for pending in std::mem::take(&mut self.pending) {
@@ -368,11 +429,12 @@ impl GroupTask {
             }
         }
         let mut operations = self.pending.iter().map(|pending| &pending.operation);
-        store.remove_group(self.group_id(), operations.next()).await?;
+        let first = operations.next();
+        // Before the group goes: nobody would ever close an operation of a group that is not there.
         for operation in operations {
             store.put_operation(operation).await?;
         }
-        Ok(())
+        store.remove_group(self.group_id(), first).await
     }
 }
 

@@ -3,7 +3,7 @@
 use super::GroupTask;
 use crate::event::EventKind;
 use crate::status::{GroupState, GroupStatus, PublishStatus, ServerStatus};
-use dtma_core::observation::ContainerObservation;
+use dtma_core::observation::{ContainerObservation, Subject};
 use dtma_core::phase::Phase;
 use dtma_core::plan::Plan;
 use dtma_core::record::{GroupGoal, GroupRecord, Rollout, ServerRecord};
@@ -80,9 +80,17 @@ impl GroupTask {
             servers,
             network: self.seen.networks.first().map(|network| network.name.clone()),
             operation: self.operation(),
-            trouble: self.trouble.clone(),
+            trouble: self.trouble.clone().or_else(|| self.stuck()),
             ..initial(&self.record)
         }
+    }
+
+    /// What fails again and again and shows in no server's phase.
+    fn stuck(&self) -> Option<String> {
+        let removing = matches!(self.record.goal, GroupGoal::Remove(_));
+        let mut failures = self.failures.iter();
+        let shown = failures.find(|(subject, _)| removing || !matches!(subject, Subject::Server(_)));
+        shown.map(|(_, failures)| failures.last.clone())
     }
 
     fn server_status(&self, spec: &ServerSpec) -> Option<ServerStatus> {

@@ -21,12 +21,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Names and ports held for a group until it is live; given back when dropped before.
-pub(super) struct Reservation<'a> {
-    registry: &'a Registry,
+pub(super) struct Reservation {
+    registry: Arc<Registry>,
     group: GroupId,
 }
 
-impl Drop for Reservation<'_> {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut groups = self.registry.groups();
         if matches!(groups.get(&self.group), Some(Entry::Reserved(_))) {
@@ -48,22 +48,35 @@ impl Registry {
         let wanted: Vec<Publish> = spec.servers.iter().flat_map(|server| server.publish.clone()).collect();
         let forwards = open_all(self.settings.publish_address, &wanted)?;
         let seen = self.look(&spec.group_id).await?;
-        let operation = self.operation(OperationKind::Deploy, &spec.group_id, None);
+        let group = spec.group_id.clone();
+        let operation = self.operation(OperationKind::Deploy, &group, None);
         let record = self.record(spec, rendered, &seen);
-        self.backends.store.put_group(&record, Some(&operation)).await?;
-        let id = operation.id.clone();
-        self.spawn(Seed {
+        let seed = Seed {
             history: GroupHistory::default(),
             interrupted: Vec::new(),
             sessions: Vec::new(),
             handshakes: BTreeMap::new(),
             forwards: by_server(&record.spec, forwards),
             seen,
-            order: Some(order(operation)),
+            order: Some(order(operation.clone())),
             record,
-        });
+        };
+        // In a task of its own: a caller that hangs up now must not leave a durable group that nobody owns.
+        let settled = self.tasks.spawn(Arc::clone(self).settle(reservation, seed, operation));
+        settled.await.unwrap_or_else(|_| Err(self.lost(&group)))
+    }
+
+    /// Makes a new group durable and starts its task.
+    async fn settle(
+        self: Arc<Self>,
+        reservation: Reservation,
+        seed: Seed,
+        operation: Operation,
+    ) -> Result<OperationId, ManagerError> {
+        self.backends.store.put_group(&seed.record, Some(&operation)).await?;
+        self.spawn(seed);
         drop(reservation);
-        Ok(id)
+        Ok(operation.id)
     }
 
     pub(super) fn operation(
@@ -118,7 +131,7 @@ impl Registry {
         Ok(Observation { containers, networks, volumes, ..Observation::default() })
     }
 
-    fn reserve(&self, spec: &GroupSpec) -> Result<Reservation<'_>, ManagerError> {
+    fn reserve(self: &Arc<Self>, spec: &GroupSpec) -> Result<Reservation, ManagerError> {
         let mut groups = self.groups();
         if groups.contains_key(&spec.group_id) {
             return Err(ManagerError::Busy(spec.group_id.clone()));
@@ -127,7 +140,7 @@ impl Registry {
             return Err(conflict.error);
         }
         groups.insert(spec.group_id.clone(), Entry::Reserved(spec.clone()));
-        Ok(Reservation { registry: self, group: spec.group_id.clone() })
+        Ok(Reservation { registry: Arc::clone(self), group: spec.group_id.clone() })
     }
 
     pub(crate) fn validate(&self, spec: &GroupSpec) -> Validation {
@@ -210,7 +223,7 @@ fn by_server(spec: &GroupSpec, forwards: Vec<Forward>) -> BTreeMap<InstanceName,
     spec.servers.iter().map(take).collect()
 }
 
-/// Opens an adopted group's ports again; one that somebody took meanwhile is reported and left out.
+/// Opens an adopted group's ports again; one that somebody took meanwhile is reported and tried again later.
 pub(super) fn reopen(address: IpAddr, spec: &GroupSpec) -> BTreeMap<InstanceName, Vec<Forward>> {
     let mut open: BTreeMap<InstanceName, Vec<Forward>> = BTreeMap::new();
     for server in &spec.servers {

@@ -2,7 +2,7 @@
 
 use super::{Live, Registry};
 use crate::error::ManagerError;
-use crate::group::{Order, Wake, Want};
+use crate::group::{Order, Want};
 use crate::handle::{Deployed, LogStream, Removed, Wait};
 use dtma_core::id::{GroupId, InstanceName, OperationId};
 use dtma_core::port::runtime::LogQuery;
@@ -118,7 +118,7 @@ impl Registry {
         let (accepted, heard) = oneshot::channel();
         let (finished, outcome) = oneshot::channel();
         let order = Order { operation, want, accepted: Some(accepted), finished };
-        live.mailbox.send(Wake::Order(Box::new(order))).await.map_err(|_| defect())?;
+        live.orders.send(order).await.map_err(|_| defect())?;
         let id = heard.await.map_err(|_| defect())??;
         self.wait_for(&group, outcome, wait).await?;
         Ok(id)
@@ -143,11 +143,14 @@ impl Registry {
         }
     }
 
-    /// The task does not answer: the daemon ends, or the task had a defect.
-    fn lost(&self, group: &GroupId) -> ManagerError {
-        match self.cancel.is_cancelled() {
-            true => ManagerError::ShuttingDown,
-            false => ManagerError::Defect(group.clone()),
+    /// The task does not answer: the daemon ends, the group went meanwhile, or the task had a defect.
+    pub(super) fn lost(&self, group: &GroupId) -> ManagerError {
+        if self.cancel.is_cancelled() {
+            return ManagerError::ShuttingDown;
+        }
+        match self.live(group) {
+            Some(_) => ManagerError::Defect(group.clone()),
+            None => ManagerError::NoSuchGroup(group.clone()),
         }
     }
 

@@ -8,6 +8,7 @@ use dtma_core::spec::{Condition, Dependency, GroupOptions, GroupSpec, ServerKind
 use dtma_manager::{
     Backends, Deployed, Drain, Manager, ManagerError, ManagerHandle, ServerStatus, Settings, Wait,
 };
+use dtma_testing::fake_runtime::{Held, Verb};
 use dtma_testing::{
     FakeMcpServer, FakeMcpServerRemote, FakeProbe, FakeRuntime, FakeRuntimeRemote, MemoryStore,
     MemoryStoreRemote,
@@ -26,6 +27,7 @@ pub(crate) struct House {
     pub(crate) store: MemoryStoreRemote,
     pub(crate) mcp: FakeMcpServerRemote,
     fake_probe: Arc<FakeProbe>,
+    held: Vec<Held>,
 }
 
 impl House {
@@ -41,7 +43,7 @@ impl House {
         engine.add_image_running("mcp", server);
         drop(runtime);
         let (manager, drain) = start(&engine, &store, &fake_probe).await;
-        Self { manager, drain: Some(drain), engine, store, mcp, fake_probe }
+        Self { manager, drain: Some(drain), engine, store, mcp, fake_probe, held: Vec::new() }
     }
 
     /// Ends the manager and starts another over the same engine and store.
@@ -88,6 +90,20 @@ impl House {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("{instance} never became {word}: {:?}", self.server(group, instance));
+    }
+
+    /// Puts the image `tool` back.
+    pub(crate) fn add_images(&self) {
+        self.engine.add_image("tool");
+    }
+
+    /// Calls of this verb hang until [`let_go`](Self::let_go).
+    pub(crate) fn hold(&mut self, verb: Verb) {
+        self.held.push(self.engine.hold(verb));
+    }
+
+    pub(crate) fn let_go(&mut self) {
+        self.held.clear();
     }
 
     /// Nothing of anything is left in the engine.

@@ -1,5 +1,5 @@
-//! A seeded simulation: random requests, crashes, refusals, lost replies, absences of the engine and restarts of the
-//! daemon, under paused time; afterwards everything must stand as wanted. A failing run prints its seed.
+//! A seeded simulation: random requests, crashes, refusals, lost replies, calls that hang, images that vanish,
+//! absences of the engine and restarts of the daemon, under paused time; afterwards everything must stand as wanted. A failing run prints its seed.
 use crate::house::{House, SOON, after, group_id, mcp, name, spec, tool};
 use dtma_core::port::RuntimeError;
 use dtma_core::record::Removal;
@@ -13,6 +13,8 @@ const SEEDS: u64 = 300;
 const STEPS: usize = 25;
 const GROUPS: [&str; 2] = ["g", "h"];
 const SERVERS: [&str; 3] = ["a", "b", "c"];
+/// Calls that may hang until something else happens. Not those a deployment needs before it is accepted.
+const HELD: [Verb; 4] = [Verb::EnsureImage, Verb::Create, Verb::Start, Verb::Stop];
 
 /// splitmix64: small, good enough, and the same everywhere.
 struct Dice(u64);
@@ -47,7 +49,7 @@ async fn step(house: &mut House, dice: &mut Dice) {
     let verb =
         dice.one_of(&[Verb::Create, Verb::Start, Verb::Stop, Verb::Remove, Verb::Inspect, Verb::Containers]);
     // What a request answers is not the point here; what becomes of it is.
-    match dice.below(14) {
+    match dice.below(20) {
         0 | 1 => drop(house.manager.deploy(spec(group, servers(group)), Wait::No).await),
         2 => drop(house.manager.remove(&group_id(group), Removal::default(), Wait::No).await),
         3 => drop(house.manager.restart(&name(&server), Wait::No).await),
@@ -61,14 +63,29 @@ async fn step(house: &mut House, dice: &mut Dice) {
         9 => house.engine.away(true),
         10 => house.engine.away(false),
         11 => house.engine.break_events(),
-        12 => house.restart_daemon().await,
+        12 => {
+            // A daemon that ends waits for its calls.
+            house.let_go();
+            house.restart_daemon().await;
+        }
         13 if house.engine.container(&server).is_some() => house.engine.destroy(&server),
+        14 => {
+            let how = Removal { force: dice.below(2) == 0, volumes: true, ..Removal::default() };
+            drop(house.manager.remove(&group_id(group), how, Wait::No).await);
+        }
+        15 => drop(house.manager.restart_group(&group_id(group), Wait::No).await),
+        16 => house.hold(dice.one_of(&HELD)),
+        17 => house.let_go(),
+        18 => house.engine.remove_image("tool"),
+        19 => house.add_images(),
         _ => {}
     }
     tokio::time::sleep(Duration::from_millis(dice.below(3000) as u64)).await;
 }
 
-async fn calm(house: &House) {
+async fn calm(house: &mut House) {
+    house.let_go();
+    house.add_images();
     house.engine.away(false);
     house.engine.mend_events();
     for group in house.manager.groups() {
@@ -98,7 +115,7 @@ async fn run(seed: u64) {
     for _ in 0..STEPS {
         step(&mut house, &mut dice).await;
     }
-    calm(&house).await;
+    calm(&mut house).await;
     check(&house, seed);
     for group in house.manager.groups() {
         house.manager.remove(&group.group_id, Removal::default(), SOON).await.unwrap();
