@@ -373,6 +373,8 @@ impl GroupTask {
         if let Err(error) = kept {
             self.trouble_with("the outcome of an operation could not be kept", &error);
         }
+        // Whoever is told must not find it under way still.
+        self.publish();
         self.tell_end(over, result, error);
     }
 

@@ -59,6 +59,11 @@ impl GroupTask {
             }
         }
         self.phases.clone_from(&plan.phases);
+        self.publish();
+    }
+
+    /// Lets everybody see where things are now.
+    pub(super) fn publish(&self) {
         let status = self.snapshot();
         let before = self.status.borrow().state;
         if before != status.state {
