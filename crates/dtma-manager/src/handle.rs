@@ -84,7 +84,8 @@ impl ManagerHandle {
         self.registry.remove(group, how, wait).await
     }
 
-    /// Ends every running server of a group and starts it again. Not counted against restart budgets.
+    /// Ends every running server of a group and starts it again; what a person stopped and what ran to completion is
+    /// left alone. Not counted against restart budgets.
     ///
     /// # Errors
     /// `NoSuchGroup`, `BeingRemoved`, `Store`, `ServersFailed`, `Deadline`.

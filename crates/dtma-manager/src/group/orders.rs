@@ -153,8 +153,13 @@ impl GroupTask {
         operation: &Operation,
         instances: Vec<InstanceName>,
     ) -> Result<Until, ManagerError> {
-        let old: BTreeMap<_, _> =
-            instances.into_iter().map(|instance| (instance.clone(), self.present_run(&instance))).collect();
+        // A whole group's restart leaves alone what a person stopped and what has run to completion.
+        let meant = |instance: &InstanceName| operation.instance.is_some() || self.is_to_run(instance);
+        let old: BTreeMap<_, _> = instances
+            .into_iter()
+            .filter(meant)
+            .map(|instance| (instance.clone(), self.present_run(&instance)))
+            .collect();
         let before = self.before();
         for (instance, run) in &old {
             self.run_again(instance, run.clone());
@@ -165,6 +170,11 @@ impl GroupTask {
                 .await;
         }
         Ok(Until::Renewed(old))
+    }
+
+    fn is_to_run(&self, instance: &InstanceName) -> bool {
+        let goal = self.record.servers.get(instance).map(|server| server.goal);
+        goal == Some(ServerGoal::Run) && !self.history.server(instance).completed()
     }
 
     /// The process of a server: as seen, or, before anything could be looked at, as remembered.

@@ -172,6 +172,16 @@ async fn a_stopped_server_stays_stopped_over_a_restart_of_the_daemon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_groups_restart_leaves_alone_what_a_person_stopped() {
+    let house = House::new().await;
+    house.deploy("g", vec![tool("a"), tool("b")]).await.unwrap();
+    house.manager.stop(&name("a"), SOON).await.unwrap();
+    house.manager.restart_group(&group_id("g"), SOON).await.unwrap();
+    assert_eq!((house.server("g", "a").phase.word(), house.server("g", "a").restarts), ("stopped", 0));
+    assert_eq!((house.server("g", "b").phase.word(), house.server("g", "b").restarts), ("ready", 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_once_server_completes_and_is_not_run_again() {
     let mut house = House::new().await;
     let servers = vec![tool("once"), after(tool("main"), "once", Condition::Completed)];
