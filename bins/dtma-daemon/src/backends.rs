@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 /// Opens the state and points at the engine, which need not answer yet.
 pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
-    let store = RedbStore::open(&settings.state_dir)?;
+    let store = RedbStore::open(&settings.state_dir)
+        .with_context(|| format!("cannot use the state directory {}", settings.state_dir.display()))?;
     let docker = dtma_docker::Settings {
         host: settings.docker_host.clone(),
         network_pool: settings.network_pool,

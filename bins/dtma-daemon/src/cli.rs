@@ -15,18 +15,19 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Settings: a flag wins over its environment variable, that over the key of the same name (with _ for -) in the TOML
-file, that over the default.
+Settings: a flag wins over its environment variable, that over the key of the same name (with _ \
+for -) in the TOML file, that over the default.
 
-Tokens: DTMA_BEARER_TOKEN and BACKEND_TO_DTMA_API_KEY in the environment, DTMA_AUTH_TOKEN=... in /etc/dtma.conf (each
-with every right), and those made by `dtma-daemon token create`, which are taken up without a restart. Without any
-token the daemon does not start.
+Tokens: DTMA_BEARER_TOKEN and BACKEND_TO_DTMA_API_KEY in the environment, DTMA_AUTH_TOKEN=... in \
+/etc/dtma.conf (each with every right), and those made by `dtma-daemon token create`, which are taken \
+up without a restart. Without any token the daemon does not start.
 
-The address is printed on standard output as `listening on http://ADDRESS:PORT`; logs go to standard error. SIGTERM and
-SIGINT end the daemon and leave every container running; started again, it adopts them.
+The address is printed on standard output as `listening on http://ADDRESS:PORT`; logs go to standard \
+error. SIGTERM and SIGINT end the daemon and leave every container running; started again, it adopts \
+them.
 
-Exit codes: 0 ended by a signal; 1 failed; 2 wrong command line, setting or no token; 3 the state directory is in use
-by another daemon or cannot be used.
+Exit codes: 0 ended by a signal; 1 failed; 2 wrong command line, setting or no token; 3 the state \
+directory is in use by another daemon or cannot be used.
 
 Example: DTMA_BEARER_TOKEN=$(openssl rand -hex 32) dtma-daemon --state-dir /var/lib/dtma";
 

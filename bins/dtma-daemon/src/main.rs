@@ -61,8 +61,5 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<tokens::NoToken>() {
         return USAGE;
     }
-    match error.downcast_ref::<StoreError>() {
-        Some(StoreError::InUse { .. } | StoreError::Unusable { .. }) => STATE,
-        Some(StoreError::Io { .. }) | None => 1,
-    }
+    if error.is::<StoreError>() { STATE } else { 1 }
 }

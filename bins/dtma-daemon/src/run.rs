@@ -4,6 +4,7 @@ use crate::settings::Settings;
 use crate::{backends, log, tokens};
 use anyhow::{Context, Result};
 use dtma_api::{App, Parts, ServeLimits, auth::Hosts, serve};
+use dtma_core::port::ContainerRuntime;
 use dtma_manager::Manager;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ async fn live(settings: &Settings) -> Result<()> {
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
     let backends = backends::open(settings).await?;
-    let wall = backends.wall.clone();
+    let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
     let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
     let hosts = Hosts::new(address, settings.allowed_hosts.clone());
     let app = App::new(Parts { manager, auth: Arc::clone(&auth), hosts, wall });
@@ -35,17 +36,28 @@ async fn live(settings: &Settings) -> Result<()> {
 
     let shutdown = CancellationToken::new();
     let serving = serve(listener, app, ServeLimits::default(), shutdown.clone());
-    // Only serving ends by itself, after the signal; the other two are dropped with it.
+    // Only serving ends by itself, after the signal; the others are dropped with it.
     tokio::select! {
         () = serving => {}
         result = end_by_signal(&shutdown) => result?,
-        () = tokens::keep_fresh(&auth, settings) => {}
+        () = async { tokio::join!(tokens::keep_fresh(&auth, settings), look_at(&*runtime)); } => {}
     }
     if !drain.drain(PATIENCE).await {
         tracing::warn!("engine calls were still under way; they are found again at the next start");
     }
     tracing::info!("ended; every container is left as it was");
     Ok(())
+}
+
+/// An engine that does not answer is no reason not to start, but whoever started us should hear of it.
+async fn look_at(engine: &dyn ContainerRuntime) {
+    match engine.info().await {
+        Ok(info) => {
+            let (engine, api, endpoint) = (info.product, info.api_version, info.endpoint);
+            tracing::info!(%engine, %api, %endpoint, "the engine answers");
+        }
+        Err(error) => tracing::warn!(%error, "the engine does not answer yet"),
+    }
 }
 
 /// The first signal ends the daemon in good order, the second at once.
