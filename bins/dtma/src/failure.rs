@@ -8,6 +8,9 @@ use dtma_client::{Error, Refusal};
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+/// With this JSON-RPC code the gateway answers for a server that is not up.
+const NOT_UP: i64 = -32000;
+
 /// Why a command ends before its end.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -33,9 +36,25 @@ pub(crate) struct Report {
 /// One mistake of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    /// File and line, where there are any.
-    pub(crate) place: Option<String>,
+    /// Where it stands, if it stands in a document.
+    pub(crate) place: Option<Place>,
     pub(crate) detail: ErrorDetail,
+}
+
+/// A place in a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) document: String,
+    pub(crate) line: Option<usize>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.document),
+            None => f.write_str(&self.document),
+        }
+    }
 }
 
 impl Failure {
@@ -66,12 +85,13 @@ impl Failure {
         self
     }
 
-    /// Says of each mistake where it stands.
-    pub(crate) fn located(mut self, place: impl Fn(&str) -> Option<String>) -> Self {
+    /// Says of each mistake where it stands, from the first line to the last.
+    pub(crate) fn located(mut self, place: impl Fn(&str) -> Place) -> Self {
         if let Self::Report(report) = &mut self {
             for mistake in &mut report.mistakes {
-                mistake.place = place(&mistake.detail.pointer);
+                mistake.place = Some(place(&mistake.detail.pointer));
             }
+            report.mistakes.sort_by_key(|mistake| mistake.place.as_ref().and_then(|place| place.line));
         }
         self
     }
@@ -154,7 +174,10 @@ fn hint_of(error: &Error) -> Option<&'static str> {
             "is the daemon running? start it with dtma-daemon, or say where it is with --url or DTMA_URL; \
              dtma doctor checks step by step",
         ),
-        Error::Broken(_) => Some("the daemon may have been stopped, or it is not one that listens there"),
+        Error::Broken(_) => Some(
+            "the daemon may have been stopped (started again, it goes on with what it had accepted), or it is \
+             not one that listens there",
+        ),
         Error::Timeout { .. } => {
             Some("what was asked for goes on in the daemon: dtma ps shows how it stands")
         }
@@ -162,6 +185,9 @@ fn hint_of(error: &Error) -> Option<&'static str> {
             Some("does a DTMA daemon of this version listen there? dtma doctor checks")
         }
         Error::Token => Some("a token is one line of letters, digits and signs"),
+        Error::Rpc { code: NOT_UP, .. } => {
+            Some("dtma ps -a shows whether the server is up, dtma logs what it wrote")
+        }
         Error::Url { .. } | Error::Refused(_) | Error::Rpc { .. } => None,
     }
 }
@@ -207,7 +233,11 @@ impl Mistake {
     /// The same below a headline, which is not said twice.
     fn render_below(&self, headline: &str, told: &mut String, ink: Ink) {
         let ErrorDetail { pointer, rule, message, hint } = &self.detail;
-        let place = self.place.as_ref().map(|place| format!("{} ", text::line(place))).unwrap_or_default();
+        let place = self
+            .place
+            .as_ref()
+            .map(|place| format!("{} ", text::line(&place.to_string())))
+            .unwrap_or_default();
         let pointer = if pointer.is_empty() { "(document)".into() } else { text::line(pointer) };
         let rule = ink.dim(&format!("[{}]", text::line(rule)));
         let message = if message == headline { String::new() } else { format!(": {}", text::line(message)) };
@@ -239,7 +269,9 @@ mod tests {
             details: vec![detail],
         };
         let failure = Failure::from(Error::Refused(Box::new(refusal)));
-        let Failure::Report(report) = failure.located(|_| Some("group.yaml:4".into())) else {
+        let Failure::Report(report) =
+            failure.located(|_| Place { document: "group.yaml".into(), line: Some(4) })
+        else {
             panic!("no report")
         };
         assert_eq!(report.exit, Exit::Invalid);

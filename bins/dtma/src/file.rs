@@ -7,7 +7,7 @@ mod toml;
 mod yaml;
 
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, Place};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -80,18 +80,17 @@ impl Document {
         }
     }
 
-    /// `file:line` of the value at a pointer, or of the nearest value around it.
-    pub(crate) fn place(&self, pointer: &str) -> Option<String> {
+    /// Where the value at a pointer stands, or the nearest value around it.
+    pub(crate) fn place(&self, pointer: &str) -> Place {
         let mut pointer = pointer;
-        loop {
-            if let Some(line) = self.lines.get(pointer) {
-                return Some(format!("{}:{line}", self.name));
+        let line = loop {
+            match (self.lines.get(pointer), pointer.rfind('/')) {
+                (Some(line), _) => break Some(*line),
+                (None, Some(slash)) => pointer = &pointer[..slash],
+                (None, None) => break None,
             }
-            match pointer.rfind('/') {
-                Some(slash) => pointer = &pointer[..slash],
-                None => return Some(self.name.clone()),
-            }
-        }
+        };
+        Place { document: self.name.clone(), line }
     }
 
     /// The group it names.

@@ -41,7 +41,7 @@ pub(crate) struct DownArgs {
     #[arg(long)]
     pub(crate) force: bool,
     /// Time between SIGTERM and SIGKILL, instead of each server's own
-    #[arg(long, value_name = "SECONDS", value_parser = value::duration, conflicts_with = "force")]
+    #[arg(long, value_name = "TIME", value_parser = value::duration, conflicts_with = "force")]
     pub(crate) grace: Option<Duration>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,

@@ -11,8 +11,8 @@ Examples:
   dtma logs -f --tail 20 everything
   dtma logs --since 10m --grep error -t web
 
-A stdio MCP server's standard output belongs to the protocol; a line of it is a log line only when it is
-no message.")]
+A stdio MCP server's standard output belongs to the protocol; a line of it is a log line only \
+when it is no message.")]
 pub(crate) struct LogsArgs {
     /// The server
     #[arg(value_name = "INSTANCE")]

@@ -3,6 +3,7 @@
 use super::group::{standing, stands};
 use crate::app::App;
 use crate::cli::{RestartArgs, WaitArgs};
+use crate::exit::{self, Exit};
 use crate::failure::Failure;
 use crate::output::{Shape, server, text};
 use crate::progress::board::{Outcome, Scope};
@@ -54,7 +55,7 @@ pub(super) async fn servers(
     let mutation = wait.mutation();
     let each = join_all(instances.iter().map(|instance| one(&app.client, change, instance, &mutation)));
     let outcomes = watch(app, subject, async { Ok(each.await) }, |done| standing_now(wait, done)).await?;
-    report(app, outcomes, |done, shape| match shape {
+    report(app, change, outcomes, |done, shape| match shape {
         Shape::Table | Shape::Wide if wait.no_wait => {
             done.iter().map(|done| accepted(&done.server.instance_name, change)).collect()
         }
@@ -95,6 +96,7 @@ fn standing_now(wait: WaitArgs, outcomes: &[Result<ServerChangeView, Error>]) ->
 /// What was done first, then every failure; the first one decides how the program ends.
 fn report(
     app: &App,
+    change: Change,
     outcomes: Vec<Result<ServerChangeView, Error>>,
     human: impl FnOnce(&[ServerChangeView], Shape) -> String,
 ) -> Result<(), Failure> {
@@ -103,13 +105,24 @@ fn report(
     if !done.is_empty() {
         app.output.result(&done, |shape| human(&done, shape))?;
     }
-    let mut failed = failed.into_iter().filter_map(Result::err).map(Failure::from);
+    let mut failed = failed.into_iter().filter_map(Result::err).map(|error| failure(change, error));
     let Some(first) = failed.next() else { return Ok(()) };
     let first = first.tell(app.output.remark_ink);
     failed.for_each(|other| {
         other.tell(app.output.remark_ink);
     });
     Err(first)
+}
+
+fn failure(change: Change, error: Error) -> Failure {
+    let unknown = exit::of(&error) == Exit::NotFound;
+    let failure = Failure::from(error);
+    match change {
+        Change::Restart if unknown => {
+            failure.hint("dtma ps -a lists what there is; dtma restart --group restarts all of a group")
+        }
+        Change::Restart | Change::Start | Change::Stop => failure,
+    }
 }
 
 fn list(app: &App, done: &[ServerChangeView], shape: Shape) -> String {

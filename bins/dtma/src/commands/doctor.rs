@@ -53,7 +53,9 @@ async fn examine(app: &App) -> Vec<Check> {
             checks.push(token(&status));
             checks.push(version(&status));
             checks.push(engine(&status));
-            checks.push(ready(app).await);
+            if status.engine.reachable {
+                checks.push(ready(app).await);
+            }
             checks.extend(status.groups.iter().flat_map(group_checks));
         }
     }

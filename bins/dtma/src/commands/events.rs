@@ -5,6 +5,7 @@ use crate::cli::EventsArgs;
 use crate::failure::Failure;
 use crate::output::ink::Mood;
 use crate::output::text::line;
+use crate::output::time::moment;
 use dtma_client::types::{EventKind, EventView};
 use dtma_client::{Error, EventMessage};
 use futures_util::StreamExt;
@@ -67,7 +68,7 @@ fn told(app: &App, event: &EventView) -> String {
         Some(instance) => format!("{}/{}", line(&event.group_id), line(instance)),
         None => line(&event.group_id),
     };
-    let at = app.output.ink.dim(&line(&event.at));
+    let at = app.output.ink.dim(&moment(&event.at));
     format!("{at}  {}  {}", app.output.ink.bold(&whom), what(app, &event.kind))
 }
 

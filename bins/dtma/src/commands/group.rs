@@ -114,7 +114,7 @@ fn verdict(app: &App, document: &Document, answer: &ValidationView, shape: Shape
             told += &format!("{title}:\n");
         }
         for detail in details {
-            let place = document.place(&detail.pointer);
+            let place = Some(document.place(&detail.pointer));
             Mistake { place, detail: detail.clone() }.render(&mut told, app.output.ink);
         }
     };

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::cli::{LogsArgs, Stream};
 use crate::exit::{self, Exit};
 use crate::failure::Failure;
-use crate::output::text;
+use crate::output::{text, time};
 use dtma_client::types::{LogLineView, LogStreamName};
 use dtma_client::{Error, LogLines, LogOptions};
 use futures_util::StreamExt;
@@ -102,6 +102,6 @@ fn print(app: &App, line: &LogLineView, timestamps: bool) -> Result<(), Failure>
         if !timestamps {
             return said;
         }
-        format!("{} {said}", app.output.ink.dim(&text::line(&line.at)))
+        format!("{} {said}", app.output.ink.dim(&time::moment(&line.at)))
     })
 }

@@ -6,9 +6,13 @@ use crate::cli::{McpCallArgs, McpLsArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Shape, mcp as layout};
+use dtma_client::Error;
 use dtma_client::mcp::McpSession;
 use dtma_client::types::{Kind, McpView, ServerView, StatusView};
 use serde_json::{Map, Value};
+
+/// JSON-RPC's code for parameters that are wrong.
+const INVALID_PARAMS: i64 = -32602;
 
 /// `dtma mcp ls`: what the daemon saw when the servers answered.
 pub(super) async fn ls(app: &App, args: &McpLsArgs) -> Result<(), Failure> {
@@ -68,15 +72,28 @@ async fn in_session(
     args: &McpCallArgs,
 ) -> Result<Value, Failure> {
     if !args.args.is_empty() {
-        let tools = session.list_tools().await?;
-        let tool = tools.iter().find(|tool| tool["name"] == args.tool.as_str()).ok_or_else(|| {
-            let known = tools.iter().filter_map(|tool| tool["name"].as_str());
-            let message = format!("{} has no tool {}", args.instance, args.tool);
-            Failure::new(Exit::NotFound, message).hint(there_is(known))
-        })?;
+        let tool = listed(session, args).await?;
         arguments.extend(arguments::typed(&args.args, &tool["inputSchema"])?);
     }
-    Ok(session.call_tool(&args.tool, &Value::Object(arguments)).await?)
+    match session.call_tool(&args.tool, &Value::Object(arguments)).await {
+        // This is also how servers say that they have no such tool.
+        Err(error @ Error::Rpc { code: INVALID_PARAMS, .. }) => {
+            listed(session, args).await?;
+            Err(Failure::from(error)
+                .hint(format!("dtma mcp ls {} shows what each tool takes", args.instance)))
+        }
+        answer => Ok(answer?),
+    }
+}
+
+/// The tool as the server lists it.
+async fn listed(session: &McpSession, args: &McpCallArgs) -> Result<Value, Failure> {
+    let tools = session.list_tools().await?;
+    tools.iter().find(|tool| tool["name"] == args.tool.as_str()).cloned().ok_or_else(|| {
+        let known = tools.iter().filter_map(|tool| tool["name"].as_str());
+        let message = format!("{} has no tool {}", args.instance, args.tool);
+        Failure::new(Exit::NotFound, message).hint(there_is(known))
+    })
 }
 
 fn show(app: &App, result: &Value) -> Result<(), Failure> {

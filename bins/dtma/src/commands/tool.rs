@@ -3,7 +3,7 @@
 use super::group;
 use crate::app::App;
 use crate::cli::{ToolDeployArgs, ToolLsArgs, ToolRmArgs};
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::failure::Failure;
 use crate::output::server as layout;
 use crate::progress::Subject;
@@ -42,7 +42,11 @@ fn request(args: ToolDeployArgs) -> GroupRequest {
 
 /// `dtma tool rm`.
 pub(super) async fn rm(app: &App, args: &ToolRmArgs) -> Result<(), Failure> {
-    let group = app.group(&args.name).await?;
+    let group = app.client.get_group(&args.name).await.map_err(|error| match exit::of(&error) {
+        Exit::NotFound => Failure::new(Exit::NotFound, format!("there is no tool {}", args.name))
+            .hint("dtma tool ls lists what there is"),
+        _ => error.into(),
+    })?;
     if alone(&group).is_none() {
         let message = format!("{} is a group, not a tool alone", args.name);
         return Err(Failure::new(Exit::Conflict, message).hint("dtma down removes groups"));

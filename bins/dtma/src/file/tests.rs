@@ -93,7 +93,7 @@ fn every_value_knows_its_line() {
     ] {
         let document = read_as(text, syntax);
         for (pointer, line) in places {
-            assert_eq!(document.place(pointer), Some(format!("group:{line}")), "{syntax:?} {pointer}");
+            assert_eq!(document.place(pointer).to_string(), format!("group:{line}"), "{syntax:?} {pointer}");
         }
     }
 }
@@ -101,8 +101,8 @@ fn every_value_knows_its_line() {
 #[test]
 fn what_is_missing_is_where_it_should_be() {
     let document = read_as(YAML, Syntax::Yaml);
-    assert_eq!(document.place("/servers/0/transport"), Some("group:4".into()));
-    assert_eq!(document.place("/servers/9"), Some("group:3".into()));
+    assert_eq!(document.place("/servers/0/transport").to_string(), "group:4");
+    assert_eq!(document.place("/servers/9").to_string(), "group:3");
 }
 
 #[test]
@@ -126,6 +126,15 @@ fn what_is_not_a_group_is_said_to_be_none() {
         let report = report(text, Syntax::Yaml);
         assert_eq!(report.message, "group is not a group: it has no fields", "{text:?}");
     }
+}
+
+#[test]
+fn only_true_and_false_are_truth_values() {
+    let text = "groupId: y\nservers: [{instanceName: no, environment: {A: yes, B: on}, readOnly: true}]";
+    let document = Document::parse("group", text, Syntax::Yaml).unwrap();
+    let server =
+        serde_json::json!({"instanceName": "no", "environment": {"A": "yes", "B": "on"}, "readOnly": true});
+    assert_eq!(document.value, serde_json::json!({"groupId": "y", "servers": [server]}));
 }
 
 #[test]

@@ -8,7 +8,10 @@ use serde_saphyr::Spanned;
 
 /// Reads one document.
 pub(super) fn read(text: &str) -> Result<(Value, Lines), Unreadable> {
-    let node: Spanned<Node> = serde_saphyr::from_str(text).map_err(|error| unreadable(&error))?;
+    // As in YAML 1.2: a server may be called `y`, and DEBUG: yes is a text.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let node: Spanned<Node> =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| unreadable(&error))?;
     let mut lines = Lines::new();
     let line = line_of(&node);
     Ok((settle(node.value, String::new(), line, &mut lines), lines))

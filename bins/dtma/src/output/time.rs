@@ -35,6 +35,11 @@ pub(crate) fn until(at: Option<&str>, now: Timestamp) -> String {
     length(Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }
 
+/// A moment to the millisecond, so that moments stand below each other; what is none stays as it is.
+pub(crate) fn moment(at: &str) -> String {
+    at.parse::<Timestamp>().map_or_else(|_| super::text::line(at), |at| format!("{at:.3}"))
+}
+
 /// A length of time in its biggest sensible unit.
 pub(crate) fn length(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -63,6 +68,13 @@ mod tests {
             assert_eq!(length(Duration::from_secs(seconds)), shown);
         }
         assert_eq!(short(Duration::from_millis(1_249)), "1.2s");
+    }
+
+    #[test]
+    fn moments_are_equally_long() {
+        assert_eq!(moment("2026-01-01T00:00:00.89049807Z"), "2026-01-01T00:00:00.890Z");
+        assert_eq!(moment("2026-01-01T00:00:00Z"), "2026-01-01T00:00:00.000Z");
+        assert_eq!(moment("soon"), "soon");
     }
 
     #[test]
