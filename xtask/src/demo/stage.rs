@@ -107,7 +107,7 @@ impl Stage {
         println!("  dtma mcp ls");
         println!("  dtma mcp call everything get-sum --arg a=1 --arg b=2");
         println!("  dtma logs -f everything");
-        println!("  docker ps      # with DOCKER_HOST={}", self.sight.engine.docker_host);
+        println!("  DOCKER_HOST={} docker ps", self.sight.engine.docker_host);
         println!(
             "  kill -9 {}    # and `cargo xtask demo` again: it takes over and cleans up",
             self.daemon.pid()
