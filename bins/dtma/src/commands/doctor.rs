@@ -117,7 +117,9 @@ fn group_checks(group: &GroupView) -> Vec<Check> {
     }
     checks.extend(group.servers.iter().filter_map(server_check));
     if checks.is_empty() {
-        let said = format!("{}: {}, {} servers", group.group_id, group.state, group.servers.len());
+        let stopped = group.servers.iter().filter(|server| server.phase == PhaseWord::Stopped).count();
+        let stopped = if stopped > 0 { format!(", {stopped} of them stopped") } else { String::new() };
+        let said = format!("{}: {}, {} servers{stopped}", group.group_id, group.state, group.servers.len());
         checks.push(good("group", said));
     }
     checks

@@ -8,7 +8,7 @@ use crate::file::Document;
 use crate::output::{Shape, server, text, time};
 use crate::progress::board::{Outcome, Scope};
 use crate::progress::{Subject, watch};
-use dtma_client::types::{ErrorDetail, GroupChangeView, RemovalView, ServerView, ValidationView};
+use dtma_client::types::{ErrorDetail, GroupChangeView, PhaseWord, RemovalView, ServerView, ValidationView};
 use dtma_client::{RemoveOptions, Wait};
 use serde::Serialize;
 
@@ -37,6 +37,13 @@ pub(super) async fn deploy(
     let done = watch(app, subject, work, |done| stands(wait, done)).await?;
     app.output.result(&done, |shape| standing(app, &done, shape))?;
     app.output.remark(&remark(&done, wait, began.elapsed()));
+    // Deploying again does not undo what a person did.
+    let stopped = done.group.servers.iter().filter(|server| server.phase == PhaseWord::Stopped);
+    let stopped: Vec<String> = stopped.map(|server| text::line(&server.instance_name)).collect();
+    if !stopped.is_empty() {
+        let stopped = stopped.join(" ");
+        app.output.remark(&format!("stopped by a person, and left so: {stopped}; dtma start {stopped}"));
+    }
     Ok(())
 }
 
