@@ -18,7 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Runs until a signal comes.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     log::init(settings);
-    tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(live(settings))
+    runtime()?.block_on(live(settings))
+}
+
+/// Half the machine's cores: a message passes from one task to the next on the same thread more often, and the other
+/// cores are for the engine and the servers, which do the work (two cores, measured: a tool call takes 282 µs with one
+/// worker and 330 µs with two, at the same throughput).
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads((cores / 2).max(1)).enable_all().build().context("cannot start the runtime")
 }
 
 async fn live(settings: &Settings) -> Result<()> {

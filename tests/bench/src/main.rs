@@ -45,7 +45,7 @@ pub(crate) struct Args {
     only: String,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::new(&args);
