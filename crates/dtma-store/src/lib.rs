@@ -10,7 +10,7 @@
 //!
 //! # No secret can get in
 //! Only the record types of [`dtma_core::record`] and [`dtma_core::history`] are stored, and a type that carries a
-//! secret cannot become one of them: secrets are [`secrecy`](https://docs.rs/secrecy) values, which do not
+//! secret cannot become one of them: secrets are values of the crate `secrecy`, which do not
 //! serialise.
 //!
 //! ```compile_fail,E0277
