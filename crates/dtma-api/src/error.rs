@@ -48,6 +48,8 @@ pub(crate) enum ApiError {
     NoTemplate(String),
     /// The server is a tool: it speaks no MCP.
     NotMcp(InstanceName),
+    /// The server stands still, for this reason, until a person starts it.
+    StandsStill(InstanceName, String),
     /// No such session with this server.
     NoSession,
     /// The manager said no.
@@ -92,6 +94,7 @@ impl ApiError {
             Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NoTemplate(_) => (StatusCode::NOT_FOUND, "no_such_template"),
             Self::NotMcp(_) => (StatusCode::NOT_FOUND, "not_an_mcp_server"),
+            Self::StandsStill(..) => (StatusCode::BAD_GATEWAY, "server_not_running"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no_such_session"),
             Self::Manager(error) | Self::Located(error, _) => manager_kind(error),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -120,6 +123,11 @@ impl ApiError {
             Self::NoMethod => "this path does not know that method; GET / lists what is there".into(),
             Self::NoTemplate(name) => format!("there is no template {name:?}; GET /mcp/templates lists them"),
             Self::NotMcp(instance) => format!("{instance} is a tool: it does not speak MCP"),
+            Self::StandsStill(instance, why) => {
+                format!(
+                    "{instance} {why}; `dtma restart {instance}` starts it, `dtma logs {instance}` tells more"
+                )
+            }
             Self::NoSession => "there is no such session; begin anew with initialize".into(),
             Self::Manager(ManagerError::Invalid(found)) => {
                 format!("the request is not valid: {}", count(found.len()))

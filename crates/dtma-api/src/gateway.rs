@@ -18,6 +18,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use dtma_core::id::InstanceName;
+use dtma_core::phase::Phase;
 use dtma_manager::ManagerError;
 use dtma_mcp::{PostReply, ServerHandle, SessionError, SessionId};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -123,13 +124,35 @@ pub(crate) async fn gateway_close(
     Ok(empty(StatusCode::OK))
 }
 
-/// The MCP side of a server.
+/// The MCP side of a server. One that stands still until a person starts it is refused at once: a call would wait for
+/// a process that does not come.
 fn server(app: &App, instance: &InstanceName) -> Result<ServerHandle, ApiError> {
     let manager = app.manager();
-    manager.mcp(instance).ok_or_else(|| match manager.group_of(instance) {
+    let server = manager.mcp(instance).ok_or_else(|| match manager.group_of(instance) {
         Some(_) => ApiError::NotMcp(instance.clone()),
         None => ApiError::Manager(ManagerError::NoSuchServer(instance.clone())),
-    })
+    })?;
+    let answers = server.state().borrow().ready().is_some();
+    match (!answers).then(|| stands_still(app, instance)).flatten() {
+        Some(why) => Err(ApiError::StandsStill(instance.clone(), why)),
+        None => Ok(server),
+    }
+}
+
+fn stands_still(app: &App, instance: &InstanceName) -> Option<String> {
+    let group = app.manager().group(&app.manager().group_of(instance)?)?;
+    match &group.server(instance)?.phase {
+        Phase::Stopped => Some("is stopped".to_owned()),
+        Phase::Failed { reason, .. } => Some(format!("has failed ({reason})")),
+        Phase::Creating
+        | Phase::Waiting { .. }
+        | Phase::Starting { .. }
+        | Phase::Ready { .. }
+        | Phase::Backoff { .. }
+        | Phase::Completed { .. }
+        | Phase::Stopping
+        | Phase::Removing => None,
+    }
 }
 
 fn lost(error: SessionError) -> ApiError {

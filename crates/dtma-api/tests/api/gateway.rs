@@ -99,6 +99,17 @@ async fn the_gateway_leads_to_mcp_servers_only() {
 }
 
 #[tokio::test]
+async fn a_call_to_a_stopped_server_does_not_wait_for_it() {
+    let house = deployed().await;
+    let session = open(&house).await;
+    house.client("deploy").stop_server("time", &Mutation::default()).await.unwrap();
+    let refused = post(&house, &[("Mcp-Session-Id", &session)], PING).await;
+    assert_eq!((refused.status, refused.code().as_str()), (502, "server_not_running"));
+    house.client("deploy").start_server("time", &Mutation::default()).await.unwrap();
+    assert_eq!(post(&house, &[("Mcp-Session-Id", &session)], PING).await.status, 200, "the session lives on");
+}
+
+#[tokio::test]
 async fn a_message_over_sixteen_mebibytes_is_refused() {
     let house = deployed().await;
     let body = format!("\"{}\"", "x".repeat(16 << 20));
