@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, reason = "a test stops where something is broken")]
 
 use dtma_client::mcp::McpSession;
+use dtma_client::types::{PhaseWord, ServerView};
+use dtma_client::{Mutation, Wait};
 use dtma_tests::engine::{container_ids, containers, docker, inspect, networks, remains, volumes};
 use dtma_tests::{Toolbox, eventually, groups, text};
 use serde_json::{Value, json};
@@ -235,4 +237,35 @@ async fn a_person_stops_starts_and_restarts_a_server() {
     assert_eq!(restarted.server.phase.as_str(), "ready");
     assert_ne!(inspect(&id_of(&group, "time"))["State"]["Pid"], pid);
     assert!(restarted.server.restarts >= 1);
+}
+
+/// Processes that end within milliseconds: every look at them races with their end, and the last word must win.
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_that_die_at_once_fail_or_complete_and_are_never_called_ready() {
+    let toolbox = Toolbox::start();
+    let ending = |name: &str, code: u8| {
+        let ends = json!({"command": ["sh", "-c", format!("exit {code}")], "restart": {"attempts": 0}});
+        groups::with(groups::idle(name), &ends)
+    };
+    let mut servers: Vec<Value> = (0..8).map(|n| ending(&format!("dying-{n}"), 3)).collect();
+    servers.extend((0..8).map(|n| ending(&format!("once-{n}"), 0)));
+    let awaited: Vec<String> = (0..8).map(|n| format!("once-{n}")).collect();
+    let awaited: Vec<_> = awaited.iter().map(|name| (name.as_str(), "completed")).collect();
+    servers.push(groups::after(groups::idle("last"), &awaited));
+    let wait = Mutation { wait: Wait::No };
+    toolbox.client().deploy_group(&toolbox.group("brief", &servers), &wait).await.expect("it is accepted");
+
+    let expected = |name: &str| match name.split('-').next() {
+        Some("dying") => PhaseWord::Failed,
+        Some("once") => PhaseWord::Completed,
+        _ => PhaseWord::Ready,
+    };
+    let group = toolbox.named("brief");
+    eventually("every server ends as it must", BACK, || async {
+        let view = toolbox.view(&group).await;
+        let early = |server: &ServerView| server.phase != expected(&server.instance_name);
+        if view.servers.iter().any(early) { Err(groups::summary(&view)) } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(groups::restarts(&toolbox.view(&group).await), [0; 17]);
 }
