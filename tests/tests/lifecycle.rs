@@ -223,7 +223,7 @@ async fn a_person_stops_starts_and_restarts_a_server() {
     let group = toolbox.named("home");
     toolbox.deploy(&toolbox.group("home", &[groups::time("time"), groups::idle("idle")])).await;
     let id = id_of(&group, "idle");
-    let (client, at_once) = (toolbox.client(), dtma_client::Mutation::default());
+    let (client, at_once) = (toolbox.client(), Mutation::default());
 
     let stopped = client.stop_server("idle", &at_once).await.expect("stopped");
     assert_eq!(stopped.server.phase.as_str(), "stopped");
