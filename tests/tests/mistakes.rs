@@ -18,7 +18,7 @@ async fn nothing_stays(toolbox: &Toolbox, group: &str) {
     assert_eq!(remains(group, true), Vec::<String>::new());
 }
 
-/// A failure says in its envelope what api.md promises.
+/// A failure says in its envelope what docs/openapi.json promises.
 fn is_a_failure(answer: &Answer) {
     assert_eq!(answer.json["success"], false, "{}", answer.text);
     for field in ["message", "error", "code", "requestId"] {
