@@ -23,7 +23,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
 
 /// Half the machine's cores: a message passes from one task to the next on the same thread more often, and the other
 /// cores are for the engine and the servers, which do the work (two cores, measured: a tool call takes 282 µs with one
-/// worker and 330 µs with two, at the same throughput).
+/// worker and 330 µs with two).
 fn runtime() -> Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
