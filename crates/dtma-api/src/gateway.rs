@@ -44,7 +44,7 @@ pub(crate) async fn gateway_post(
     header::accepts(request.headers(), &["application/json", "text/event-stream"])?;
     expect_json(request.headers())?;
     header::known_version(request.headers())?;
-    let server = server(&app, &instance)?;
+    let server = answering(&app, &instance)?;
     let session = header::session(request.headers())?;
     let body = read(request, GATEWAY_LIMIT).await?;
     let answered = stream::patient(server, session, body).await;
@@ -124,16 +124,21 @@ pub(crate) async fn gateway_close(
     Ok(empty(StatusCode::OK))
 }
 
-/// The MCP side of a server. One that stands still until a person starts it is refused at once: a call would wait for
-/// a process that does not come.
+/// The MCP side of a server.
 fn server(app: &App, instance: &InstanceName) -> Result<ServerHandle, ApiError> {
     let manager = app.manager();
-    let server = manager.mcp(instance).ok_or_else(|| match manager.group_of(instance) {
+    manager.mcp(instance).ok_or_else(|| match manager.group_of(instance) {
         Some(_) => ApiError::NotMcp(instance.clone()),
         None => ApiError::Manager(ManagerError::NoSuchServer(instance.clone())),
-    })?;
-    let answers = server.state().borrow().ready().is_some();
-    match (!answers).then(|| stands_still(app, instance)).flatten() {
+    })
+}
+
+/// The same for somebody who wants an answer. From a server that stands still until a person starts it none would
+/// come; ending a session with it, or listening for its return, is another matter.
+fn answering(app: &App, instance: &InstanceName) -> Result<ServerHandle, ApiError> {
+    let server = server(app, instance)?;
+    let is_up = server.state().borrow().ready().is_some();
+    match (!is_up).then(|| stands_still(app, instance)).flatten() {
         Some(why) => Err(ApiError::StandsStill(instance.clone(), why)),
         None => Ok(server),
     }
