@@ -140,8 +140,12 @@ impl Registry {
         groups.iter().find(owns).map(|(id, _)| id.clone())
     }
 
+    /// Asked at every message of the gateway, so nothing is cloned but the handle.
     pub(crate) fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::ServerHandle> {
-        self.live(&self.group_of(instance)?)?.mcp.get(instance).cloned()
+        self.groups().values().find_map(|entry| match entry {
+            Entry::Live(live) => live.mcp.get(instance).cloned(),
+            Entry::Reserved(_) => None,
+        })
     }
 
     /// A container of the group changed.
