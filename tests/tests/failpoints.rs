@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 const NEVER_REACHED: &[(&str, &str)] = &[
     // The manager stops a container with a grace of zero where a person wants it killed.
     ("runtime.kill", "no code of the manager calls it"),
+    ("runtime.rename", "no code of the manager calls it yet"),
 ];
 
 /// What happens, where the daemon dies, and whether the request had been accepted by then.

@@ -95,6 +95,9 @@ impl ContainerRuntime for DockerRuntime {
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         lifecycle::kill(&self.link, id).await
     }
+    async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
+        lifecycle::rename(&self.link, id, new_name).await
+    }
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         lifecycle::remove(&self.link, id).await
     }

@@ -5,7 +5,7 @@ use crate::create;
 use crate::errors::{Op, path_segment};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
 };
 use dtma_core::container::CreateContainer;
 use dtma_core::id::ContainerId;
@@ -71,6 +71,27 @@ pub(crate) async fn kill(link: &Link, id: &ContainerId) -> Result<(), RuntimeErr
         Err(RuntimeError::Conflict { problem, .. }) if problem.contains("is not running") => Ok(()),
         other => other,
     }
+}
+
+pub(crate) async fn rename(link: &Link, id: &ContainerId, name: &str) -> Result<(), RuntimeError> {
+    let op = Op::new("rename container", "container", id.as_str());
+    path_segment(Op::new(op.call, "container", name))?;
+    if name_of(link, id).await? == name {
+        return Ok(());
+    }
+    let id = path_segment(op)?;
+    let options = RenameContainerOptionsBuilder::default().name(name).build();
+    let ask = |docker: bollard::Docker| async move { docker.rename_container(id, options).await };
+    link.mutate(op, ask).await.map_err(|error| match error {
+        RuntimeError::NameTaken { .. } => RuntimeError::NameTaken { name: name.to_owned() },
+        other => other,
+    })
+}
+
+/// The engine (20.10, measured) refuses to give a container the name it has: a repeated call would seem to fail.
+async fn name_of(link: &Link, id: &ContainerId) -> Result<String, RuntimeError> {
+    let raw = crate::observe::raw_inspect(link, id).await?;
+    Ok(raw.name.unwrap_or_default().trim_start_matches('/').to_owned())
 }
 
 pub(crate) async fn remove(link: &Link, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -31,6 +31,7 @@ mod armed {
         "runtime.start",
         "runtime.stop",
         "runtime.kill",
+        "runtime.rename",
         "runtime.remove",
         "runtime.create_network",
         "runtime.remove_network",
@@ -125,6 +126,9 @@ mod armed {
         }
         async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
             pass!(self, "runtime.kill", self.0.kill(id))
+        }
+        async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
+            pass!(self, "runtime.rename", self.0.rename(id, new_name))
         }
         async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
             pass!(self, "runtime.remove", self.0.remove(id))

@@ -104,6 +104,11 @@ impl ContainerRuntime for FakeRuntime {
         self.engine.call(Verb::Kill, &self.engine.name_of(id), |world| world.kill(id)).await
     }
 
+    async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
+        let rename = |world: &mut world::World| world.rename(id, new_name);
+        self.engine.call(Verb::Rename, &self.engine.name_of(id), rename).await
+    }
+
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.engine.call(Verb::Remove, &self.engine.name_of(id), |world| world.remove(id)).await
     }

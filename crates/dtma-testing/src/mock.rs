@@ -34,6 +34,7 @@ mockall::mock! {
         pub fn start(&self, id: &ContainerId) -> Result<(), RuntimeError>;
         pub fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
         pub fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError>;
+        pub fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError>;
         pub fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;
         pub fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError>;
         pub fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<LogStream, RuntimeError>;
@@ -77,6 +78,9 @@ impl ContainerRuntime for MockContainerRuntime {
     }
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.kill(id)
+    }
+    async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
+        self.rename(id, new_name)
     }
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.remove(id)

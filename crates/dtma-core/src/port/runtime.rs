@@ -291,6 +291,9 @@ pub trait ContainerRuntime: Send + Sync {
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
     /// Sends SIGKILL. Fine when nothing runs.
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError>;
+    /// Gives a container, running or not, another name. [`RuntimeError::NameTaken`] when somebody bears it already;
+    /// a container that bears it already itself is fine.
+    async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError>;
     /// Removes a container, by force when it runs, with its anonymous volumes.
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;
 

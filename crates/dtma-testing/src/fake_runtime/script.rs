@@ -25,6 +25,8 @@ pub enum Verb {
     Stop,
     /// `kill`
     Kill,
+    /// `rename`
+    Rename,
     /// `remove`
     Remove,
     /// `attach`

@@ -270,6 +270,16 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn rename(&mut self, id: &ContainerId, name: &str) -> Result<(), RuntimeError> {
+        if self.container(id)?.request.name == name {
+            return Ok(());
+        }
+        self.check_name(name)?;
+        name.clone_into(&mut self.container(id)?.request.name);
+        self.tell(id, ContainerChange::Other);
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.kill(id)?;
         self.tell(id, ContainerChange::Destroyed);

@@ -110,6 +110,7 @@ macro_rules! runtime_suite {
             what_does_not_exist_is_not_found
             start_of_a_running_and_stop_of_a_stopped_container_are_fine
             a_process_that_ignores_the_signal_is_killed_after_its_grace
+            a_running_container_can_be_renamed
             a_running_container_is_removed_by_force
             ten_containers_are_made_at_once
             only_the_asked_scope_is_seen

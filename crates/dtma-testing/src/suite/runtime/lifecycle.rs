@@ -96,6 +96,7 @@ pub async fn what_does_not_exist_is_not_found(harness: impl RuntimeHarness) {
     assert_not_found(runtime.start(&nobody).await);
     assert_not_found(runtime.stop(&nobody, NO_GRACE).await);
     assert_not_found(runtime.kill(&nobody).await);
+    assert_not_found(runtime.rename(&nobody, "somebody").await);
     assert_not_found(runtime.remove(&nobody).await);
     assert_not_found(runtime.attach(&nobody).await.map(drop));
     assert_not_found(runtime.logs(&nobody, &LogQuery::default()).await.map(drop));
@@ -131,6 +132,25 @@ pub async fn a_process_that_ignores_the_signal_is_killed_after_its_grace(harness
     room.runtime.stop(&id, Duration::from_secs(1)).await.expect("stop");
     let state = room.state(&id).await;
     assert!(matches!(state, ContainerState::Exited { code: 137, .. }), "{state:?}");
+    room.leave().await;
+}
+
+/// How a new container takes the place of an old one. Its run goes on, and its old name is free.
+pub async fn a_running_container_can_be_renamed(harness: impl RuntimeHarness) {
+    let room = Room::enter(&harness).await;
+    let request = room.request("a", Script::Idle);
+    let id = room.run("a", Script::Idle).await;
+    let before = room.runtime.inspect(&id).await.expect("inspect");
+    let aside = format!("{}-aside", request.name);
+    for _ in 0..2 {
+        room.runtime.rename(&id, &aside).await.expect("rename");
+    }
+    let second = room.runtime.create(&request).await.expect("its name is free");
+    let taken = Err(RuntimeError::NameTaken { name: request.name.clone() });
+    assert_eq!(room.runtime.rename(&id, &request.name).await, taken);
+    room.runtime.remove(&second).await.expect("remove");
+    room.runtime.rename(&id, &request.name).await.expect("rename back");
+    assert_eq!(room.runtime.inspect(&id).await, Ok(before));
     room.leave().await;
 }
 
