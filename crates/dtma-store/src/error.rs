@@ -25,7 +25,9 @@ pub(crate) fn io(operation: &'static str, problem: impl std::fmt::Display) -> St
 /// Which of the three a failure of redb is.
 pub(crate) fn explain(path: &Path, operation: &'static str, error: &redb::Error) -> StoreError {
     match error {
-        redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path: path.display().to_string() },
+        redb::Error::DatabaseAlreadyOpen => {
+            StoreError::InUse { path: path.display().to_string(), holder: None }
+        }
         redb::Error::Io(cause) if damage(cause.kind()) => unusable(path, cause),
         redb::Error::Corrupted(_)
         | redb::Error::UpgradeRequired(_)

@@ -18,9 +18,8 @@ const UNFINISHED: &str = "state.redb.new-";
 /// Desired state is a few hundred kilobytes; redb's default of a gibibyte is for others.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Opens the file in `state_dir`, making both when they are not there.
+/// Opens the file in `state_dir`, making it when it is not there.
 pub(crate) fn open_or_make(state_dir: &Path) -> Result<Database, StoreError> {
-    make_directory(state_dir)?;
     let path = state_dir.join(FILE_NAME);
     if !path.try_exists().map_err(|error| io("looking for the state file", error))? {
         make(state_dir, &path)?;
@@ -65,7 +64,8 @@ fn builder() -> Builder {
     builder
 }
 
-fn make_directory(state_dir: &Path) -> Result<(), StoreError> {
+/// Makes the directory for nobody else's eyes; one that is there stays as it is.
+pub(crate) fn make_directory(state_dir: &Path) -> Result<(), StoreError> {
     let failed = |error| io("making the state directory", error);
     if state_dir.is_dir() {
         return Ok(());
@@ -103,7 +103,8 @@ fn sweep(state_dir: &Path) {
     }
 }
 
-fn sync_directory(directory: &Path) -> Result<(), StoreError> {
+/// Makes names in a directory durable.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let opened = File::open(directory).and_then(|directory| directory.sync_all());
     opened.map_err(|error| io("making the state directory durable", error))

@@ -37,10 +37,13 @@ mod error;
 mod file;
 mod journal;
 mod load;
+mod lock;
 mod meta;
+mod migrate;
 mod store;
 mod table;
 
 pub use file::FILE_NAME;
+pub use lock::LOCK_NAME;
 pub use meta::SCHEMA;
 pub use store::RedbStore;

@@ -2,15 +2,15 @@
 
 use crate::error::{explain, refused};
 use crate::file::foreign;
+use crate::migrate;
 use dtma_core::id::OwnerId;
 use dtma_core::port::store::StoreError;
-use redb::{Database, ReadableDatabase, TableDefinition};
-use std::cmp::Ordering;
+use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use std::path::Path;
 use uuid::Uuid;
 
-/// The schema this version writes and reads. A new number needs a fixture, see `tests/fixtures/README.md`.
-pub const SCHEMA: u32 = 1;
+/// The schema this version writes and reads: one for each step that led there.
+pub const SCHEMA: u32 = migrate::reached_by(migrate::STEPS);
 
 const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
 const APPLICATION: &str = "application";
@@ -33,15 +33,26 @@ fn write(database: &Database) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Reads the owner of a file that is ours and of our schema.
-pub(crate) fn check(database: &Database, path: &Path) -> Result<OwnerId, StoreError> {
+/// Says in the file which schema it is of.
+pub(crate) fn write_schema(to: &WriteTransaction, schema: u32) -> Result<(), redb::Error> {
+    to.open_table(META)?.insert("schema", schema.to_string().as_str())?;
+    Ok(())
+}
+
+/// The schema of a file that is ours, `newest` at most.
+pub(crate) fn schema(database: &Database, path: &Path, newest: u32) -> Result<u32, StoreError> {
     let read = |key| read(database, key).map_err(|error| explain(path, "reading the state file", &error));
     match read(APPLICATION)?.as_deref() {
         Some(OURS) => {}
         Some(_) | None => return Err(foreign(path, "it is the database of another program")),
     }
-    check_schema(path, read("schema")?.as_deref())?;
-    match read("owner")?.map(|owner| Uuid::parse_str(&owner)) {
+    known(path, read("schema")?.as_deref(), newest)
+}
+
+/// Whose the file is.
+pub(crate) fn owner(database: &Database, path: &Path) -> Result<OwnerId, StoreError> {
+    let owner = read(database, "owner").map_err(|error| explain(path, "reading the state file", &error))?;
+    match owner.map(|owner| Uuid::parse_str(&owner)) {
         Some(Ok(owner)) => Ok(OwnerId(owner.to_string())),
         Some(Err(_)) | None => Err(foreign(path, "it does not say which installation it belongs to")),
     }
@@ -57,19 +68,19 @@ fn read(database: &Database, key: &str) -> Result<Option<String>, redb::Error> {
     Ok(meta.get(key)?.map(|value| value.value().to_owned()))
 }
 
-fn check_schema(path: &Path, found: Option<&str>) -> Result<(), StoreError> {
+fn known(path: &Path, found: Option<&str>, newest: u32) -> Result<u32, StoreError> {
     let Some(schema) = found.and_then(|text| text.parse::<u32>().ok()) else {
         return Err(foreign(path, "its schema number cannot be read"));
     };
-    match schema.cmp(&SCHEMA) {
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(refused(
+    match schema {
+        0 => Err(foreign(path, "its schema number was never used")),
+        newer if newer > newest => Err(refused(
             path,
             format!(
-                "it has schema {schema} and this version reads up to {SCHEMA}; start the newer version that \
+                "it has schema {newer} and this version reads up to {newest}; start the newer version that \
                  wrote it, or move the file away"
             ),
         )),
-        Ordering::Less => Err(foreign(path, "its schema number was never used")),
+        known => Ok(known),
     }
 }

@@ -1,8 +1,9 @@
 //! The port over the file. Blocking work runs on tokio's blocking threads, one call at a time.
 
 use crate::error::{explain, io};
+use crate::lock::StateLock;
 use crate::table::{Stored, keys_of, put, remove};
-use crate::{file, journal, load, meta};
+use crate::{file, journal, load, meta, migrate};
 use async_trait::async_trait;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
@@ -28,10 +29,13 @@ struct Shared {
     /// `None` after a failure that redb does not recover from while open (a full disk, a panic): the next call
     /// opens the file again.
     database: Mutex<Option<Database>>,
+    /// Given back after the file is closed.
+    _lock: StateLock,
 }
 
 impl RedbStore {
-    /// Opens `state.redb` in `state_dir`; makes the directory (0700) and the file (0600) when they are not there.
+    /// Opens `state.redb` in `state_dir`; makes the directory (0700) and the file (0600) when they are not there, and
+    /// brings a file of an older schema forward, of which a copy stays beside it (`state.redb.schema1.bak`).
     /// Blocks for as long as checking the file takes (milliseconds).
     ///
     /// # Errors
@@ -39,10 +43,13 @@ impl RedbStore {
     /// of a newer schema, [`StoreError::Io`] when the system refuses.
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(file::FILE_NAME);
+        file::make_directory(state_dir)?;
+        let lock = StateLock::take(state_dir)?;
         let database = file::open_or_make(state_dir)?;
-        let owner = meta::check(&database, &path)?;
+        let database = migrate::forward(database, &path, migrate::STEPS)?;
+        let owner = meta::owner(&database, &path)?;
         let database = Mutex::new(Some(database));
-        Ok(Self { shared: Arc::new(Shared { path, owner, database }) })
+        Ok(Self { shared: Arc::new(Shared { path, owner, database, _lock: lock }) })
     }
 
     /// This installation's id, made with the file.

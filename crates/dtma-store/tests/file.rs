@@ -10,7 +10,7 @@
 mod support;
 
 use dtma_core::port::store::{StateStore, StoreError};
-use dtma_store::{FILE_NAME, RedbStore};
+use dtma_store::{FILE_NAME, LOCK_NAME, RedbStore};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -20,7 +20,9 @@ fn mode(path: &Path) -> u32 {
 
 fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -29,7 +31,7 @@ fn a_first_start_makes_a_private_directory_and_a_private_file() {
     let directory = parent.path().join("lib/dtma");
     let _store = RedbStore::open(&directory).unwrap();
     assert_eq!((mode(&directory), mode(&directory.join(FILE_NAME))), (0o700, 0o600));
-    assert_eq!(names(&directory), [FILE_NAME], "nothing else is left");
+    assert_eq!(names(&directory), [LOCK_NAME, FILE_NAME], "nothing else is left");
 }
 
 #[test]
@@ -45,7 +47,9 @@ fn the_file_is_held_by_one_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let first = RedbStore::open(directory.path()).unwrap();
     let second = RedbStore::open(directory.path());
-    assert!(matches!(&second, Err(StoreError::InUse { path }) if path.ends_with(FILE_NAME)), "{second:?}");
+    let Err(StoreError::InUse { path, holder }) = second else { panic!("{second:?}") };
+    assert!(path.ends_with(FILE_NAME), "{path}");
+    assert_eq!(holder, Some(std::process::id()), "it says who is there");
     drop(first);
     RedbStore::open(directory.path()).unwrap();
 }
@@ -65,7 +69,7 @@ fn of_many_first_starts_at_once_every_one_gets_the_same_installation_or_waits_it
     owners.push(RedbStore::open(directory.path()).unwrap().owner().clone());
     owners.dedup();
     assert_eq!(owners.len(), 1, "{owners:?}");
-    assert_eq!(names(directory.path()), [FILE_NAME]);
+    assert_eq!(names(directory.path()), [LOCK_NAME, FILE_NAME]);
 }
 
 #[test]
@@ -75,7 +79,7 @@ fn what_a_killed_first_start_left_is_swept() {
     drop(RedbStore::open(directory.path()).unwrap());
     std::fs::write(directory.path().join("state.redb.new-2"), "half").unwrap();
     drop(RedbStore::open(directory.path()).unwrap());
-    assert_eq!(names(directory.path()), [FILE_NAME]);
+    assert_eq!(names(directory.path()), [LOCK_NAME, FILE_NAME]);
 }
 
 #[tokio::test]

@@ -47,10 +47,12 @@ pub enum StoreError {
         problem: String,
     },
     /// Another process holds it.
-    #[error("the state file {path} is in use by another process")]
+    #[error("the state file {path} is in use by {}", named(*.holder))]
     InUse {
         /// The file.
         path: String,
+        /// The process that holds it, where it is known.
+        holder: Option<u32>,
     },
     /// The disk said no.
     #[error("{operation} failed: {problem}")]
@@ -60,6 +62,10 @@ pub enum StoreError {
         /// What the system said.
         problem: String,
     },
+}
+
+fn named(holder: Option<u32>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), |pid| format!("another process (pid {pid})"))
 }
 
 /// Keeps groups, histories, operations and gateway sessions.
