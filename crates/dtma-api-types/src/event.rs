@@ -55,6 +55,9 @@ pub enum EventKind {
         operation: String,
         /// What was asked.
         action: OperationKind,
+        /// Who asked: the name of a token.
+        #[serde(default)]
+        author: String,
     },
     /// A request is over.
     Finished {
@@ -62,6 +65,9 @@ pub enum EventKind {
         operation: String,
         /// What was asked.
         action: OperationKind,
+        /// Who asked: the name of a token.
+        #[serde(default)]
+        author: String,
         /// Why it failed, when it did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,

@@ -13,6 +13,7 @@
 
 mod answer;
 mod app;
+mod asker;
 pub mod auth;
 mod body;
 mod convert;

@@ -11,6 +11,7 @@ pub mod container;
 pub mod graph;
 pub mod history;
 pub mod id;
+pub mod idempotency;
 pub mod label;
 pub mod observation;
 pub mod phase;

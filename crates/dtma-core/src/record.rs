@@ -4,6 +4,7 @@
 use crate::Timestamp;
 use crate::container::ContainerConfig;
 use crate::id::{ConfigHash, Generation, GroupId, InstanceName, OperationId, RunKey};
+use crate::idempotency::IdempotencyKey;
 use crate::spec::GroupSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,10 +126,22 @@ pub struct Operation {
     pub group: GroupId,
     /// Of which server, when of one.
     pub instance: Option<InstanceName>,
+    /// Who asked: the name of a token, never the token; `local` for a program that embeds the manager.
+    #[serde(default = "local")]
+    pub author: String,
+    /// By which key the question is known, when it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<IdempotencyKey>,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// How it ended, when it did.
     pub outcome: Option<Outcome>,
+}
+
+/// Who asks when nobody says who it is.
+#[must_use]
+pub fn local() -> String {
+    "local".to_owned()
 }
 
 /// What can be asked.

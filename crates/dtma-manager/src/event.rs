@@ -44,6 +44,8 @@ pub enum EventKind {
         operation: OperationId,
         /// What was asked.
         kind: OperationKind,
+        /// Who asked.
+        author: String,
     },
     /// A request is over.
     Finished {
@@ -51,6 +53,8 @@ pub enum EventKind {
         operation: OperationId,
         /// What was asked.
         kind: OperationKind,
+        /// Who asked.
+        author: String,
         /// Why it failed, when it did.
         error: Option<String>,
     },

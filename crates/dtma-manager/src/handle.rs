@@ -6,9 +6,10 @@ use crate::registry::Registry;
 use crate::status::GroupStatus;
 use dtma_config::Rendered;
 use dtma_core::id::{GroupId, InstanceName, OperationId};
+use dtma_core::idempotency::IdempotencyKey;
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{EngineInfo, LogLine, LogQuery};
-use dtma_core::record::Removal;
+use dtma_core::record::{Removal, local};
 use dtma_core::spec::GroupSpec;
 use dtma_core::violation::Violation;
 use futures_util::stream::BoxStream;
@@ -23,6 +24,35 @@ pub enum Wait {
     No,
     /// Wait so long; afterwards [`ManagerError::Deadline`] says where things stand, and the work goes on.
     Until(Duration),
+}
+
+/// Who asks, how long they wait, and by which key the question is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// Whether to wait for the outcome.
+    pub wait: Wait,
+    /// The name of the caller's token; `local` for a program that embeds the manager.
+    pub author: String,
+    /// Asked again with the same key and digest within a day, the answer is that of the first time. Who asks sees to
+    /// it that no two ask at the same moment with one key.
+    pub key: Option<IdempotencyKey>,
+    /// The id the operation is to bear: whoever chose it finds the operation whatever became of the question.
+    pub operation: OperationId,
+}
+
+impl Asking {
+    /// Somebody asks, under a new operation id and without a key.
+    #[must_use]
+    pub fn by(author: impl Into<String>, wait: Wait) -> Self {
+        let operation = OperationId(uuid::Uuid::new_v4().to_string());
+        Self { wait, author: author.into(), key: None, operation }
+    }
+}
+
+impl From<Wait> for Asking {
+    fn from(wait: Wait) -> Self {
+        Self::by(local(), wait)
+    }
 }
 
 /// The answer to a deployment, restart, start or stop.
@@ -72,16 +102,21 @@ impl ManagerHandle {
     /// # Errors
     /// [`ManagerError`]; before anything was made: `Invalid`, `GroupChanged`, `InstanceTaken`, `PortTaken`,
     /// `Engine`, `Store`; after it was undone: `Refused`; with the group standing: `ServersFailed`, `Deadline`.
-    pub async fn deploy(&self, spec: GroupSpec, wait: Wait) -> Result<Deployed, ManagerError> {
-        self.registry.deploy(spec, wait).await
+    pub async fn deploy(&self, spec: GroupSpec, asking: impl Into<Asking>) -> Result<Deployed, ManagerError> {
+        self.registry.deploy(spec, asking.into()).await
     }
 
     /// Removes a group in reverse order of its dependencies.
     ///
     /// # Errors
     /// `NoSuchGroup`, `Store`, `Deadline`.
-    pub async fn remove(&self, group: &GroupId, how: Removal, wait: Wait) -> Result<Removed, ManagerError> {
-        self.registry.remove(group, how, wait).await
+    pub async fn remove(
+        &self,
+        group: &GroupId,
+        how: Removal,
+        asking: impl Into<Asking>,
+    ) -> Result<Removed, ManagerError> {
+        self.registry.remove(group, how, asking.into()).await
     }
 
     /// Ends every running server of a group and starts it again; what a person stopped and what ran to completion is
@@ -89,32 +124,48 @@ impl ManagerHandle {
     ///
     /// # Errors
     /// `NoSuchGroup`, `BeingRemoved`, `Store`, `ServersFailed`, `Deadline`.
-    pub async fn restart_group(&self, group: &GroupId, wait: Wait) -> Result<Deployed, ManagerError> {
-        self.registry.restart_group(group, wait).await
+    pub async fn restart_group(
+        &self,
+        group: &GroupId,
+        asking: impl Into<Asking>,
+    ) -> Result<Deployed, ManagerError> {
+        self.registry.restart_group(group, asking.into()).await
     }
 
     /// Ends a server's process and starts it again, or starts it when it stands still. Resets its restart budget.
     ///
     /// # Errors
     /// `NoSuchServer`, `BeingRemoved`, `Store`, `ServersFailed`, `Deadline`.
-    pub async fn restart(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
-        self.registry.restart(instance, wait).await
+    pub async fn restart(
+        &self,
+        instance: &InstanceName,
+        asking: impl Into<Asking>,
+    ) -> Result<Deployed, ManagerError> {
+        self.registry.restart(instance, asking.into()).await
     }
 
     /// Starts a stopped or failed server; a running one is left alone.
     ///
     /// # Errors
     /// `NoSuchServer`, `BeingRemoved`, `Store`, `ServersFailed`, `Deadline`.
-    pub async fn start(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
-        self.registry.start(instance, wait).await
+    pub async fn start(
+        &self,
+        instance: &InstanceName,
+        asking: impl Into<Asking>,
+    ) -> Result<Deployed, ManagerError> {
+        self.registry.start(instance, asking.into()).await
     }
 
     /// Stops a server until a person starts it; a stopped one is left alone.
     ///
     /// # Errors
     /// `NoSuchServer`, `BeingRemoved`, `Store`, `Deadline`.
-    pub async fn stop(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
-        self.registry.stop(instance, wait).await
+    pub async fn stop(
+        &self,
+        instance: &InstanceName,
+        asking: impl Into<Asking>,
+    ) -> Result<Deployed, ManagerError> {
+        self.registry.stop(instance, asking.into()).await
     }
 
     /// What would happen, without anything happening. Names and ports taken by other groups are violations here.

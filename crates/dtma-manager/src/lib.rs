@@ -23,7 +23,7 @@ mod start;
 
 pub use error::ManagerError;
 pub use event::{Event, EventKind};
-pub use handle::{Deployed, LogStream, ManagerHandle, Removed, Validation, Wait};
+pub use handle::{Asking, Deployed, LogStream, ManagerHandle, Removed, Validation, Wait};
 pub use settings::{Backends, Settings};
 pub use start::{Drain, Manager};
 pub use status::{GroupState, GroupStatus, McpSummary, PublishStatus, ServerStatus};

@@ -162,6 +162,8 @@ pub fn operation(id: &str, group_id: &str, second: i64) -> Operation {
         kind: OperationKind::Deploy,
         group: group(group_id),
         instance: None,
+        author: "ann".to_owned(),
+        key: None,
         accepted_at: at(second),
         outcome: None,
     }

@@ -82,11 +82,11 @@ fn what(app: &App, kind: &EventKind) -> String {
         }
         EventKind::Group { state } => format!("group is {}", ink.paint(Mood::from(*state), state.as_str())),
         EventKind::Pull { received, total } => format!("image: {received} of {total} bytes"),
-        EventKind::Accepted { operation, action } => format!("{action} accepted ({})", line(operation)),
-        EventKind::Finished { operation, action, error: None } => {
+        EventKind::Accepted { operation, action, .. } => format!("{action} accepted ({})", line(operation)),
+        EventKind::Finished { operation, action, error: None, .. } => {
             format!("{action} finished ({})", line(operation))
         }
-        EventKind::Finished { operation, action, error } => {
+        EventKind::Finished { operation, action, error, .. } => {
             let failed = ink.bad("failed");
             format!("{action} {failed} ({}){}", line(operation), because(error).unwrap_or_default())
         }

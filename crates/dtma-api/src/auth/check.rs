@@ -14,11 +14,12 @@ use std::sync::Arc;
 /// Lets a request through, or answers it.
 pub(crate) async fn authorise(
     State((app, access)): State<(App, Access)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     match admit(&app, access, request.headers()) {
         Ok(caller) => {
+            request.extensions_mut().insert(caller.clone());
             let mut response = next.run(request).await;
             response.extensions_mut().insert(caller);
             response

@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, ok, with};
 use crate::app::App;
+use crate::asker::Asker;
 use crate::body::Shaped;
 use crate::convert::{self, merged};
 use crate::duration;
@@ -34,13 +35,14 @@ use utoipa::IntoParams;
         (status = 202, description = "Accepted (`wait=false`)", body = Envelope<GroupChangeView>)))]
 pub(crate) async fn deploy_group(
     State(app): State<App>,
+    asker: Asker,
     Asked(query): Asked<WaitQuery>,
     Shaped(request): Shaped<GroupRequest>,
 ) -> Answer {
     let wait = query.wait()?;
     let spec = sound(&app, request)?;
     let (manager, servers) = (app.manager().clone(), spec.servers.clone());
-    let deployed = app.finish(async move { manager.deploy(spec, wait).await }).await;
+    let deployed = app.finish(async move { manager.deploy(spec, asker.asking(wait)).await }).await;
     let deployed = deployed.map_err(|error| error.located(&servers))?;
     let group = &deployed.status.group_id;
     match (deployed.changed, wait) {
@@ -127,12 +129,14 @@ impl RemoveQuery {
         (status = 202, description = "Accepted (`wait=false`)", body = Envelope<RemovalView>)))]
 pub(crate) async fn remove_group(
     State(app): State<App>,
+    asker: Asker,
     Named(group): Named<GroupId>,
     Asked(query): Asked<RemoveQuery>,
 ) -> Answer {
     let wait = wait(query.wait, query.timeout.as_deref())?;
     let (manager, name) = (app.manager().clone(), group.clone());
-    let removed = app.finish(async move { manager.remove(&group, query.removal(), wait).await }).await?;
+    let removed =
+        app.finish(async move { manager.remove(&group, query.removal(), asker.asking(wait)).await }).await?;
     let (status, message) = match removed.gone {
         true => (StatusCode::OK, format!("group {name} is gone")),
         false => (StatusCode::ACCEPTED, format!("accepted; group {name} is being removed")),
@@ -150,12 +154,13 @@ pub(crate) async fn remove_group(
         (status = 202, description = "Accepted (`wait=false`)", body = Envelope<GroupChangeView>)))]
 pub(crate) async fn restart_group(
     State(app): State<App>,
+    asker: Asker,
     Named(group): Named<GroupId>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
     let wait = query.wait()?;
     let manager = app.manager().clone();
-    let deployed = app.finish(async move { manager.restart_group(&group, wait).await }).await?;
+    let deployed = app.finish(async move { manager.restart_group(&group, asker.asking(wait)).await }).await?;
     match wait {
         Wait::No => accepted(&deployed),
         Wait::Until(_) => {

@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, with};
 use crate::app::App;
+use crate::asker::Asker;
 use crate::path::Named;
 use crate::query::{Asked, WaitQuery};
 use crate::view;
@@ -21,11 +22,12 @@ use http::StatusCode;
         (status = 202, description = "Accepted (`wait=false`)", body = Envelope<ServerChangeView>)))]
 pub(crate) async fn restart_server(
     State(app): State<App>,
+    asker: Asker,
     Named(instance): Named<InstanceName>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
     let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
-    let done = app.finish(async move { manager.restart(&name, wait).await }).await?;
+    let done = app.finish(async move { manager.restart(&name, asker.asking(wait)).await }).await?;
     answer(&instance, wait, &done)
 }
 
@@ -39,11 +41,12 @@ pub(crate) async fn restart_server(
         (status = 202, description = "Accepted (`wait=false`)", body = Envelope<ServerChangeView>)))]
 pub(crate) async fn start_server(
     State(app): State<App>,
+    asker: Asker,
     Named(instance): Named<InstanceName>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
     let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
-    let done = app.finish(async move { manager.start(&name, wait).await }).await?;
+    let done = app.finish(async move { manager.start(&name, asker.asking(wait)).await }).await?;
     answer(&instance, wait, &done)
 }
 
@@ -57,11 +60,12 @@ pub(crate) async fn start_server(
         (status = 202, description = "Accepted (`wait=false`)", body = Envelope<ServerChangeView>)))]
 pub(crate) async fn stop_server(
     State(app): State<App>,
+    asker: Asker,
     Named(instance): Named<InstanceName>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
     let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
-    let done = app.finish(async move { manager.stop(&name, wait).await }).await?;
+    let done = app.finish(async move { manager.stop(&name, asker.asking(wait)).await }).await?;
     answer(&instance, wait, &done)
 }
 

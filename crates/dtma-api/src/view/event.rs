@@ -20,11 +20,12 @@ fn kind(kind: EventKind) -> wire::EventKind {
         EventKind::Phase(at) => wire::EventKind::Phase { phase: phase(&at), reason: at.reason() },
         EventKind::Group(state) => wire::EventKind::Group { state: group_state(state) },
         EventKind::Pull { received, total } => wire::EventKind::Pull { received, total },
-        EventKind::Accepted { operation, kind } => {
-            wire::EventKind::Accepted { operation: operation.to_string(), action: action(kind) }
+        EventKind::Accepted { operation, kind, author } => {
+            wire::EventKind::Accepted { operation: operation.to_string(), action: action(kind), author }
         }
-        EventKind::Finished { operation, kind, error } => {
-            wire::EventKind::Finished { operation: operation.to_string(), action: action(kind), error }
+        EventKind::Finished { operation, kind, author, error } => {
+            let (operation, action) = (operation.to_string(), action(kind));
+            wire::EventKind::Finished { operation, action, author, error }
         }
         EventKind::Removed => wire::EventKind::Removed,
     }

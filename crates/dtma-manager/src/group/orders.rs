@@ -84,8 +84,7 @@ impl GroupTask {
     /// Says that the order which made the group is accepted: it was durable before there was a task.
     pub(super) fn announce(&self) {
         for pending in self.pending.iter().filter(|pending| pending.finished.is_some()) {
-            let Operation { id, kind, .. } = &pending.operation;
-            self.emit(None, EventKind::Accepted { operation: id.clone(), kind: *kind });
+            self.emit(None, announcement(&pending.operation));
         }
     }
 
@@ -96,10 +95,7 @@ impl GroupTask {
         let result = self.adopt_want(&operation, want).await;
         let answer = match result {
             Ok(until) => {
-                self.emit(
-                    operation.instance.as_ref(),
-                    EventKind::Accepted { operation: id.clone(), kind: operation.kind },
-                );
+                self.emit(operation.instance.as_ref(), announcement(&operation));
                 self.pending.push(Pending { operation, until, finished: Some(finished) });
                 Ok(id)
             }
@@ -389,8 +385,8 @@ impl GroupTask {
     }
 
     fn tell_end(&self, over: Pending, result: Result<(), ManagerError>, error: Option<String>) {
-        let Operation { id: operation, kind, instance, .. } = over.operation;
-        self.emit(instance.as_ref(), EventKind::Finished { operation, kind, error });
+        let Operation { id: operation, kind, instance, author, .. } = over.operation;
+        self.emit(instance.as_ref(), EventKind::Finished { operation, kind, author, error });
         if let Some(finished) = over.finished {
             // A caller that hung up is not told.
             let _ = finished.send(result);
@@ -448,6 +444,11 @@ impl GroupTask {
         }
         store.remove_group(self.group_id(), first).await
     }
+}
+
+fn announcement(operation: &Operation) -> EventKind {
+    let Operation { id, kind, author, .. } = operation;
+    EventKind::Accepted { operation: id.clone(), kind: *kind, author: author.clone() }
 }
 
 fn outcome(at: dtma_core::Timestamp, error: Option<&String>) -> Outcome {

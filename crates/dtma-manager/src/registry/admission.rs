@@ -5,7 +5,7 @@ use super::{Entry, Registry};
 use crate::error::ManagerError;
 use crate::forward::{Forward, open_all};
 use crate::group::{Order, Seed};
-use crate::handle::Validation;
+use crate::handle::{Asking, Validation};
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{Generation, GroupId, InstanceName, OperationId, OwnerId, SlotId, container_name};
 use dtma_core::observation::Observation;
@@ -40,6 +40,7 @@ impl Registry {
     pub(super) async fn admit(
         self: &Arc<Self>,
         spec: GroupSpec,
+        asking: &Asking,
         order: impl FnOnce(Operation) -> Order,
     ) -> Result<OperationId, ManagerError> {
         let rendered =
@@ -49,7 +50,7 @@ impl Registry {
         let forwards = open_all(self.settings.publish_address, &wanted)?;
         let seen = self.look(&spec.group_id).await?;
         let group = spec.group_id.clone();
-        let operation = self.operation(OperationKind::Deploy, &group, None);
+        let operation = self.operation(OperationKind::Deploy, &group, None, asking);
         let record = self.record(spec, rendered, &seen);
         let seed = Seed {
             history: GroupHistory::default(),
@@ -84,12 +85,15 @@ impl Registry {
         kind: OperationKind,
         group: &GroupId,
         instance: Option<&InstanceName>,
+        asking: &Asking,
     ) -> Operation {
         Operation {
-            id: OperationId(uuid::Uuid::new_v4().to_string()),
+            id: asking.operation.clone(),
             kind,
             group: group.clone(),
             instance: instance.cloned(),
+            author: asking.author.clone(),
+            key: asking.key.clone(),
             accepted_at: (self.backends.wall)(),
             outcome: None,
         }

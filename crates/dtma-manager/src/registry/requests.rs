@@ -3,7 +3,7 @@
 use super::{Live, Registry};
 use crate::error::ManagerError;
 use crate::group::{Order, Want};
-use crate::handle::{Deployed, LogStream, Removed, Wait};
+use crate::handle::{Asking, Deployed, LogStream, Removed, Wait};
 use dtma_core::id::{GroupId, InstanceName, OperationId};
 use dtma_core::port::runtime::LogQuery;
 use dtma_core::record::{Operation, OperationKind, Removal};
@@ -20,17 +20,17 @@ impl Registry {
     pub(crate) async fn deploy(
         self: &Arc<Self>,
         spec: GroupSpec,
-        wait: Wait,
+        asking: Asking,
     ) -> Result<Deployed, ManagerError> {
         self.check_open()?;
         let group = spec.group_id.clone();
         if let Some(live) = self.live(&group) {
-            return self.deploy_again(&live, &spec, wait).await;
+            return self.deploy_again(&live, &spec, asking).await;
         }
         let (finished, outcome) = oneshot::channel();
         let order = |operation| Order { operation, want: Want::Settled, accepted: None, finished };
-        let operation = self.admit(spec, order).await?;
-        self.wait_for(&group, outcome, wait).await?;
+        let operation = self.admit(spec, &asking, order).await?;
+        self.wait_for(&group, outcome, asking.wait).await?;
         self.deployed(&group, operation, true)
     }
 
@@ -39,14 +39,14 @@ impl Registry {
         &self,
         live: &Live,
         spec: &GroupSpec,
-        wait: Wait,
+        asking: Asking,
     ) -> Result<Deployed, ManagerError> {
         let group = &spec.group_id;
         if *live.spec != *spec {
             return Err(ManagerError::GroupChanged(group.clone()));
         }
-        let operation = self.operation(OperationKind::Deploy, group, None);
-        let id = self.order(live, operation, Want::Settled, wait).await?;
+        let operation = self.operation(OperationKind::Deploy, group, None, &asking);
+        let id = self.order(live, operation, Want::Settled, asking.wait).await?;
         self.deployed(group, id, false)
     }
 
@@ -54,39 +54,51 @@ impl Registry {
         &self,
         group: &GroupId,
         how: Removal,
-        wait: Wait,
+        asking: Asking,
     ) -> Result<Removed, ManagerError> {
         self.check_open()?;
         let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
-        let operation = self.operation(OperationKind::Remove, group, None);
-        let operation = self.order(&live, operation, Want::Gone(how), wait).await?;
-        Ok(Removed { operation, gone: wait != Wait::No })
+        let operation = self.operation(OperationKind::Remove, group, None, &asking);
+        let operation = self.order(&live, operation, Want::Gone(how), asking.wait).await?;
+        Ok(Removed { operation, gone: asking.wait != Wait::No })
     }
 
-    pub(crate) async fn restart_group(&self, group: &GroupId, wait: Wait) -> Result<Deployed, ManagerError> {
+    pub(crate) async fn restart_group(
+        &self,
+        group: &GroupId,
+        asking: Asking,
+    ) -> Result<Deployed, ManagerError> {
         self.check_open()?;
         let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
         let all = live.spec.servers.iter().map(|server| server.instance.clone()).collect();
-        let operation = self.operation(OperationKind::Restart, group, None);
-        let id = self.order(&live, operation, Want::Restarted(all), wait).await?;
+        let operation = self.operation(OperationKind::Restart, group, None, &asking);
+        let id = self.order(&live, operation, Want::Restarted(all), asking.wait).await?;
         self.deployed(group, id, true)
     }
 
     pub(crate) async fn restart(
         &self,
         instance: &InstanceName,
-        wait: Wait,
+        asking: Asking,
     ) -> Result<Deployed, ManagerError> {
         let want = |instance: InstanceName| Want::Restarted(vec![instance]);
-        self.order_one(instance, OperationKind::Restart, want, wait).await
+        self.order_one(instance, OperationKind::Restart, want, asking).await
     }
 
-    pub(crate) async fn start(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
-        self.order_one(instance, OperationKind::Start, Want::Started, wait).await
+    pub(crate) async fn start(
+        &self,
+        instance: &InstanceName,
+        asking: Asking,
+    ) -> Result<Deployed, ManagerError> {
+        self.order_one(instance, OperationKind::Start, Want::Started, asking).await
     }
 
-    pub(crate) async fn stop(&self, instance: &InstanceName, wait: Wait) -> Result<Deployed, ManagerError> {
-        self.order_one(instance, OperationKind::Stop, Want::Stopped, wait).await
+    pub(crate) async fn stop(
+        &self,
+        instance: &InstanceName,
+        asking: Asking,
+    ) -> Result<Deployed, ManagerError> {
+        self.order_one(instance, OperationKind::Stop, Want::Stopped, asking).await
     }
 
     async fn order_one(
@@ -94,14 +106,14 @@ impl Registry {
         instance: &InstanceName,
         kind: OperationKind,
         want: impl FnOnce(InstanceName) -> Want,
-        wait: Wait,
+        asking: Asking,
     ) -> Result<Deployed, ManagerError> {
         self.check_open()?;
         let unknown = || ManagerError::NoSuchServer(instance.clone());
         let group = self.group_of(instance).ok_or_else(unknown)?;
         let live = self.live(&group).ok_or_else(unknown)?;
-        let operation = self.operation(kind, &group, Some(instance));
-        let id = self.order(&live, operation, want(instance.clone()), wait).await?;
+        let operation = self.operation(kind, &group, Some(instance), &asking);
+        let id = self.order(&live, operation, want(instance.clone()), asking.wait).await?;
         self.deployed(&group, id, true)
     }
 
