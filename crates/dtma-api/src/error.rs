@@ -185,6 +185,7 @@ fn manager_kind(error: &ManagerError) -> (StatusCode, &'static str) {
         ManagerError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_spec"),
         ManagerError::NoSuchGroup(_) => (StatusCode::NOT_FOUND, "no_such_group"),
         ManagerError::NoSuchServer(_) => (StatusCode::NOT_FOUND, "no_such_server"),
+        ManagerError::NotRunning(_) => (StatusCode::CONFLICT, "not_running"),
         ManagerError::GroupChanged(_) => (StatusCode::CONFLICT, "group_changed"),
         ManagerError::BeingRemoved(_) => (StatusCode::CONFLICT, "being_removed"),
         ManagerError::InstanceTaken { .. } => (StatusCode::CONFLICT, "instance_taken"),

@@ -37,6 +37,7 @@ fn place(error: &ManagerError, servers: &[ServerSpec]) -> Option<Violation> {
         ManagerError::Invalid(_)
         | ManagerError::NoSuchGroup(_)
         | ManagerError::NoSuchServer(_)
+        | ManagerError::NotRunning(_)
         | ManagerError::GroupChanged(_)
         | ManagerError::BeingRemoved(_)
         | ManagerError::Busy(_)

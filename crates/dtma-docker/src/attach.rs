@@ -26,7 +26,7 @@ pub(crate) async fn attach(link: &Link, id: &ContainerId) -> Result<Attached, Ru
 }
 
 /// One frame of the multiplexed stream.
-fn chunk(frame: Result<LogOutput, Error>) -> io::Result<Option<OutputChunk>> {
+pub(crate) fn chunk(frame: Result<LogOutput, Error>) -> io::Result<Option<OutputChunk>> {
     let of = |stream, bytes| Ok(Some(OutputChunk { stream, bytes }));
     match frame.map_err(io::Error::other)? {
         LogOutput::StdOut { message } => of(OutputStream::Stdout, message),

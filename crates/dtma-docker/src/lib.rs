@@ -10,6 +10,7 @@ mod connect;
 mod create;
 mod errors;
 mod events;
+mod exec;
 mod images;
 mod lifecycle;
 mod logs;
@@ -27,8 +28,8 @@ use dtma_core::container::{CreateContainer, ImageFacts};
 use dtma_core::id::{ContainerId, ImageRef, NetworkId, OwnerId};
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::port::runtime::{
-    Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, LogLine, LogQuery,
-    OnProgress, RuntimeError, Scope, VolumeObservation,
+    Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, ExecRequest,
+    ExecResult, LogLine, LogQuery, OnProgress, RuntimeError, Scope, VolumeObservation,
 };
 use dtma_core::spec::PullPolicy;
 use futures_util::stream::BoxStream;
@@ -104,6 +105,9 @@ impl ContainerRuntime for DockerRuntime {
 
     async fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError> {
         attach::attach(&self.link, id).await
+    }
+    async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError> {
+        exec::exec(&self.link, id, request).await
     }
     async fn logs(
         &self,

@@ -18,6 +18,9 @@ pub enum ManagerError {
     /// No such server.
     #[error("there is no server {0}")]
     NoSuchServer(InstanceName),
+    /// The server's container does not run.
+    #[error("{0} is not running")]
+    NotRunning(InstanceName),
     /// A group of that id stands with another spec.
     #[error("group {0} exists with another spec; remove it first (dtma down {0})")]
     GroupChanged(GroupId),

@@ -12,8 +12,8 @@ mod armed {
     use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
     use dtma_core::observation::{ContainerObservation, NetworkObservation};
     use dtma_core::port::runtime::{
-        Attached, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, LogLine, LogQuery, OnProgress, Scope,
-        VolumeObservation,
+        Attached, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, ExecRequest, ExecResult, LogLine,
+        LogQuery, OnProgress, Scope, VolumeObservation,
     };
     use dtma_core::port::store::LoadedState;
     use dtma_core::port::{ContainerRuntime, RuntimeError, StateStore, StoreError};
@@ -135,6 +135,10 @@ mod armed {
         }
         async fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError> {
             self.0.attach(id).await
+        }
+        // Nothing of ours follows from a command in a container: a kill beside it leaves nothing to converge.
+        async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError> {
+            self.0.exec(id, request).await
         }
         async fn logs(
             &self,

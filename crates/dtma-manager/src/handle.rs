@@ -8,7 +8,7 @@ use dtma_config::Rendered;
 use dtma_core::id::{GroupId, InstanceName, OperationId};
 use dtma_core::idempotency::IdempotencyKey;
 use dtma_core::port::RuntimeError;
-use dtma_core::port::runtime::{EngineInfo, LogLine, LogQuery};
+use dtma_core::port::runtime::{EngineInfo, ExecRequest, ExecResult, LogLine, LogQuery};
 use dtma_core::record::{Removal, local};
 use dtma_core::spec::GroupSpec;
 use dtma_core::violation::Violation;
@@ -198,6 +198,19 @@ impl ManagerHandle {
     /// `NoSuchServer`, `Engine`.
     pub async fn logs(&self, instance: &InstanceName, query: &LogQuery) -> Result<LogStream, ManagerError> {
         self.registry.logs(instance, query).await
+    }
+
+    /// Runs a command in a server's running container, as its user. Nothing is kept of it.
+    ///
+    /// # Errors
+    /// `NoSuchServer`, `NotRunning`, `Engine` (`Refused` when the command cannot be started, `Timeout` at the deadline;
+    /// the command goes on then).
+    pub async fn exec(
+        &self,
+        instance: &InstanceName,
+        request: &ExecRequest,
+    ) -> Result<ExecResult, ManagerError> {
+        self.registry.exec(instance, request).await
     }
 
     /// Events from now on. A reader that falls behind sees the gap in `seq` as an error of the stream.

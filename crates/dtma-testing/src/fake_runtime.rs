@@ -5,6 +5,7 @@
 
 mod clock;
 mod engine;
+mod exec;
 mod logbook;
 mod program;
 mod remote;
@@ -21,8 +22,9 @@ use dtma_core::container::{CreateContainer, ImageFacts};
 use dtma_core::id::{ContainerId, ImageRef, NetworkId, OwnerId};
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::port::runtime::{
-    AttachInput, Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, LogLine,
-    LogQuery, OnProgress, PullProgress, RuntimeError, Scope, VolumeObservation,
+    AttachInput, Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume,
+    ExecRequest, ExecResult, LogLine, LogQuery, OnProgress, PullProgress, RuntimeError, Scope,
+    VolumeObservation,
 };
 use dtma_core::spec::PullPolicy;
 use engine::Engine;
@@ -116,6 +118,12 @@ impl ContainerRuntime for FakeRuntime {
     async fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError> {
         let end = self.engine.call(Verb::Attach, &self.engine.name_of(id), |world| world.attach(id)).await?;
         Ok(attached(end))
+    }
+
+    async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError> {
+        let name = self.engine.name_of(id);
+        let (program, made) = self.engine.call(Verb::Exec, &name, |world| world.program_in(id)).await?;
+        exec::run(program, made, request).await
     }
 
     async fn logs(

@@ -13,8 +13,8 @@ use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, Own
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::port::probe::{HealthProbe, ProbeTarget};
 use dtma_core::port::runtime::{
-    Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, LogLine, LogQuery,
-    OnProgress, RuntimeError, Scope, VolumeObservation,
+    Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, ExecRequest,
+    ExecResult, LogLine, LogQuery, OnProgress, RuntimeError, Scope, VolumeObservation,
 };
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
@@ -37,6 +37,7 @@ mockall::mock! {
         pub fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError>;
         pub fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;
         pub fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError>;
+        pub fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError>;
         pub fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<LogStream, RuntimeError>;
         pub fn events(&self, owner: &OwnerId) -> BoxStream<'static, EngineEvent>;
         pub fn create_network(&self, request: &CreateNetwork) -> Result<NetworkId, RuntimeError>;
@@ -87,6 +88,9 @@ impl ContainerRuntime for MockContainerRuntime {
     }
     async fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError> {
         self.attach(id)
+    }
+    async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError> {
+        self.exec(id, request)
     }
     async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<LogStream, RuntimeError> {
         self.logs(id, query)

@@ -77,6 +77,13 @@ async fn shell(mut process: Process) -> i64 {
             process.stdout.line("3").await;
             stay(&process).await
         }
+        Script::Flood => {
+            for _ in 0..100 {
+                process.stdout.write(vec![0; 4000]).await;
+            }
+            process.stderr.line("too much").await;
+            5
+        }
     }
 }
 

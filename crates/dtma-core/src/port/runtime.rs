@@ -230,6 +230,32 @@ pub trait AttachInput: Send {
     async fn send(&mut self, bytes: Bytes) -> std::io::Result<()>;
 }
 
+/// A command to run in a running container, beside its process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// The program and its arguments. No shell reads them.
+    pub argv: Vec<String>,
+    /// What it reads, and then the end of its input; `None`: its input is empty.
+    pub stdin: Option<Bytes>,
+    /// How long to wait for its end.
+    pub deadline: Duration,
+    /// Bytes kept of each output. What is more is read and dropped, so that the command is not held up.
+    pub output_limit: usize,
+}
+
+/// How a command in a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecResult {
+    /// Its exit code.
+    pub exit_code: i64,
+    /// The beginning of its standard output.
+    pub stdout: Bytes,
+    /// The beginning of its standard error.
+    pub stderr: Bytes,
+    /// True when an output was longer than the limit.
+    pub truncated: bool,
+}
+
 /// Something that happened in the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineEvent {
@@ -301,6 +327,11 @@ pub trait ContainerRuntime: Send + Sync {
     /// waits while the process does not read, so the caller bounds it, and gives up the attachment when it gives up
     /// a message (half of it may have been written).
     async fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError>;
+    /// Runs a command in a running container as the container's own user, with no more rights than its process has
+    /// and without a terminal. [`RuntimeError::Conflict`] when the container does not run, [`RuntimeError::Refused`]
+    /// when the command cannot be started. At the deadline it is [`RuntimeError::Timeout`], and the command goes on
+    /// inside until it or the container ends: engines know no way to end it.
+    async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError>;
     /// Reads the engine's log of a container whose driver keeps one.
     async fn logs(
         &self,

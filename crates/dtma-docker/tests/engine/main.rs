@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a broken test should stop where it broke")]
 
 mod events;
+mod exec;
 mod hardened;
 mod harness;
 mod networks;

@@ -5,7 +5,8 @@ use crate::error::ManagerError;
 use crate::group::{Order, Want};
 use crate::handle::{Asking, Deployed, LogStream, Removed, Wait};
 use dtma_core::id::{GroupId, InstanceName, OperationId};
-use dtma_core::port::runtime::LogQuery;
+use dtma_core::port::RuntimeError;
+use dtma_core::port::runtime::{ExecRequest, ExecResult, LogQuery};
 use dtma_core::record::{Operation, OperationKind, Removal};
 use dtma_core::spec::GroupSpec;
 use futures_util::StreamExt;
@@ -178,6 +179,23 @@ impl Registry {
 
     fn check_open(&self) -> Result<(), ManagerError> {
         if self.cancel.is_cancelled() { Err(ManagerError::ShuttingDown) } else { Ok(()) }
+    }
+
+    pub(crate) async fn exec(
+        &self,
+        instance: &InstanceName,
+        request: &ExecRequest,
+    ) -> Result<ExecResult, ManagerError> {
+        self.check_open()?;
+        let unknown = || ManagerError::NoSuchServer(instance.clone());
+        let live = self.group_of(instance).and_then(|group| self.live(&group)).ok_or_else(unknown)?;
+        let container = live.status.borrow().server(instance).and_then(|server| server.container.clone());
+        let not_running = || ManagerError::NotRunning(instance.clone());
+        match self.backends.runtime.exec(&container.ok_or_else(not_running)?, request).await {
+            // The engine knows sooner than the status that a process is over or its container gone.
+            Err(RuntimeError::Conflict { .. } | RuntimeError::NotFound { .. }) => Err(not_running()),
+            done => Ok(done?),
+        }
     }
 
     pub(crate) async fn logs(

@@ -69,8 +69,8 @@ pub struct Process {
     pub terminated: CancellationToken,
 }
 
-/// The reading end of a process's standard input. It never ends: with `StdinOnce` off, the engine keeps it open
-/// when a client detaches.
+/// The reading end of a process's standard input. A container's process never sees its end: with `StdinOnce` off, the
+/// engine keeps it open when a client detaches. A command run in the container does.
 #[derive(Debug)]
 pub struct Stdin {
     pub(super) chunks: mpsc::Receiver<Bytes>,

@@ -31,6 +31,8 @@ pub enum Verb {
     Remove,
     /// `attach`
     Attach,
+    /// `exec`
+    Exec,
     /// `logs`
     Logs,
     /// `events`

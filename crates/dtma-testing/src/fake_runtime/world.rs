@@ -212,6 +212,24 @@ impl World {
         }
     }
 
+    /// What runs a command in this container, and what the container was made from.
+    pub(super) fn program_in(
+        &mut self,
+        id: &ContainerId,
+    ) -> Result<(Arc<dyn Program>, CreateContainer), RuntimeError> {
+        let container = self.container(id)?;
+        match container.state {
+            ContainerState::Running { .. } => Ok((Arc::clone(&container.program), container.request.clone())),
+            ContainerState::Created
+            | ContainerState::Exited { .. }
+            | ContainerState::Paused { .. }
+            | ContainerState::Dead => {
+                let problem = "the container is not running".to_owned();
+                Err(RuntimeError::Conflict { call: "execute", problem })
+            }
+        }
+    }
+
     /// What a start needs to know, when there is something to start.
     pub(super) fn startable(&mut self, id: &ContainerId) -> Result<Option<Timestamp>, RuntimeError> {
         let refuse = |problem: &str| {

@@ -5,6 +5,7 @@
 
 mod attachments;
 mod events;
+mod exec;
 mod images;
 mod lifecycle;
 mod logs;
@@ -12,6 +13,7 @@ mod rooms;
 
 pub use attachments::*;
 pub use events::*;
+pub use exec::*;
 pub use images::*;
 pub use lifecycle::*;
 pub use logs::*;
@@ -61,11 +63,13 @@ pub enum Script {
     AnswerOnce,
     /// Writes three numbered lines and then runs until SIGTERM.
     CountAndStay,
+    /// Writes 400,000 bytes, then a line of complaint, and ends with code 5.
+    Flood,
 }
 
 impl Script {
     /// Every script.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Idle,
         Self::Stubborn,
         Self::Succeed,
@@ -73,6 +77,7 @@ impl Script {
         Self::Echo,
         Self::AnswerOnce,
         Self::CountAndStay,
+        Self::Flood,
     ];
 
     /// The script as shell text.
@@ -86,6 +91,7 @@ impl Script {
             Self::Echo => "exec cat",
             Self::AnswerOnce => "read line; printf 'first '; sleep 0.2; echo \"$line\"; echo \"$line\" >&2",
             Self::CountAndStay => "echo 1; echo 2 >&2; echo 3; exec sleep 86400",
+            Self::Flood => "head -c 400000 /dev/zero; echo too much >&2; exit 5",
         }
     }
 
@@ -124,6 +130,12 @@ macro_rules! runtime_suite {
             attach_carries_input_both_ways
             two_clients_see_the_same_output
             attach_can_be_taken_up_again
+            a_command_runs_beside_the_process
+            a_command_reads_what_it_is_given_to_the_end
+            a_command_without_input_reads_nothing
+            a_command_that_says_too_much_is_cut_and_not_held_up
+            a_command_that_is_late_is_given_up
+            a_command_needs_a_running_container
             logs_tell_when_and_where_each_line_was_written
             logs_can_be_followed_to_the_end
             a_container_without_a_log_refuses_to_show_one
