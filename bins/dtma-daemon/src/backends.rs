@@ -3,12 +3,15 @@
 use crate::settings::Settings;
 use anyhow::{Context, Result};
 use dtma_config::{Configurator, Templates};
-use dtma_core::port::{ContainerRuntime, StateStore};
-use dtma_docker::DockerRuntime;
+use dtma_core::port::{ContainerRuntime, Meter, StateStore};
+use dtma_docker::{CgroupMeter, DockerRuntime};
 use dtma_manager::probe::TcpProbe;
 use dtma_manager::{Backends, wall};
 use dtma_store::RedbStore;
 use std::sync::Arc;
+
+/// Where the kernel shows its cgroups.
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Opens the state and points at the engine, which need not answer yet.
 pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
@@ -29,6 +32,12 @@ pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
         configurator: Arc::new(Configurator::new(Templates::builtin(), settings.policy)),
         wall: wall::system(),
     })
+}
+
+/// Reads what containers use, when their cgroups are on this machine: an engine behind a unix socket.
+pub(crate) fn meter(settings: &Settings) -> Option<Arc<dyn Meter>> {
+    let local = settings.docker_host.as_deref().is_none_or(|host| host.starts_with("unix://"));
+    local.then(|| Arc::new(CgroupMeter::new(CGROUPS)) as Arc<dyn Meter>)
 }
 
 type Ports = (Arc<dyn ContainerRuntime>, Arc<dyn StateStore>);

@@ -39,7 +39,8 @@ async fn live(settings: &Settings) -> Result<()> {
     let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
     let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
     let hosts = Hosts::new(address, settings.allowed_hosts.clone());
-    let app = App::new(Parts { manager, auth: Arc::clone(&auth), hosts, wall });
+    let app =
+        App::new(Parts { manager, auth: Arc::clone(&auth), hosts, wall, meter: backends::meter(settings) });
     println!("listening on http://{address}");
     tracing::info!(%address, state = %settings.state_dir.display(), "listening");
 

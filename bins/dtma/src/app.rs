@@ -1,6 +1,7 @@
 //! What every command works with: the client, where results go, how waiting is shown.
 
-use crate::cli::{Global, ProgressMode, WaitArgs};
+use crate::cli::{Format, Global, ProgressMode, WaitArgs};
+use crate::contexts::{Context, Contexts, private_token};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -8,7 +9,10 @@ use crate::output::time::Clock;
 use dtma_client::types::{GroupView, ServerView, StatusView};
 use dtma_client::{Client, Mutation, Wait};
 use secrecy::SecretString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Where a daemon is when nobody says.
+const DEFAULT_URL: &str = "http://127.0.0.1:30000";
 
 /// What every command works with.
 pub(crate) struct App {
@@ -22,20 +26,34 @@ pub(crate) struct App {
 pub(crate) struct World {
     /// `DTMA_TOKEN`.
     pub(crate) token: Option<String>,
-    /// Whether standard output and standard error take colours.
-    pub(crate) colours: (bool, bool),
+    /// The file of contexts, where there is a place for one.
+    pub(crate) contexts: Option<PathBuf>,
+    /// The two outputs.
+    pub(crate) screens: Screens,
     pub(crate) clock: Clock,
 }
 
+/// What the two outputs can show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screens {
+    /// Whether standard output and standard error take colours.
+    pub(crate) colours: (bool, bool),
+    /// How many columns standard output has, when it is a terminal.
+    pub(crate) width: Option<usize>,
+}
+
 impl App {
-    pub(crate) fn new(global: &Global, world: World) -> Result<Self, Failure> {
-        let mut builder = Client::builder(&global.url);
-        if let Some(token) = token(global.token_file.as_deref(), world.token)? {
+    pub(crate) fn new(global: &Global, world: &World) -> Result<Self, Failure> {
+        let contexts = Contexts::load(world.contexts.as_deref())?;
+        let context = contexts.meant(global.context.as_deref(), global.url.is_some())?;
+        let url = global.url.as_deref().or(context.map(|context| context.url.as_str()));
+        let mut builder = Client::builder(url.unwrap_or(DEFAULT_URL));
+        if let Some(token) = token(global.token_file.as_deref(), world.token.as_deref(), context)? {
             builder = builder.token(token);
         }
         Ok(Self {
             client: builder.build()?,
-            output: output(global, world.colours),
+            output: output(global, world.screens),
             progress: if global.quiet { ProgressMode::None } else { global.progress },
             clock: world.clock,
         })
@@ -53,19 +71,39 @@ impl App {
 }
 
 /// How results are printed.
-pub(crate) fn output(global: &Global, colours: (bool, bool)) -> Output {
-    let ink = |on: bool| crate::output::Ink { on: on && !global.no_color };
-    Output { format: global.output, quiet: global.quiet, ink: ink(colours.0), remark_ink: ink(colours.1) }
+pub(crate) fn output(global: &Global, screens: Screens) -> Output {
+    let ink = |on: bool, width| crate::output::Ink { on: on && !global.no_color, width };
+    // Who asks for everything gets it, however long its lines are.
+    let width = screens.width.filter(|_| global.output == Format::Table);
+    Output {
+        format: global.output,
+        quiet: global.quiet,
+        ink: ink(screens.colours.0, width),
+        remark_ink: ink(screens.colours.1, None),
+    }
 }
 
-/// The file's token, else the environment's.
-fn token(file: Option<&Path>, environment: Option<String>) -> Result<Option<SecretString>, Failure> {
+/// The option's file, else the environment, else the context's file.
+fn token(
+    file: Option<&Path>,
+    environment: Option<&str>,
+    context: Option<&Context>,
+) -> Result<Option<SecretString>, Failure> {
+    let said = said_token(file, environment)?;
+    match (said, context.and_then(|context| context.token_file.as_deref())) {
+        (Some(said), _) => Ok(Some(said)),
+        (None, Some(file)) => private_token(file).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn said_token(file: Option<&Path>, environment: Option<&str>) -> Result<Option<SecretString>, Failure> {
     let token = match file {
         Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
             Failure::new(Exit::Usage, format!("the token file {} cannot be read", file.display()))
                 .cause(error.to_string())
         })?),
-        None => environment,
+        None => environment.map(str::to_owned),
     };
     match (file, token.as_deref().map(str::trim)) {
         (Some(file), Some("")) => {

@@ -1,15 +1,21 @@
 //! What can be typed: global options and commands. What a command takes is in `cli/`, what it does in `commands/`.
 
+mod context;
 mod group;
 mod look;
 mod mcp;
+mod more;
 mod server;
 mod tool;
 pub(crate) mod value;
 
+pub(crate) use context::{ContextAddArgs, ContextCommand};
 pub(crate) use group::{DownArgs, UpArgs, ValidateArgs};
 pub(crate) use look::{CompletionArgs, EventsArgs, PsArgs, StatusArgs};
 pub(crate) use mcp::{McpCallArgs, McpCommand, McpLsArgs};
+pub(crate) use more::{
+    ExplainArgs, Goal, InitArgs, ManArgs, Starter, TemplateCommand, TopArgs, TopOrder, WaitForArgs,
+};
 pub(crate) use server::{LogsArgs, RestartArgs, ServerArgs, Stream};
 pub(crate) use tool::{ToolCommand, ToolDeployArgs, ToolLsArgs, ToolRmArgs};
 
@@ -30,6 +36,7 @@ First steps:
 Environment:
   DTMA_URL      the daemon's address (see --url)
   DTMA_TOKEN    the token that proves who asks (or --token-file)
+  DTMA_CONTEXT  which of the named daemons is meant (see dtma context)
   NO_COLOR      no colours when set (or --no-color)
 
 Exit codes:
@@ -57,15 +64,14 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The daemon's address
-    #[arg(
-        long,
-        global = true,
-        env = "DTMA_URL",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:30000"
-    )]
-    pub(crate) url: String,
-    /// File with the token; without it DTMA_TOKEN counts
+    ///
+    /// Without it DTMA_URL, then the current context, then http://127.0.0.1:30000.
+    #[arg(long, global = true, env = "DTMA_URL", hide_env = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Another context than the current one (dtma context ls)
+    #[arg(long, global = true, env = "DTMA_CONTEXT", hide_env = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// File with the token; without it DTMA_TOKEN counts, then the context's file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// How results are printed: json and yaml as the daemon said it, name one name a line
@@ -135,8 +141,20 @@ pub(crate) enum Command {
     /// Deploy, remove and list single tools: plain containers
     #[command(subcommand)]
     Tool(ToolCommand),
-    /// Print what happens, until interrupted
+    /// Print what happened, and with -w what happens
     Events(EventsArgs),
+    /// Wait until a group or server is as wanted
+    Wait(WaitForArgs),
+    /// Show what servers use: CPU, memory, processes
+    Top(TopArgs),
+    /// Look at configuration templates and at what they make of a file
+    #[command(subcommand)]
+    Template(TemplateCommand),
+    /// Write a group file to begin with
+    Init(InitArgs),
+    /// Give daemons names and choose between them
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// Check a file without deploying anything
     Validate(ValidateArgs),
     /// Check everything that must work, and say what to do where it does not
@@ -144,6 +162,11 @@ pub(crate) enum Command {
     Doctor,
     /// Print a completion script for a shell
     Completion(CompletionArgs),
+    /// Explain an error code or a rule
+    Explain(ExplainArgs),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// Whether a change is waited for.

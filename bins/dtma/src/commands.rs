@@ -1,20 +1,43 @@
 //! What each command does, one file a family.
 
 mod arguments;
+mod await_goal;
 mod change;
-mod completion;
+mod context;
 mod doctor;
 mod events;
+mod explain;
 mod group;
+mod init;
 mod logs;
 mod look;
 mod mcp;
+mod template;
 mod tool;
+mod top;
 
-use crate::app::App;
-use crate::cli::{Command, McpCommand, ToolCommand};
+use crate::app::{App, World};
+use crate::cli::{Command, Global, McpCommand, ToolCommand};
 use crate::failure::Failure;
+use crate::output::Output;
 use change::Change;
+
+/// Does what needs no daemon; gives back what does.
+pub(crate) fn alone(
+    output: &Output,
+    global: &Global,
+    world: &World,
+    command: Command,
+) -> Result<Result<(), Failure>, Command> {
+    match command {
+        Command::Context(command) => Ok(context::context(output, global, world, &command)),
+        Command::Init(args) => Ok(init::init(output, &args)),
+        Command::Explain(args) => Ok(explain::explanation(output, &args)),
+        Command::Man(args) => Ok(explain::man(output, &args)),
+        Command::Completion(args) => Ok(explain::completion(output, &args)),
+        other => Err(other),
+    }
+}
 
 /// Does what was asked.
 pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
@@ -35,6 +58,13 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         Command::Tool(ToolCommand::Ls(args)) => tool::ls(app, &args).await,
         Command::Events(args) => events::events(app, &args).await,
         Command::Doctor => doctor::doctor(app).await,
-        Command::Completion(args) => completion::completion(app, &args),
+        Command::Wait(args) => await_goal::wait(app, &args).await,
+        Command::Top(args) => top::top(app, &args).await,
+        Command::Template(command) => template::template(app, &command).await,
+        Command::Context(_)
+        | Command::Init(_)
+        | Command::Explain(_)
+        | Command::Man(_)
+        | Command::Completion(_) => Ok(()),
     }
 }

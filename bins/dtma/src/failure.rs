@@ -4,6 +4,7 @@ use crate::exit::{self, Exit};
 use crate::output::Ink;
 use crate::output::text;
 use dtma_client::types::ErrorDetail;
+use dtma_client::types::explain::explain;
 use dtma_client::{Error, Refusal};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -154,7 +155,7 @@ fn refused(exit: Exit, refusal: &Refusal) -> Report {
         exit,
         message: refusal.message.clone(),
         cause: (!cause.is_empty() && !told).then(|| cause.to_owned()),
-        hint: hint_of_code(refusal).map(str::to_owned),
+        hint: hint_of_code(refusal).or_else(|| remedy(refusal)).map(str::to_owned),
         request_id: (!refusal.request_id.is_empty()).then(|| refusal.request_id.clone()),
         mistakes: mistakes.collect(),
     }
@@ -205,6 +206,11 @@ fn hint_of_code(refusal: &Refusal) -> Option<&'static str> {
         "internal" => Some("the daemon's log says more under the request's id"),
         _ => None,
     }
+}
+
+/// What the table of codes says, where a mistake says nothing of its own.
+fn remedy(refusal: &Refusal) -> Option<&'static str> {
+    refusal.details.is_empty().then(|| explain(&refusal.code).map(|code| code.remedy)).flatten()
 }
 
 impl Report {
@@ -315,7 +321,7 @@ mod tests {
     fn a_cause_is_told_once_and_without_escapes() {
         let refusal = Refusal {
             status: 502,
-            code: "engine_failed".into(),
+            code: "some_code".into(),
             message: "create failed".into(),
             error: "create failed: \u{1b}[31mno".into(),
             request_id: String::new(),

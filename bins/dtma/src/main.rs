@@ -6,38 +6,51 @@
 mod app;
 mod cli;
 mod commands;
+mod contexts;
 mod exit;
 mod failure;
 mod file;
 mod output;
 mod progress;
 
-use app::{App, World};
+use app::{App, Screens, World};
 use clap::Parser;
-use cli::Cli;
+use cli::{Cli, Command, Global};
 use exit::Exit;
 use failure::Failure;
 use output::time::Clock;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let colours = (takes_colours(&std::io::stdout()), takes_colours(&std::io::stderr()));
-    let ink = app::output(&cli.global, colours).remark_ink;
-    match run(cli, colours) {
+    let screens = screens();
+    let ink = app::output(&cli.global, screens).remark_ink;
+    match run(cli, screens) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(ink).exit().map_or(ExitCode::SUCCESS, ExitCode::from),
     }
 }
 
-fn run(cli: Cli, colours: (bool, bool)) -> Result<(), Failure> {
+fn run(cli: Cli, screens: Screens) -> Result<(), Failure> {
+    let world =
+        World { token: environment("DTMA_TOKEN"), contexts: contexts_file(), screens, clock: clock() };
+    let output = app::output(&cli.global, screens);
+    match commands::alone(&output, &cli.global, &world, cli.command) {
+        Ok(done) => done,
+        Err(command) => ask(&cli.global, &world, command),
+    }
+}
+
+/// What needs a daemon.
+fn ask(global: &Global, world: &World, command: Command) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failure::new(Exit::Failed, "the system lets this program do nothing").cause(error.to_string())
     })?;
     let done = runtime.block_on(async {
-        let app = App::new(&cli.global, World { token: token(), colours, clock: clock() })?;
-        commands::run(&app, cli.command).await
+        let app = App::new(global, world)?;
+        commands::run(&app, command).await
     });
     // A thread may still wait for standard input; nobody waits for it.
     runtime.shutdown_background();
@@ -50,8 +63,21 @@ fn takes_colours(stream: &impl anstream::stream::RawStream) -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
-fn token() -> Option<String> {
-    std::env::var("DTMA_TOKEN").ok()
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// `$XDG_CONFIG_HOME/dtma/config.toml`, and the place the XDG rules name when that is not set.
+fn contexts_file() -> Option<PathBuf> {
+    let home = || environment("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let folder = environment("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    folder.or_else(home).map(|folder| folder.join("dtma/config.toml"))
+}
+
+fn screens() -> Screens {
+    let colours = (takes_colours(&std::io::stdout()), takes_colours(&std::io::stderr()));
+    let width = terminal_size::terminal_size_of(std::io::stdout());
+    Screens { colours, width: width.map(|(width, _)| usize::from(width.0)) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock is read here and nowhere else")]

@@ -7,6 +7,7 @@ pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod time;
+pub(crate) mod top;
 
 pub(crate) use ink::Ink;
 
@@ -109,7 +110,7 @@ fn json(value: &impl Serialize, pretty: bool) -> Result<String, Failure> {
 }
 
 /// YAML; only text that a terminal obeys makes it fall back on JSON, which is YAML too.
-fn yaml(value: &impl Serialize) -> Result<String, Failure> {
+pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_saphyr::to_string(value).map_err(|error| unprintable(&error.to_string()))?;
     if text::is_harmless(&text) { Ok(text) } else { Ok(format!("{}\n", json(value, true)?)) }
 }

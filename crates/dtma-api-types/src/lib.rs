@@ -4,8 +4,10 @@
 //! description in the OpenAPI document. Requests refuse unknown fields; responses do not, so that an older client
 //! can read a newer daemon's answers.
 
+pub mod duration;
 mod envelope;
 mod event;
+pub mod explain;
 mod group;
 mod log;
 mod meta;
@@ -14,6 +16,7 @@ mod request;
 mod server;
 mod server_request;
 mod size;
+mod stats;
 mod status;
 mod template;
 mod validation;
@@ -33,6 +36,7 @@ pub use server_request::{
     RestartMode, ServerRequest, Transport,
 };
 pub use size::ByteSize;
+pub use stats::{ServerStats, StatsView};
 pub use status::{DaemonView, EngineView, GroupTotals, ServerTotals, StatusView};
 pub use template::{TemplateList, TemplateSummary, TemplateView};
 pub use validation::ValidationView;

@@ -79,6 +79,9 @@ pub struct ServerView {
     pub network: Network,
     /// How often it was started again, by whomever. Never falls.
     pub restarts: u64,
+    /// How often it ended unasked, other than by reaching its goal. Never falls.
+    #[serde(default)]
+    pub crashes: u64,
     /// How its last run ended, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitView>,

@@ -8,6 +8,7 @@ use crate::openapi::openapi_json;
 use crate::schema::Schemas;
 use bytes::Bytes;
 use dtma_core::Timestamp;
+use dtma_core::port::Meter;
 use dtma_manager::wall::Wall;
 use dtma_manager::{ManagerError, ManagerHandle};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct Parts {
     pub hosts: Hosts,
     /// The wall clock.
     pub wall: Wall,
+    /// Reads what containers use; none when the engine is not on this machine.
+    pub meter: Option<Arc<dyn Meter>>,
 }
 
 /// Everything that handlers share. Cheap to clone.
@@ -67,6 +70,10 @@ impl App {
 
     pub(crate) fn hosts(&self) -> &Hosts {
         &self.0.parts.hosts
+    }
+
+    pub(crate) fn meter(&self) -> Option<&dyn Meter> {
+        self.0.parts.meter.as_deref()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -90,6 +90,11 @@ impl Journal {
         Subscription { missed, live: self.live.subscribe() }
     }
 
+    /// What is kept, oldest first.
+    pub(crate) fn everything(&self) -> Vec<Entry> {
+        self.kept().iter().cloned().map(Entry::Event).collect()
+    }
+
     fn after(&self, kept: &VecDeque<Arc<EventView>>, last: &str) -> Vec<Entry> {
         let seq = last.strip_prefix(&self.life).and_then(|rest| rest.strip_prefix('-')?.parse::<u64>().ok());
         let newest = kept.back().map(|event| event.seq);

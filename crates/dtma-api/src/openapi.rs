@@ -4,6 +4,7 @@
 use crate::auth::Access;
 use crate::routes::table;
 use crate::{gateway, routes};
+use dtma_api_types::explain::{self, Explanation};
 use dtma_api_types::{ErrorBody, EventView, GroupRequest, LogLineView};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, PathItem, Ref, RefOr, Response, ResponseBuilder};
@@ -22,7 +23,7 @@ use utoipa::{Modify, OpenApi};
         routes::meta::get_openapi, routes::meta::get_metrics, routes::events::stream_events,
         routes::groups::deploy_group, routes::groups::list_groups, routes::groups::get_group,
         routes::groups::remove_group, routes::groups::restart_group, routes::groups::validate_group,
-        routes::status::get_status,
+        routes::status::get_status, routes::stats::get_stats,
         routes::servers::restart_server, routes::servers::start_server, routes::servers::stop_server,
         routes::logs::get_logs, routes::templates::list_templates, routes::templates::get_template,
         gateway::gateway_post, gateway::gateway_listen, gateway::gateway_close,
@@ -62,6 +63,7 @@ impl Modify for FromTheTable {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme(SCHEME, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        document.extensions.get_or_insert_default().insert("x-error-codes".to_owned(), error_codes());
         for route in table() {
             let Some(item) = document.paths.paths.get_mut(route.path) else { continue };
             let Some(operation) = operation(item, route.method) else { continue };
@@ -74,6 +76,14 @@ impl Modify for FromTheTable {
             }
         }
     }
+}
+
+/// What each `code` means and what to do about it.
+fn error_codes() -> serde_json::Value {
+    let entry = |code: &Explanation| {
+        (code.word.to_owned(), serde_json::json!({"means": code.means, "remedy": code.remedy}))
+    };
+    serde_json::Value::Object(explain::CODES.iter().map(entry).collect())
 }
 
 fn operation<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut utoipa::openapi::path::Operation> {
@@ -124,6 +134,38 @@ mod tests {
             assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
         }
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    }
+
+    #[test]
+    fn every_code_and_every_rule_is_explained() {
+        let explained = |word: &str| explain::explain(word).is_some();
+        let text = include_str!("error.rs");
+        let codes: Vec<&str> = text
+            .split("(StatusCode::")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(", \"")?.1.split_once("\")"))
+            .map(|(code, _)| code)
+            .filter(|code| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+            .collect();
+        assert!(codes.len() > 40, "the table of errors is no longer read: {codes:?}");
+        let warnings = [
+            dtma_config::rule::WARN_IMAGE_UNPINNED,
+            dtma_config::rule::WARN_ENVIRONMENT_SECRET,
+            dtma_config::rule::WARN_NETWORK_HOST,
+            dtma_config::rule::WARN_TMPFS_OVER_MEMORY,
+            dtma_config::rule::WARN_NEVER_COMPLETES,
+        ];
+        let words = codes.iter().chain(dtma_config::rule::ALL).chain(&warnings);
+        let missing: Vec<&&str> = words.filter(|word| !explained(word)).collect();
+        assert!(missing.is_empty(), "add these to dtma-api-types/src/explain: {missing:?}");
+    }
+
+    #[test]
+    fn the_document_explains_every_code() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        let codes = document["x-error-codes"].as_object().unwrap();
+        assert!(codes["port_taken"]["remedy"].as_str().unwrap().contains("hostPort"));
+        assert_eq!(codes.len(), explain::CODES.len());
     }
 
     #[test]

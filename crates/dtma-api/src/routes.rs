@@ -6,6 +6,7 @@ pub(crate) mod groups;
 pub(crate) mod logs;
 pub(crate) mod meta;
 pub(crate) mod servers;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod templates;
 
@@ -61,6 +62,7 @@ pub(crate) fn table() -> Vec<Route> {
         route("POST", "/mcp/groups/{groupId}/restart", "restartGroup", DEPLOY, post(groups::restart_group)),
         route("POST", "/mcp/validate", "validateGroup", READ, post(groups::validate_group)),
         route("GET", "/mcp/status", "getStatus", READ, get(status::get_status)),
+        route("GET", "/mcp/stats", "getStats", READ, get(stats::get_stats)),
         route("POST", "/mcp/servers/{instanceName}/restart", "restartServer", DEPLOY, post(servers::restart_server)),
         route("POST", "/mcp/servers/{instanceName}/start", "startServer", DEPLOY, post(servers::start_server)),
         route("POST", "/mcp/servers/{instanceName}/stop", "stopServer", DEPLOY, post(servers::stop_server)),

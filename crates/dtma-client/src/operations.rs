@@ -7,7 +7,7 @@ use crate::query::{Query, escape};
 use crate::stream::{EventStream, LogLines, events, log_lines};
 use dtma_api_types::{
     GroupChangeView, GroupList, GroupView, HealthView, IndexView, LogStreamName, LogView, ReadyView,
-    RemovalView, ServerChangeView, StatusView, TemplateList, TemplateView, ValidationView,
+    RemovalView, ServerChangeView, StatsView, StatusView, TemplateList, TemplateView, ValidationView,
 };
 use http::Method;
 use http::header::{ACCEPT, HeaderName};
@@ -57,8 +57,12 @@ pub struct LogOptions {
     pub until: Option<String>,
     /// Only lines of these outputs; empty means both.
     pub streams: Vec<LogStreamName>,
-    /// Only lines that contain this text.
+    /// Only lines that match this regular expression.
     pub grep: Option<String>,
+    /// `grep` is plain text.
+    pub fixed: bool,
+    /// Only lines of the run before the present one.
+    pub previous: bool,
 }
 
 /// How long the daemon waits by itself, with a margin.
@@ -91,6 +95,8 @@ impl LogOptions {
             .with("until", self.until.as_ref())
             .with("stream", (!streams.is_empty()).then(|| streams.join(",")))
             .with("grep", self.grep.as_ref())
+            .with("fixed", self.fixed.then_some(true))
+            .with("previous", self.previous.then_some(true))
     }
 }
 
@@ -141,6 +147,11 @@ impl Client {
         self.call(Method::GET, "/mcp/status").data().await
     }
 
+    /// `GET /mcp/stats`: what servers use of the machine.
+    pub async fn get_stats(&self) -> Result<StatsView, Error> {
+        self.call(Method::GET, "/mcp/stats").data().await
+    }
+
     /// `GET /events`: what happens from now on, or from after the event with the id `after`.
     pub async fn stream_events(&self, after: Option<&str>) -> Result<EventStream, Error> {
         let mut call = self.call(Method::GET, "/events");
@@ -148,6 +159,13 @@ impl Client {
         if let Some(id) = after.and_then(|id| http::HeaderValue::from_str(id).ok()) {
             call.headers.insert(HeaderName::from_static("last-event-id"), id);
         }
+        Ok(events(call.send().await?.into_body()))
+    }
+
+    /// The same with `follow=false`: what the daemon remembers, then the end.
+    pub async fn list_events(&self) -> Result<EventStream, Error> {
+        let mut call = self.call(Method::GET, "/events?follow=false");
+        call.headers.insert(ACCEPT, EVENT_STREAM);
         Ok(events(call.send().await?.into_body()))
     }
 

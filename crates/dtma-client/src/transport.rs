@@ -81,7 +81,13 @@ impl Call<'_> {
     async fn exchange(self) -> Result<Response<Incoming>, Error> {
         let client = self.client;
         let request = self.request()?;
-        client.pool.request(request).await.map_err(|error| {
+        let again = is_repeatable(&request).then(|| request.clone());
+        let answer = match (client.pool.request(request).await, again) {
+            // A pooled connection may belong to a daemon that is gone. Not a byte of the answer came.
+            (Err(error), Some(again)) if !error.is_connect() => client.pool.request(again).await,
+            (answer, _) => answer,
+        };
+        answer.map_err(|error| {
             if error.is_connect() {
                 Error::Unreachable { url: client.base.clone(), source: error.into() }
             } else {
@@ -109,6 +115,11 @@ impl Call<'_> {
         }
         Ok(request)
     }
+}
+
+/// True when sending it twice does what sending it once does. What was never sent is repeated by the pool itself.
+fn is_repeatable(request: &Request<Full<Bytes>>) -> bool {
+    request.method().is_safe() || request.headers().contains_key("idempotency-key")
 }
 
 /// The whole body, bounded.

@@ -75,6 +75,9 @@ pub struct ServerHistory {
     pub runs: u64,
     /// Restarts a person asked for, ever.
     pub manual_restarts: u64,
+    /// Exits that nobody asked for and that were not its goal, ever. Never falls.
+    #[serde(default)]
+    pub crashes: u64,
     /// The last process seen.
     pub last_run: Option<RunKey>,
     /// Exits, oldest first.
@@ -91,6 +94,7 @@ impl ServerHistory {
     const EMPTY: Self = Self {
         runs: 0,
         manual_restarts: 0,
+        crashes: 0,
         last_run: None,
         exits: Vec::new(),
         reset_at: None,
@@ -102,6 +106,17 @@ impl ServerHistory {
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.runs.saturating_sub(1)
+    }
+
+    /// When the run before the present one wrote its log: from there to there. Between two runs the border lies halfway
+    /// from the exit to the start, because neither moment is exact.
+    #[must_use]
+    pub fn previous_run(&self) -> Option<(Option<Timestamp>, Timestamp)> {
+        let present = self.last_run.as_ref()?;
+        let over: Vec<&Exit> = self.exits.iter().filter(|exit| exit.run != *present).collect();
+        let (previous, before) = over.split_last()?;
+        let begin = before.last().map(|exit| between(exit.at, previous.run.started_at));
+        Some((begin, between(previous.at, present.started_at)))
     }
 
     /// True when it ran to completion and nobody asked for another run since.
@@ -147,6 +162,8 @@ impl ServerHistory {
     fn push_exit(&mut self, exit: Exit, once: bool) {
         if once && exit.code == 0 && !exit.asked {
             self.completed_at = Some(exit.at);
+        } else if !exit.asked {
+            self.crashes += 1;
         }
         if self.exits.len() >= MAX_EXITS {
             self.exits.remove(0);
@@ -166,6 +183,11 @@ impl ServerHistory {
         let count = self.refusal.as_ref().map_or(0, |refusal| refusal.count).saturating_add(1);
         self.refusal = Some(Refusal { at: now, count, action: action.to_owned(), message });
     }
+}
+
+/// Halfway from one moment to the other.
+fn between(from: Timestamp, to: Timestamp) -> Timestamp {
+    from.checked_add(to.duration_since(from) / 2).unwrap_or(to)
 }
 
 #[cfg(test)]
@@ -190,7 +212,24 @@ mod tests {
         history.note(&container("c", running(10)), false, false);
         history.note(&container("c", exited(10, 20, 1)), false, false);
         history.note(&container("c", exited(30, 40, 1)), false, false);
-        assert_eq!((history.runs, history.counted().len()), (2, 2));
+        assert_eq!((history.runs, history.counted().len(), history.crashes), (2, 2, 2));
+    }
+
+    #[test]
+    fn the_run_before_the_present_one_has_its_place_in_the_log() {
+        let mut history = ServerHistory::default();
+        history.note(&container("c", exited(10, 20, 1)), false, false);
+        assert_eq!(history.previous_run(), None, "the only run is the present one");
+        history.note(&container("c", running(22)), false, false);
+        assert_eq!(history.previous_run(), Some((None, at(21))));
+        history.note(&container("c", exited(22, 30, 1)), false, false);
+        assert_eq!(
+            history.previous_run(),
+            Some((None, at(21))),
+            "one that ended last is still the present one"
+        );
+        history.note(&container("c", running(34)), false, false);
+        assert_eq!(history.previous_run(), Some((Some(at(21)), at(32))));
     }
 
     #[test]
@@ -201,7 +240,7 @@ mod tests {
         history.note(&container("c", exited(5, 6, 1)), false, false);
         assert_eq!(history.counted().len(), 2);
         history.reset(at(5));
-        assert_eq!(history.counted().len(), 1);
+        assert_eq!((history.counted().len(), history.crashes), (1, 2), "crashes are counted for ever");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! What it leaves to others: whether, when and in which order anything is done; whose containers they are to be.
 
 mod attach;
+mod cgroup;
 mod connect;
 mod create;
 mod errors;
@@ -19,6 +20,7 @@ mod observe;
 mod pool;
 mod volumes;
 
+pub use cgroup::CgroupMeter;
 pub use connect::{Deadlines, Settings};
 pub use pool::{NetworkPool, NetworkPoolError};
 

@@ -104,6 +104,10 @@ pub struct ServerStatus {
     pub restarts: u64,
     /// How its last run ended, if one did.
     pub last_exit: Option<Exit>,
+    /// When the run before the present one wrote its log, if there was one: from there (or the beginning) to there.
+    pub previous_run: Option<(Option<Timestamp>, Timestamp)>,
+    /// How often it ended unasked, other than by reaching its goal. Never falls.
+    pub crashes: u64,
     /// The engine's last refusal, when nothing succeeded since.
     pub refusal: Option<Refusal>,
     /// Forwarded host ports.

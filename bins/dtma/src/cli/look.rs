@@ -36,9 +36,13 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dtma events
-  dtma events --group demo -o json     one JSON object a line")]
+  dtma events                          what the daemon remembers
+  dtma events -w                       and what happens from now on, until interrupted
+  dtma events -w --group demo -o json     one JSON object a line")]
 pub(crate) struct EventsArgs {
+    /// Go on with what happens, until interrupted
+    #[arg(short, long)]
+    pub(crate) watch: bool,
     /// Only of this group
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,

@@ -9,14 +9,16 @@ use clap::{Args, ValueEnum};
 Examples:
   dtma logs time
   dtma logs -f --tail 20 everything
-  dtma logs --since 10m --grep error -t web
+  dtma logs --since 10m --grep 'error|warn' -t web
+  dtma logs demo -f                    every server of the group, each with its name in front
+  dtma logs time --previous            what it wrote before it was started again
 
 A stdio MCP server's standard output belongs to the protocol; a line of it is a log line only \
 when it is no message.")]
 pub(crate) struct LogsArgs {
-    /// The server
-    #[arg(value_name = "INSTANCE")]
-    pub(crate) instance: String,
+    /// Servers and groups; a group means each of its servers
+    #[arg(value_name = "INSTANCE|GROUP", required = true)]
+    pub(crate) names: Vec<String>,
     /// Go on with new lines, until interrupted
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -29,9 +31,21 @@ pub(crate) struct LogsArgs {
     /// Only lines before then
     #[arg(long, value_name = "TIME", value_parser = value::moment, conflicts_with = "follow")]
     pub(crate) until: Option<String>,
-    /// Only lines that contain this
-    #[arg(long, value_name = "TEXT")]
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "REGEX")]
     pub(crate) grep: Option<String>,
+    /// What --grep looks for is plain text
+    #[arg(short = 'F', long, requires = "grep")]
+    pub(crate) fixed_strings: bool,
+    /// Only lines of the run before the present one
+    #[arg(short, long, conflicts_with_all = ["follow", "since", "until"])]
+    pub(crate) previous: bool,
+    /// The server's name before each line (also without it when there are several)
+    #[arg(long, overrides_with = "no_prefix")]
+    pub(crate) prefix: bool,
+    /// No name before any line
+    #[arg(long, overrides_with = "prefix")]
+    pub(crate) no_prefix: bool,
     /// Only lines of this output
     #[arg(long, value_enum)]
     pub(crate) stream: Option<Stream>,

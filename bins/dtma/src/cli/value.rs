@@ -1,5 +1,6 @@
 //! Values that are typed with some syntax of their own: durations, ports, pairs.
 
+use dtma_client::types::duration::parse;
 use dtma_client::types::{Mount, MountType, Publish};
 use std::time::Duration;
 
@@ -8,19 +9,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// `30` (seconds), `500ms`, `30s`, `5m`, `1h`, `2d`: the syntax of the daemon's own queries.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "not a duration such as 500ms, 30s, 5m or 1h".to_owned();
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let millis = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+    parse(text).map_err(|_| "not a duration such as 500ms, 30s, 5m or 1h".to_owned())
 }
 
 /// A duration for which the daemon lets a caller wait.

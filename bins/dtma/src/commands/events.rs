@@ -14,8 +14,26 @@ use std::time::Duration;
 /// How long after a broken stream the next one is tried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// `dtma events`. A daemon that is restarted is waited for, and nothing it remembers is missed.
+/// `dtma events`.
 pub(super) async fn events(app: &App, args: &EventsArgs) -> Result<(), Failure> {
+    if args.watch { watch(app, args).await } else { remembered(app, args.group.as_deref()).await }
+}
+
+async fn remembered(app: &App, group: Option<&str>) -> Result<(), Failure> {
+    let mut stream = app.client.list_events().await?;
+    let mut count = 0;
+    while let Some(message) = stream.next().await {
+        count += 1;
+        hear(app, group, message?, &mut None)?;
+    }
+    if count == 0 && app.output.is_human() {
+        app.output.remark("nothing has happened since the daemon was started; -w waits for it");
+    }
+    Ok(())
+}
+
+/// `dtma events -w`. A daemon that is restarted is waited for, and nothing it remembers is missed.
+async fn watch(app: &App, args: &EventsArgs) -> Result<(), Failure> {
     tokio::select! {
         // Ctrl-C is how this ends; what is dropped is only read.
         _ = tokio::signal::ctrl_c() => Ok(()),

@@ -110,7 +110,7 @@ pub(super) async fn validate(app: &App, args: &ValidateArgs) -> Result<(), Failu
     if answer.valid { Ok(()) } else { Err(Failure::Said(Exit::Invalid)) }
 }
 
-fn verdict(app: &App, document: &Document, answer: &ValidationView, shape: Shape) -> String {
+pub(super) fn verdict(app: &App, document: &Document, answer: &ValidationView, shape: Shape) -> String {
     let name = text::line(&document.name);
     if shape == Shape::Name {
         return if answer.valid { format!("{name}\n") } else { String::new() };

@@ -1,64 +1,101 @@
-//! `logs`.
+//! `logs`: of one server, of several, or of all of a group, oldest line first.
 
-use crate::app::App;
+use crate::app::{App, servers, there_is};
 use crate::cli::{LogsArgs, Stream};
 use crate::exit::{self, Exit};
 use crate::failure::Failure;
 use crate::output::{text, time};
-use dtma_client::types::{LogLineView, LogStreamName};
+use dtma_client::types::{LogLineView, LogStreamName, StatusView};
 use dtma_client::{Error, LogLines, LogOptions};
 use futures_util::StreamExt;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use serde::Serialize;
 use std::time::Duration;
 
 /// How long after a broken stream the next one is tried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// `dtma logs`. Both outputs of the server go to our standard output, so that they can be searched.
+/// `dtma logs`. Both outputs of a server go to our standard output, so that they can be searched.
 pub(super) async fn logs(app: &App, args: LogsArgs) -> Result<(), Failure> {
-    let timestamps = args.timestamps;
+    let names = chosen(&app.status().await?, &args.names)?;
+    let prefix = !args.no_prefix && (args.prefix || names.len() > 1);
+    let printer = Printer { app, names: &names, prefix, timestamps: args.timestamps };
     let options = LogOptions {
         tail: args.tail,
         since: args.since,
         until: args.until,
         streams: args.stream.map(stream).into_iter().collect(),
         grep: args.grep,
+        fixed: args.fixed_strings,
+        previous: args.previous,
     };
-    if args.follow {
-        return follow(app, &args.instance, &options, timestamps).await;
+    if args.follow { follow(&printer, &options).await } else { at_once(&printer, &options).await }
+}
+
+/// The servers that are meant: each by its name, or all of a group.
+fn chosen(status: &StatusView, names: &[String]) -> Result<Vec<String>, Failure> {
+    let mut chosen: Vec<String> = Vec::new();
+    for name in names {
+        let server = servers(status).find(|server| server.instance_name == *name);
+        let group = status.groups.iter().find(|group| group.group_id == *name);
+        let found: Vec<&str> = match (server, group) {
+            (Some(server), _) => vec![&server.instance_name],
+            (None, Some(group)) => group.servers.iter().map(|server| server.instance_name.as_str()).collect(),
+            (None, None) => {
+                let known = servers(status).map(|server| server.instance_name.as_str());
+                let failure = Failure::new(Exit::NotFound, format!("there is no server and no group {name}"));
+                return Err(failure.hint(there_is(known)));
+            }
+        };
+        let fresh: Vec<&str> =
+            found.into_iter().filter(|name| !chosen.iter().any(|known| known == name)).collect();
+        chosen.extend(fresh.into_iter().map(str::to_owned));
     }
-    let log = app.client.get_logs(&args.instance, &options).await?;
-    for line in &log.lines {
-        print(app, line, timestamps)?;
+    Ok(chosen)
+}
+
+/// Everything there is, put in order of time.
+async fn at_once(printer: &Printer<'_>, options: &LogOptions) -> Result<(), Failure> {
+    let client = &printer.app.client;
+    let logs = try_join_all(printer.names.iter().map(|name| client.get_logs(name, options))).await?;
+    let lines = logs
+        .into_iter()
+        .enumerate()
+        .flat_map(|(server, log)| log.lines.into_iter().map(move |line| (server, line)));
+    let mut lines: Vec<(usize, LogLineView)> = lines.collect();
+    // Stable: lines of one server stay in their order whatever their clock says.
+    if printer.names.len() > 1 {
+        lines.sort_by_key(|(_, line)| line.at.parse::<Timestamp>().ok());
     }
-    if log.lines.is_empty() && app.output.is_human() {
-        app.output.remark("no lines");
+    for (server, line) in &lines {
+        printer.print(*server, line)?;
+    }
+    if lines.is_empty() && printer.app.output.is_human() {
+        let why = if options.previous { "no lines of a run before the present one" } else { "no lines" };
+        printer.app.output.remark(why);
     }
     Ok(())
 }
 
-async fn follow(app: &App, instance: &str, options: &LogOptions, timestamps: bool) -> Result<(), Failure> {
+async fn follow(printer: &Printer<'_>, options: &LogOptions) -> Result<(), Failure> {
+    let each = (0..printer.names.len()).map(|server| follow_one(printer, server, options.clone()));
     tokio::select! {
         // Ctrl-C is how following ends; what is dropped is only read.
         _ = tokio::signal::ctrl_c() => Ok(()),
-        failure = follow_on(app, instance, options.clone(), timestamps) => failure,
+        done = try_join_all(each) => done.map(drop),
     }
 }
 
 /// Goes on after the last line when the stream breaks, until the server is gone.
-async fn follow_on(
-    app: &App,
-    instance: &str,
-    mut options: LogOptions,
-    timestamps: bool,
-) -> Result<(), Failure> {
+async fn follow_one(printer: &Printer<'_>, server: usize, mut options: LogOptions) -> Result<(), Failure> {
     let mut last: Option<Timestamp> = None;
     let mut connected = false;
     loop {
-        match app.client.follow_logs(instance, &options).await {
+        match printer.app.client.follow_logs(&printer.names[server], &options).await {
             Ok(lines) => {
                 connected = true;
-                read(app, lines, timestamps, &mut last).await?;
+                read(printer, server, lines, &mut last).await?;
             }
             Err(Error::Unreachable { .. } | Error::Broken(_) | Error::Timeout { .. }) if connected => {}
             Err(error) if connected && exit::of(&error) == Exit::NotFound => return Ok(()),
@@ -73,16 +110,16 @@ async fn follow_on(
 
 /// Prints lines until there are no more; those up to the last one have been printed before.
 async fn read(
-    app: &App,
+    printer: &Printer<'_>,
+    server: usize,
     mut lines: LogLines,
-    timestamps: bool,
     last: &mut Option<Timestamp>,
 ) -> Result<(), Failure> {
     let before = *last;
     while let Some(Ok(line)) = lines.next().await {
         let at = line.at.parse().ok();
         if before.is_none() || at > before {
-            print(app, &line, timestamps)?;
+            printer.print(server, &line)?;
             *last = at.or(*last);
         }
     }
@@ -96,12 +133,66 @@ fn stream(stream: Stream) -> LogStreamName {
     }
 }
 
-fn print(app: &App, line: &LogLineView, timestamps: bool) -> Result<(), Failure> {
-    app.output.item(line, || {
+/// How lines are shown.
+struct Printer<'a> {
+    app: &'a App,
+    names: &'a [String],
+    prefix: bool,
+    timestamps: bool,
+}
+
+/// A line that says whose it is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Named<'a> {
+    instance_name: &'a str,
+    #[serde(flatten)]
+    line: &'a LogLineView,
+}
+
+impl Printer<'_> {
+    fn print(&self, server: usize, line: &LogLineView) -> Result<(), Failure> {
+        let named = Named { instance_name: &self.names[server], line };
+        self.app.output.item(&named, || self.told(server, line))
+    }
+
+    fn told(&self, server: usize, line: &LogLineView) -> String {
+        let ink = self.app.output.ink;
+        let width = self.names.iter().map(|name| text::line(name).chars().count()).max().unwrap_or(0);
+        let name = format!("{:width$} |", text::line(&self.names[server]));
+        let prefix = if self.prefix { format!("{} ", ink.nth(server, &name)) } else { String::new() };
+        let at =
+            if self.timestamps { format!("{} ", ink.dim(&time::moment(&line.at))) } else { String::new() };
         let said = text::block(line.text.trim_end_matches(['\r', '\n']));
-        if !timestamps {
-            return said;
-        }
-        format!("{} {said}", app.output.ink.dim(&time::moment(&line.at)))
-    })
+        format!("{prefix}{at}{said}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::server::tests::{time, web};
+
+    fn status() -> StatusView {
+        serde_json::from_value(serde_json::json!({
+            "daemon": {"version": "1", "startedAt": "", "uptimeSeconds": 0, "authRequired": true},
+            "engine": {"reachable": true}, "groupsTotal": {"total": 1, "deploying": 0, "ready": 1, "degraded": 0,
+            "failed": 0, "removing": 0}, "serversTotal": {"total": 2, "creating": 0, "waiting": 0, "starting": 0,
+            "ready": 2, "backoff": 0, "completed": 0, "stopping": 0, "stopped": 0, "failed": 0, "removing": 0},
+            "groups": [{"groupId": "demo", "generation": 1, "state": "ready", "servers": [time(), web()],
+            "createdAt": "", "updatedAt": ""}]
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_group_means_each_of_its_servers_once() {
+        let chosen = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&status(), &names).map_err(|failure| failure.exit())
+        };
+        assert_eq!(chosen(&["demo"]).unwrap(), ["time", "web"]);
+        assert_eq!(chosen(&["web", "demo"]).unwrap(), ["web", "time"]);
+        assert_eq!(chosen(&["web", "nobody"]), Err(Some(Exit::NotFound)));
+    }
 }

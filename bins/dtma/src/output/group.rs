@@ -131,16 +131,16 @@ demo  deploying
   network      dtma-demo
   labels       team=a
 
-GROUP  INSTANCE  KIND  PHASE    RESTARTS  SINCE  TOOLS  PORTS
-demo   time      mcp   ready           2  5m         1  -
-demo   web       tool  waiting         0  -          -  38080->8080 (closed)
+GROUP  INSTANCE  KIND  PHASE    CRASHES  SINCE  TOOLS  PORTS
+demo   time      mcp   ready          1  5m         1  -
+demo   web       tool  waiting        0  -          -  38080->8080 (closed)
 
 web
   group        demo, generation 1
   kind         tool
   phase        waiting
   reason       waiting for time healthy
-  restarts     0
+  restarts     0, 0 crashes
   image        dtma/busybox:dev
   network      group
   ports        38080->8080 (closed)

@@ -7,6 +7,8 @@ use dtma_client::types::{GroupState, PhaseWord};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ink {
     pub(crate) on: bool,
+    /// How many columns a table may have; no limit where nobody has to read it on a screen.
+    pub(crate) width: Option<usize>,
 }
 
 /// What a word means for those who read it.
@@ -20,7 +22,7 @@ pub(crate) enum Mood {
 
 impl Ink {
     /// No colours.
-    pub(crate) const OFF: Self = Self { on: false };
+    pub(crate) const OFF: Self = Self { on: false, width: None };
 
     pub(crate) fn bold(self, text: &str) -> String {
         self.with(Style::new().bold(), text)
@@ -41,6 +43,19 @@ impl Ink {
             Mood::Bad => self.with(colour(AnsiColor::Red).bold(), text),
             Mood::Calm => self.dim(text),
         }
+    }
+
+    /// A colour of its own for each of many.
+    pub(crate) fn nth(self, index: usize, text: &str) -> String {
+        const COLOURS: [AnsiColor; 6] = [
+            AnsiColor::Cyan,
+            AnsiColor::Yellow,
+            AnsiColor::Green,
+            AnsiColor::Magenta,
+            AnsiColor::Blue,
+            AnsiColor::Red,
+        ];
+        self.with(colour(COLOURS[index % COLOURS.len()]), text)
     }
 
     fn with(self, style: Style, text: &str) -> String {

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
 
-const NARROW: &[&str] = &["GROUP", "INSTANCE", "KIND", "PHASE", "RESTARTS", "SINCE", "TOOLS", "PORTS"];
-const WIDE: &[&str] = &["IMAGE", "CONTAINER", "GENERATION", "REASON"];
+const NARROW: &[&str] = &["GROUP", "INSTANCE", "KIND", "PHASE", "CRASHES", "SINCE", "TOOLS", "PORTS"];
+const WIDE: &[&str] = &["RESTARTS", "IMAGE", "CONTAINER", "GENERATION", "REASON"];
 
 /// The table of `ps`.
 pub(crate) fn list(servers: &[&ServerView], shape: Shape, now: Timestamp, ink: Ink) -> String {
@@ -32,7 +32,7 @@ fn narrow(server: &ServerView, now: Timestamp) -> Vec<Field> {
         field(line(&server.instance_name)),
         field(server.kind.as_str()),
         word(server.phase),
-        number(server.restarts),
+        number(server.crashes),
         field(since(server.phase_since.as_deref(), now)),
         tools(server),
         field(ports(server)),
@@ -42,6 +42,7 @@ fn narrow(server: &ServerView, now: Timestamp) -> Vec<Field> {
 fn wide(server: &ServerView) -> Vec<Field> {
     let container = server.container.as_ref().map(|container| short_id(&container.id)).unwrap_or_default();
     vec![
+        number(server.restarts),
         field(line(&server.image)),
         field(container),
         number(server.generation),
@@ -96,7 +97,7 @@ fn facts(server: &ServerView, now: Timestamp, ink: Ink) -> Vec<(&'static str, St
         ("reason", text(&server.reason)),
         ("activity", text(&server.activity)),
         ("retry", retry(server, now)),
-        ("restarts", server.restarts.to_string()),
+        ("restarts", format!("{}, {} crashes", server.restarts, server.crashes)),
         ("last exit", last_exit(server, now)),
         ("refused", refusal(server, now)),
         ("image", line(&server.image)),

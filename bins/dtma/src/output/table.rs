@@ -28,13 +28,47 @@ pub(crate) fn number_if(count: Option<u64>) -> Field {
     count.map_or(Field { right: true, ..field("") }, number)
 }
 
+/// A figure with its unit, where it is known.
+pub(crate) fn right(figure: Option<String>) -> Field {
+    Field { right: true, ..field(figure.unwrap_or_default()) }
+}
+
 /// A word that means something.
 pub(crate) fn word<W: std::fmt::Display + Into<Mood>>(word: W) -> Field {
     Field { text: word.to_string(), mood: Some(word.into()), right: false }
 }
 
+/// What stands between two columns.
+const GAP: usize = 2;
+/// No column is made narrower than this, nor than its title.
+const NARROWEST: usize = 8;
+
+/// Shortens the widest columns until a line fits; the last resort is a line that is too long.
+fn fit(header: &[&str], rows: &mut [Vec<Field>], width: usize) {
+    let mut widths: Vec<usize> = header.iter().map(|title| title.chars().count()).collect();
+    for (column, field) in rows.iter().flat_map(|row| row.iter().enumerate()) {
+        if let Some(width) = widths.get_mut(column) {
+            *width = (*width).max(field.text.chars().count());
+        }
+    }
+    let least = |column: usize| NARROWEST.max(header[column].chars().count());
+    while widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1) > width {
+        let shrinkable = (0..widths.len()).filter(|column| widths[*column] > least(*column));
+        let Some(widest) = shrinkable.max_by_key(|column| widths[*column]) else { break };
+        widths[widest] -= 1;
+    }
+    for row in rows {
+        for (field, width) in row.iter_mut().zip(&widths) {
+            field.text = super::text::shorten(&field.text, *width);
+        }
+    }
+}
+
 /// The table as text, ending with a newline.
-pub(crate) fn render(header: &[&str], rows: Vec<Vec<Field>>, ink: Ink) -> String {
+pub(crate) fn render(header: &[&str], mut rows: Vec<Vec<Field>>, ink: Ink) -> String {
+    if let Some(width) = ink.width {
+        fit(header, &mut rows, width);
+    }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     if ink.on {
@@ -69,6 +103,19 @@ fn cell(field: Field) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_fits_the_screen_by_shortening_its_longest_column() {
+        let rows = || vec![vec![field("time"), field("an image with a long name"), number(12)]];
+        let narrow = |width| render(&["NAME", "IMAGE", "N"], rows(), Ink { on: false, width: Some(width) });
+        assert_eq!(narrow(80), "NAME  IMAGE                      N\ntime  an image with a long name  12\n");
+        assert_eq!(narrow(24), "NAME  IMAGE           N\ntime  an image with…  12\n");
+        assert_eq!(
+            narrow(5),
+            "NAME  IMAGE     N\ntime  an imag…  12\n",
+            "what cannot fit is not cut to pieces"
+        );
+    }
 
     #[test]
     fn columns_are_as_wide_as_they_must_be() {

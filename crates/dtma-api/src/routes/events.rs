@@ -23,6 +23,8 @@ use utoipa::IntoParams;
 pub(crate) struct EventQuery {
     /// Only of this group.
     group_id: Option<String>,
+    /// Go on with what happens (default true). When false the answer ends after what the daemon remembers.
+    follow: Option<bool>,
 }
 
 /// Watch what happens
@@ -39,8 +41,12 @@ pub(crate) async fn stream_events(
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let subscription = app.journal().subscribe(last);
-    let entries = stream::iter(subscription.missed).chain(live(subscription.live));
+    let entries = if query.follow.unwrap_or(true) {
+        let subscription = app.journal().subscribe(last);
+        stream::iter(subscription.missed).chain(live(subscription.live)).left_stream()
+    } else {
+        stream::iter(app.journal().everything()).right_stream()
+    };
     let journal = Arc::clone(app.journal());
     let frames = entries.filter_map(move |entry| {
         let frame = wanted(&entry, query.group_id.as_deref()).then(|| frame(&journal, &entry));

@@ -17,6 +17,7 @@ use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{LogLine, LogQuery};
 use dtma_manager::{LogStream, ManagerError};
 use futures_util::stream::StreamExt;
+use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use std::collections::VecDeque;
 use utoipa::IntoParams;
@@ -25,6 +26,10 @@ use utoipa::IntoParams;
 const DEFAULT_TAIL: usize = 1000;
 /// The most lines of one answer.
 const MOST_LINES: usize = 10_000;
+/// The longest expression, in bytes.
+const LONGEST_GREP: usize = 512;
+/// The most memory that an expression may need once it is compiled, in bytes. Matching takes linear time anyway.
+const BIGGEST_GREP: usize = 256 << 10;
 
 /// Which part of a log.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -40,8 +45,13 @@ pub(crate) struct LogsQuery {
     /// Only lines of these outputs: `stdout`, `stderr`, or both with a comma.
     #[param(example = "stderr")]
     stream: Option<String>,
-    /// Only lines that contain this text.
+    /// Only lines that match this regular expression (RE2's syntax; at most 512 bytes).
+    #[param(example = "error|warn")]
     grep: Option<String>,
+    /// `grep` is plain text (default false).
+    fixed: Option<bool>,
+    /// Only lines of the run before the present one (default false). Not together with `follow`, `since`, `until`.
+    previous: Option<bool>,
     /// Go on with new lines: the answer is a stream of events named `line` (default false).
     follow: Option<bool>,
 }
@@ -49,13 +59,13 @@ pub(crate) struct LogsQuery {
 /// Which lines pass.
 struct Filter {
     streams: Vec<LogStreamName>,
-    grep: Option<String>,
+    grep: Option<Regex>,
 }
 
 impl Filter {
     fn passes(&self, line: &LogLineView) -> bool {
         (self.streams.is_empty() || self.streams.contains(&line.stream))
-            && self.grep.as_ref().is_none_or(|text| line.text.contains(text))
+            && self.grep.as_ref().is_none_or(|grep| grep.is_match(&line.text))
     }
 
     /// True when every line passes.
@@ -81,12 +91,11 @@ pub(crate) async fn get_logs(
     let filter = filter(&query)?;
     let follow = query.follow.unwrap_or(false);
     let tail = query.tail.unwrap_or(DEFAULT_TAIL).min(MOST_LINES);
-    let window = LogQuery {
-        tail: (follow || filter.is_open()).then_some(tail),
-        since: query.since.as_deref().map(|text| moment(text, app.now())).transpose()?,
-        until: query.until.as_deref().map(|text| moment(text, app.now())).transpose()?,
-        follow,
+    let Some((since, until)) = window(&app, &instance, &query)? else {
+        return ok(format!("{instance} has had no run before this one"), none(&instance));
     };
+    let tail_first = (follow || filter.is_open()).then_some(tail);
+    let window = LogQuery { tail: tail_first, since, until, follow };
     let lines = app.manager().logs(&instance, &window).await?;
     if follow {
         return Ok(sse::answer(&app, frames(lines, filter)));
@@ -94,6 +103,28 @@ pub(crate) async fn get_logs(
     let lines = last(lines, &filter, tail).await.map_err(ManagerError::Engine)?;
     let message = format!("{} line(s) of {instance}", lines.len());
     ok(message, LogView { instance_name: instance.to_string(), lines })
+}
+
+fn none(instance: &InstanceName) -> LogView {
+    LogView { instance_name: instance.to_string(), lines: Vec::new() }
+}
+
+type Window = (Option<Timestamp>, Option<Timestamp>);
+
+/// From when to when; nothing when the run that is asked for never was.
+fn window(app: &App, instance: &InstanceName, query: &LogsQuery) -> Result<Option<Window>, ApiError> {
+    let at = |text: &Option<String>| text.as_deref().map(|text| moment(text, app.now())).transpose();
+    if !query.previous.unwrap_or(false) {
+        return Ok(Some((at(&query.since)?, at(&query.until)?)));
+    }
+    if query.follow.unwrap_or(false) || query.since.is_some() || query.until.is_some() {
+        return Err(ApiError::Query("previous does not go with follow, since or until".into()));
+    }
+    let unknown = || ManagerError::NoSuchServer(instance.clone());
+    let group = app.manager().group_of(instance).and_then(|group| app.manager().group(&group));
+    let group = group.ok_or_else(unknown)?;
+    let previous = group.server(instance).ok_or_else(unknown)?.previous_run;
+    Ok(previous.map(|(since, until)| (since, Some(until))))
 }
 
 async fn last(mut log: LogStream, filter: &Filter, most: usize) -> Result<Vec<LogLineView>, RuntimeError> {
@@ -135,7 +166,24 @@ fn filter(query: &LogsQuery) -> Result<Filter, ApiError> {
         "stderr" => Ok(LogStreamName::Stderr),
         _ => Err(ApiError::Query("stream must be stdout, stderr or both with a comma".into())),
     });
-    Ok(Filter { streams: streams.collect::<Result<_, _>>()?, grep: query.grep.clone() })
+    Ok(Filter { streams: streams.collect::<Result<_, _>>()?, grep: grep(query)? })
+}
+
+fn grep(query: &LogsQuery) -> Result<Option<Regex>, ApiError> {
+    let Some(text) = &query.grep else { return Ok(None) };
+    if text.len() > LONGEST_GREP {
+        return Err(ApiError::Query(format!("grep is longer than {LONGEST_GREP} bytes")));
+    }
+    let pattern = if query.fixed.unwrap_or(false) { regex::escape(text) } else { text.clone() };
+    let built = RegexBuilder::new(&pattern).size_limit(BIGGEST_GREP).build();
+    let refused = |problem: regex::Error| {
+        let problem = problem.to_string();
+        let problem = problem.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        ApiError::Query(format!(
+            "grep is no regular expression ({problem}); fixed=true takes it as plain text"
+        ))
+    };
+    built.map(Some).map_err(refused)
 }
 
 /// A moment, or a duration back from now.
@@ -162,6 +210,20 @@ mod tests {
             assert_eq!(moment(text, now).unwrap(), expected.parse().unwrap(), "{text}");
         }
         assert!(moment("yesterday", now).is_err());
+    }
+
+    #[test]
+    fn an_expression_is_bounded_and_plain_text_is_taken_as_it_is() {
+        let grep = |text: &str, fixed: bool| {
+            grep(&LogsQuery { grep: Some(text.into()), fixed: Some(fixed), ..LogsQuery::default() })
+        };
+        assert!(grep("err(or)?|warn", false).unwrap().unwrap().is_match("a warning"));
+        assert!(grep("[error]", true).unwrap().unwrap().is_match("x [error] y"));
+        assert!(!grep("[error]", true).unwrap().unwrap().is_match("e"));
+        for bad in ["[", "(a", r"\p{L}{500}{500}", &"a".repeat(513)] {
+            let Err(ApiError::Query(said)) = grep(bad, false) else { panic!("{bad} is taken") };
+            assert!(!said.contains('\n'), "{said}");
+        }
     }
 
     #[test]

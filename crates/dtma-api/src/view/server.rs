@@ -33,6 +33,7 @@ pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView
             .map(|id| wire::ContainerView { id: id.to_string(), name: status.container_name.clone() }),
         network: network(status.network),
         restarts: status.restarts,
+        crashes: status.crashes,
         last_exit: status.last_exit.as_ref().map(exit),
         refusal: status.refusal.as_ref().map(refusal),
         ports: status.publish.iter().map(port).collect(),

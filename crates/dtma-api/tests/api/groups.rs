@@ -196,3 +196,31 @@ async fn logs_are_filtered_and_counted_after_the_filter() {
     assert_eq!(ask(LogOptions { tail: Some(1), ..apples() }).await, ["four apples"]);
     assert_eq!(ask(LogOptions { tail: Some(2), ..LogOptions::default() }).await, ["three", "four apples"]);
 }
+
+#[tokio::test]
+async fn grep_is_an_expression_and_the_run_before_is_read_alone() {
+    let house = House::new().await;
+    let client = house.client("deploy");
+    client.deploy_group(&one_mcp("demo"), &Mutation::default()).await.unwrap();
+    let previous = LogOptions { previous: true, ..LogOptions::default() };
+    assert_eq!(client.get_logs("time", &previous).await.unwrap().lines, [], "there is only one run");
+    for bad in ["[", "a{1000}{1000}"] {
+        let options = LogOptions { grep: Some(bad.into()), ..LogOptions::default() };
+        let refused = client.get_logs("time", &options).await.unwrap_err();
+        assert_eq!(refused.refusal().map(|refusal| refusal.code.as_str()), Some("invalid_query"), "{bad}");
+        client.get_logs("time", &LogOptions { fixed: true, ..options }).await.unwrap();
+    }
+    let both = LogOptions { previous: true, since: Some("1m".into()), ..LogOptions::default() };
+    assert!(client.get_logs("time", &both).await.is_err());
+}
+
+#[tokio::test]
+async fn what_servers_use_is_read_and_nothing_is_guessed() {
+    let house = House::new().await;
+    house.client("deploy").deploy_group(&one_mcp("demo"), &Mutation::default()).await.unwrap();
+    let stats = house.client("read").get_stats().await.unwrap();
+    assert_eq!((stats.unavailable, stats.servers.len()), (None, 1));
+    let time = &stats.servers[0];
+    assert_eq!((time.group_id.as_str(), time.instance_name.as_str()), ("demo", "time"));
+    assert_eq!((time.cpu_micros, time.memory_bytes, time.pids), (Some(1500), Some(4096), None));
+}

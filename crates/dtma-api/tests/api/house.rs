@@ -5,7 +5,9 @@ use dtma_api::auth::{Auth, Hosts, Scope, Token};
 use dtma_api::{App, Parts, ServeLimits, serve};
 use dtma_client::Client;
 use dtma_config::{Configurator, Policy, Templates};
-use dtma_core::port::StateStore;
+use dtma_core::id::ContainerId;
+use dtma_core::port::meter::Usage;
+use dtma_core::port::{Meter, StateStore};
 use dtma_manager::{Backends, Drain, Manager, Settings};
 use dtma_testing::{
     FakeMcpServer, FakeMcpServerRemote, FakeProbe, FakeProbeRemote, FakeRuntime, FakeRuntimeRemote,
@@ -26,6 +28,15 @@ pub(crate) struct House {
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<()>,
     _drain: Drain,
+}
+
+/// Every container uses the same.
+struct OneSize;
+
+impl Meter for OneSize {
+    fn read(&self, _: &ContainerId) -> Option<Usage> {
+        Some(Usage { cpu_micros: Some(1500), memory: Some(4096), ..Usage::default() })
+    }
 }
 
 impl House {
@@ -59,7 +70,13 @@ impl House {
         let address = listener.local_addr().unwrap();
         let tokens = Scope::ALL.map(|scope| Token::new(scope.as_str(), scope.as_str(), [scope]));
         let auth = Arc::new(Auth::tokens(tokens.into()));
-        let app = App::new(Parts { manager, auth, hosts: Hosts::new(address, []), wall });
+        let app = App::new(Parts {
+            manager,
+            auth,
+            hosts: Hosts::new(address, []),
+            wall,
+            meter: Some(Arc::new(OneSize)),
+        });
         let shutdown = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]
         let served = tokio::spawn(serve(listener, app, limits, shutdown.clone()));

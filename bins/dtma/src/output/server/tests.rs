@@ -8,7 +8,7 @@ pub(crate) fn time() -> ServerView {
     serde_json::from_value(json!({
         "instanceName": "time", "groupId": "demo", "kind": "mcp", "transport": "stdio",
         "image": "dtma/mcp-server-time:dev", "phase": "ready", "phaseSince": "2026-01-01T00:00:00Z",
-        "generation": 1, "network": "none", "restarts": 2,
+        "generation": 1, "network": "none", "restarts": 2, "crashes": 1,
         "container": {"id": "0123456789abcdef", "name": "dtma-0a1b2c3d-demo-time-0"},
         "lastExit": {"at": "2026-01-01T00:00:00Z", "code": 137, "outOfMemory": true, "asked": false, "ranForMs": 61000},
         "mcp": {"endpoint": "/gateway/servers/time/mcp", "protocolVersion": "2025-06-18", "serverName": "mcp-time",
@@ -40,9 +40,9 @@ fn the_narrow_table() {
     assert_eq!(
         list(&[&time, &web], Shape::Table, now(), Ink::OFF),
         "\
-GROUP  INSTANCE  KIND  PHASE    RESTARTS  SINCE  TOOLS  PORTS
-demo   time      mcp   ready           2  5m         1  -
-demo   web       tool  waiting         0  -          -  38080->8080 (closed)
+GROUP  INSTANCE  KIND  PHASE    CRASHES  SINCE  TOOLS  PORTS
+demo   time      mcp   ready          1  5m         1  -
+demo   web       tool  waiting        0  -          -  38080->8080 (closed)
 "
     );
 }
@@ -53,8 +53,8 @@ fn the_wide_table() {
     assert_eq!(
         list(&[&web], Shape::Wide, now(), Ink::OFF),
         "\
-GROUP  INSTANCE  KIND  PHASE    RESTARTS  SINCE  TOOLS  PORTS                 IMAGE             CONTAINER  GENERATION  REASON
-demo   web       tool  waiting         0  -          -  38080->8080 (closed)  dtma/busybox:dev  -                   1  waiting for time healthy
+GROUP  INSTANCE  KIND  PHASE    CRASHES  SINCE  TOOLS  PORTS                 RESTARTS  IMAGE             CONTAINER  GENERATION  REASON
+demo   web       tool  waiting        0  -          -  38080->8080 (closed)         0  dtma/busybox:dev  -                   1  waiting for time healthy
 "
     );
 }
@@ -73,7 +73,7 @@ time
   group        demo, generation 1
   kind         mcp over stdio
   phase        ready for 5m
-  restarts     2
+  restarts     2, 1 crashes
   last exit    code 137, out of memory, 5m ago, after 61s
   image        dtma/mcp-server-time:dev
   container    0123456789ab (dtma-0a1b2c3d-demo-time-0)
