@@ -22,20 +22,20 @@ use crate::failure::Failure;
 use crate::output::Output;
 use change::Change;
 
-/// Does what needs no daemon; gives back what does.
+/// Does what needs no daemon; nothing when the command does.
 pub(crate) fn alone(
     output: &Output,
     global: &Global,
     world: &World,
-    command: Command,
-) -> Result<Result<(), Failure>, Command> {
+    command: &Command,
+) -> Option<Result<(), Failure>> {
     match command {
-        Command::Context(command) => Ok(context::context(output, global, world, &command)),
-        Command::Init(args) => Ok(init::init(output, &args)),
-        Command::Explain(args) => Ok(explain::explanation(output, &args)),
-        Command::Man(args) => Ok(explain::man(output, &args)),
-        Command::Completion(args) => Ok(explain::completion(output, &args)),
-        other => Err(other),
+        Command::Context(command) => Some(context::context(output, global, world, command)),
+        Command::Init(args) => Some(init::init(output, args)),
+        Command::Explain(args) => Some(explain::explanation(output, args)),
+        Command::Man(args) => Some(explain::man(output, args)),
+        Command::Completion(args) => Some(explain::completion(output, args)),
+        _ => None,
     }
 }
 

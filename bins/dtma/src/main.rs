@@ -36,9 +36,9 @@ fn run(cli: Cli, screens: Screens) -> Result<(), Failure> {
     let world =
         World { token: environment("DTMA_TOKEN"), contexts: contexts_file(), screens, clock: clock() };
     let output = app::output(&cli.global, screens);
-    match commands::alone(&output, &cli.global, &world, cli.command) {
-        Ok(done) => done,
-        Err(command) => ask(&cli.global, &world, command),
+    match commands::alone(&output, &cli.global, &world, &cli.command) {
+        Some(done) => done,
+        None => ask(&cli.global, &world, cli.command),
     }
 }
 

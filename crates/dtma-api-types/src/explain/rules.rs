@@ -71,5 +71,5 @@ pub(super) const ALL: &[Explanation] = &[
     e("override.unsupported", "Overrides are made of a few known fields, and this is none of them.", "Use the fields of the server itself; the API document lists both."),
     e("override.type", "A known field of the overrides has a value of another type.", "Write it as the engine's create request has it."),
     e("override.loosens", "Overrides can only tighten, or move inside the operator's ceilings.", "Remove it, or use the server's own field."),
-    e("override.duplicate-key", "A field of the overrides is written twice in different spelling.", "Write it once."),
+    e("override.duplicate-key", "A field of the overrides is written twice in different spelling.", "Write it once, in one spelling."),
 ];
