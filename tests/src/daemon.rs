@@ -29,6 +29,8 @@ pub struct Launch {
     pub failpoint: Option<String>,
     /// 0 takes a free one.
     pub port: u16,
+    /// Further words of its command line.
+    pub args: Vec<String>,
 }
 
 /// A running daemon. Dropping it kills it.
@@ -48,6 +50,7 @@ impl Launch {
             docker_host: engine::host(),
             failpoint: None,
             port: 0,
+            args: Vec::new(),
         }
     }
 
@@ -84,14 +87,17 @@ impl Launch {
         let mut command = Command::new(binaries::daemon());
         let state = self.dir.join("state");
         command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--state-dir"]).arg(state);
+        command.args(&self.args);
         if let Some(host) = &self.docker_host {
             command.args(["--docker-host", host]);
         }
         // A whole environment of its own: what the caller has set must not decide a test.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        // Tests ask more often than a person would.
+        command.env("DTMA_RATE_MUTATIONS", "off").env("DTMA_RATE_FAILURES", "off");
         command
             .env("DTMA_BEARER_TOKEN", &self.token)
-            .env("DTMA_LOG", "info,dtma_api::observe=error")
+            .env("DTMA_LOG", "info,access=error")
             .env("RUST_BACKTRACE", "1");
         if let Some(failpoint) = &self.failpoint {
             command.env("DTMA_FAILPOINT", failpoint);

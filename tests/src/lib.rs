@@ -17,6 +17,7 @@
 )]
 
 pub mod binaries;
+pub mod certificates;
 pub mod daemon;
 pub mod engine;
 pub mod groups;

@@ -3,6 +3,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Runs groups of MCP servers and tools in hardened containers and is the one door to them.
 #[derive(Parser)]
@@ -22,7 +23,7 @@ Tokens: DTMA_BEARER_TOKEN and BACKEND_TO_DTMA_API_KEY in the environment, DTMA_A
 /etc/dtma.conf (each with every right), and those made by `dtma-daemon token create`, which are taken \
 up without a restart. Without any token the daemon does not start.
 
-The address is printed on standard output as `listening on http://ADDRESS:PORT`; logs go to standard \
+The address is printed on standard output as `listening on http://ADDRESS:PORT` (https:// with TLS); logs go to standard \
 error. SIGTERM and SIGINT end the daemon and leave every container running; started again, it adopts \
 them.
 
@@ -36,7 +37,7 @@ Example: DTMA_BEARER_TOKEN=$(openssl rand -hex 32) dtma-daemon --state-dir /var/
 pub(crate) enum Command {
     /// Run the daemon (the default)
     Run,
-    /// Make, list and revoke access tokens
+    /// Make, list, rotate and revoke access tokens
     #[command(subcommand)]
     Token(TokenCommand),
 }
@@ -51,8 +52,22 @@ pub(crate) enum TokenCommand {
         /// What it opens: read, deploy, credentials, admin, gateway
         #[arg(long = "scope", value_delimiter = ',', default_value = "admin")]
         scopes: Vec<dtma_api::auth::Scope>,
+        /// How long it holds: 30d, 12h, 10m [default: until it is revoked]
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        expires: Option<Duration>,
     },
-    /// List the tokens: names and scopes, never the tokens
+    /// Make a new token with the name and scopes of an old one and print it, this once
+    Rotate {
+        /// The name
+        name: String,
+        /// How long the old one still holds
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+        overlap: Duration,
+        /// How long the new one holds [default: as long as the old one was made to]
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        expires: Option<Duration>,
+    },
+    /// List the tokens: names, scopes and times, never the tokens
     Ls,
     /// Revoke a token; a running daemon refuses it from then on
     Revoke {
@@ -103,4 +118,70 @@ pub(crate) struct SettingArgs {
     /// Allow listening beyond loopback without TLS
     #[arg(long, env = "DTMA_INSECURE_HTTP", global = true)]
     pub(crate) insecure_http: bool,
+    /// The daemon's certificate (PEM, with those between it and the root): speak https. A new one is taken up
+    /// without a restart
+    #[arg(long, env = "DTMA_TLS_CERT", value_name = "FILE", global = true)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, env = "DTMA_TLS_KEY", value_name = "FILE", global = true)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Let in only clients that show a certificate signed by one of these authorities (PEM), besides their token
+    #[arg(long, env = "DTMA_TLS_CLIENT_CA", value_name = "FILE", global = true)]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    /// A file of KEY=value lines with DTMA_AUTH_TOKEN in it [default: /etc/dtma.conf, when it is there]
+    #[arg(long, env = "DTMA_CONF", value_name = "FILE", global = true)]
+    pub(crate) conf: Option<PathBuf>,
+    /// How often one token may change something: COUNT/TIME, or off; beyond it the answer is 429 [default: 10/10s]
+    #[arg(long, env = "DTMA_RATE_MUTATIONS", value_name = "RATE", global = true)]
+    pub(crate) rate_mutations: Option<String>,
+    /// How often one token may look at something [default: off]
+    #[arg(long, env = "DTMA_RATE_READS", value_name = "RATE", global = true)]
+    pub(crate) rate_reads: Option<String>,
+    /// How often one token may send something to MCP servers [default: off]
+    #[arg(long, env = "DTMA_RATE_GATEWAY", value_name = "RATE", global = true)]
+    pub(crate) rate_gateway: Option<String>,
+    /// How many wrong tokens are looked at from one address [default: 30/60s]
+    #[arg(long, env = "DTMA_RATE_FAILURES", value_name = "RATE", global = true)]
+    pub(crate) rate_failures: Option<String>,
+    /// Most open connections; further ones wait [default: 1024]
+    #[arg(long, env = "DTMA_MAX_CONNECTIONS", value_name = "COUNT", global = true)]
+    pub(crate) max_connections: Option<usize>,
+    /// Most open connections of one address; further ones are answered 503 and closed [default: 512]
+    #[arg(long, env = "DTMA_MAX_CONNECTIONS_PER_PEER", value_name = "COUNT", global = true)]
+    pub(crate) max_connections_per_peer: Option<usize>,
+    /// Write a line of JSON about each request into this file
+    #[arg(long, env = "DTMA_ACCESS_LOG", value_name = "FILE", global = true)]
+    pub(crate) access_log: Option<PathBuf>,
+    /// At this size the file is renamed to FILE.1 and begun anew; five old ones are kept [default: 67108864]
+    #[arg(long, env = "DTMA_ACCESS_LOG_SIZE", value_name = "BYTES", global = true)]
+    pub(crate) access_log_size: Option<u64>,
+}
+
+/// The longest that a token may be made to hold: ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// `30d`, `12h`, `10m`, `5s`.
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds =
+        [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)].into_iter().find_map(|(unit, seconds)| {
+            let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+            count.checked_mul(seconds)
+        });
+    let time = seconds.map(Duration::from_secs).ok_or("it is not a time such as 30d, 12h or 10m")?;
+    if time > LONGEST { Err("it is longer than ten years".to_owned()) } else { Ok(time) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        for (text, seconds) in [("30d", 2_592_000), ("12h", 43_200), ("10m", 600), ("5s", 5), ("0s", 0)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["", "5", "d", "-1d", "1.5h", "1y", "4000d", "99999999999999999999d"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -6,11 +6,13 @@
     reason = "a daemon says where it listens, and why it does not"
 )]
 
+mod access_log;
 mod backends;
 mod cli;
 mod log;
 mod run;
 mod settings;
+mod tls;
 mod token_file;
 mod tokens;
 

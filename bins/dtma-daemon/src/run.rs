@@ -1,9 +1,11 @@
 //! The daemon's life: listen, adopt, serve, and end without ending anything else.
 
+use crate::access_log::{self, AccessLog};
 use crate::settings::Settings;
+use crate::tls::TlsFiles;
 use crate::{backends, log, tokens};
 use anyhow::{Context, Result};
-use dtma_api::{App, Parts, ServeLimits, auth::Hosts, serve};
+use dtma_api::{AccessLines, App, Door, Parts, auth::Hosts, serve};
 use dtma_core::port::ContainerRuntime;
 use dtma_manager::Manager;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 async fn live(settings: &Settings) -> Result<()> {
     let auth = Arc::new(tokens::auth(settings)?);
+    let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?.map(Arc::new);
     let listener = TcpListener::bind(settings.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
@@ -39,18 +42,51 @@ async fn live(settings: &Settings) -> Result<()> {
     let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
     let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
     let hosts = Hosts::new(address, settings.allowed_hosts.clone());
-    let app =
-        App::new(Parts { manager, auth: Arc::clone(&auth), hosts, wall, meter: backends::meter(settings) });
-    println!("listening on http://{address}");
+    let (sender, lines) = tokio::sync::mpsc::channel(access_log::WAITING);
+    let mut access_log = settings
+        .access_log
+        .as_ref()
+        .map(|path| AccessLog::open(path, settings.access_log_size, lines))
+        .transpose()?;
+    let access = access_log.is_some().then(|| AccessLines::new(sender));
+    let rates = settings.rates;
+    let app = App::new(Parts {
+        manager,
+        auth: Arc::clone(&auth),
+        hosts,
+        rates,
+        access,
+        wall,
+        meter: backends::meter(settings),
+    });
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("listening on {scheme}://{address}");
     tracing::info!(%address, state = %settings.state_dir.display(), "listening");
 
     let shutdown = CancellationToken::new();
-    let serving = serve(listener, app, ServeLimits::default(), shutdown.clone());
+    let door = Door { listener, tls: tls.clone(), limits: settings.limits };
+    let serving = serve(door, app, shutdown.clone());
+    let fresh = async {
+        let tls = async {
+            if let (Some(files), Some(tls)) = (&settings.tls, &tls) {
+                files.keep_fresh(tls).await;
+            }
+        };
+        let log = async {
+            if let Some(log) = &mut access_log {
+                log.keep().await;
+            }
+        };
+        tokio::join!(tokens::keep_fresh(&auth, settings), tls, log, look_at(&*runtime));
+    };
     // Only serving ends by itself, after the signal; the others are dropped with it.
     tokio::select! {
         () = serving => {}
         result = end_by_signal(&shutdown) => result?,
-        () = async { tokio::join!(tokens::keep_fresh(&auth, settings), look_at(&*runtime)); } => {}
+        () = fresh => {}
+    }
+    if let Some(log) = access_log {
+        log.finish();
     }
     if !drain.drain(PATIENCE).await {
         tracing::warn!("engine calls were still under way; they are found again at the next start");

@@ -1,8 +1,11 @@
 //! Settings: flags over environment over TOML over defaults, all mistakes at once, each with its origin.
 
 use crate::cli::SettingArgs;
+use crate::tls::TlsFiles;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use dtma_api::ServeLimits;
+use dtma_api::limit::Rates;
 use dtma_config::Policy;
 use dtma_docker::NetworkPool;
 use serde::Deserialize;
@@ -15,6 +18,11 @@ use tracing_subscriber::EnvFilter;
 const CONFIG: &str = "/etc/dtma/daemon.toml";
 const LISTEN: &str = "127.0.0.1:30000";
 const STATE_DIR: &str = "/var/lib/dtma";
+/// Where the original daemon kept its token.
+const CONF: &str = "/etc/dtma.conf";
+const ACCESS_LOG_SIZE: u64 = 64 << 20;
+/// What the system's file descriptors allow at the utmost.
+const MOST_CONNECTIONS: usize = 100_000;
 
 /// Everything the daemon is run with.
 pub(crate) struct Settings {
@@ -27,6 +35,13 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) log: String,
     pub(crate) dev_no_auth: bool,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) conf: PathBuf,
+    pub(crate) limits: ServeLimits,
+    pub(crate) rates: Rates,
+    pub(crate) access_log: Option<PathBuf>,
+    /// Bytes.
+    pub(crate) access_log_size: u64,
 }
 
 /// How logs are written.
@@ -75,6 +90,18 @@ struct File {
     log: Option<String>,
     dev_no_auth: Option<bool>,
     insecure_http: Option<bool>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
+    conf: Option<PathBuf>,
+    rate_mutations: Option<String>,
+    rate_reads: Option<String>,
+    rate_gateway: Option<String>,
+    rate_failures: Option<String>,
+    max_connections: Option<usize>,
+    max_connections_per_peer: Option<usize>,
+    access_log: Option<PathBuf>,
+    access_log_size: Option<u64>,
 }
 
 impl Settings {
@@ -117,6 +144,7 @@ struct Sources<'a> {
 
 impl Sources<'_> {
     fn settings(&mut self, args: &SettingArgs, file: File) -> Settings {
+        let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
         let listen = self.parsed("listen", args.listen.clone().or(file.listen), LISTEN);
         let log = args.log.clone().or(file.log).unwrap_or_else(|| "info".to_owned());
         if let Err(error) = EnvFilter::try_new(&log) {
@@ -124,8 +152,10 @@ impl Sources<'_> {
         }
         let dev_no_auth = args.dev_no_auth || file.dev_no_auth.unwrap_or(false);
         let insecure_http = args.insecure_http || file.insecure_http.unwrap_or(false);
+        let (cert, key) = (args.tls_cert.clone().or(file.tls_cert), args.tls_key.clone().or(file.tls_key));
+        let tls = self.tls(cert, key, args.tls_client_ca.clone().or(file.tls_client_ca));
         if let Some(listen) = listen {
-            self.check_reach(listen, dev_no_auth, insecure_http);
+            self.check_reach(listen, dev_no_auth, insecure_http || tls.is_some());
         }
         let pool = args.network_pool.clone().or(file.network_pool);
         let allowed =
@@ -145,19 +175,78 @@ impl Sources<'_> {
                 .unwrap_or(LogFormat::Human),
             log,
             dev_no_auth,
+            tls,
+            conf: args.conf.clone().or(file.conf).unwrap_or_else(|| CONF.into()),
+            limits,
+            rates,
+            access_log: args.access_log.clone().or(file.access_log),
+            access_log_size: args.access_log_size.or(file.access_log_size).unwrap_or(ACCESS_LOG_SIZE),
         }
     }
 
-    fn check_reach(&mut self, listen: SocketAddr, dev_no_auth: bool, insecure_http: bool) {
+    fn limits(&mut self, args: &SettingArgs, file: &File) -> ServeLimits {
+        let usual = ServeLimits::default();
+        let most = args.max_connections.or(file.max_connections).unwrap_or(usual.connections);
+        let of_one = args.max_connections_per_peer.or(file.max_connections_per_peer);
+        for (id, value) in [("max_connections", most), ("max_connections_per_peer", of_one.unwrap_or(1))] {
+            if !(1..=MOST_CONNECTIONS).contains(&value) {
+                self.report(id, format!("{value} is not from 1 to {MOST_CONNECTIONS}"));
+            }
+        }
+        ServeLimits { connections: most, per_peer: of_one.unwrap_or(usual.per_peer), ..usual }
+    }
+
+    fn rates(&mut self, args: &SettingArgs, file: &File) -> Rates {
+        let usual = Rates::default();
+        let mut rate =
+            |id, arg: &Option<String>, file: &Option<String>, usual| match arg.clone().or(file.clone()) {
+                Some(text) => self.parsed(id, Some(text), "").unwrap_or(usual),
+                None => usual,
+            };
+        Rates {
+            mutations: rate("rate_mutations", &args.rate_mutations, &file.rate_mutations, usual.mutations),
+            reads: rate("rate_reads", &args.rate_reads, &file.rate_reads, usual.reads),
+            gateway: rate("rate_gateway", &args.rate_gateway, &file.rate_gateway, usual.gateway),
+            failures: rate("rate_failures", &args.rate_failures, &file.rate_failures, usual.failures),
+        }
+    }
+
+    /// Certificate and key, or neither; a client authority only with them.
+    fn tls(
+        &mut self,
+        certificate: Option<PathBuf>,
+        key: Option<PathBuf>,
+        client_ca: Option<PathBuf>,
+    ) -> Option<TlsFiles> {
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, client_ca }),
+            (Some(_), None) => {
+                self.report("tls_cert", "it needs its private key: give --tls-key".to_owned());
+                None
+            }
+            (None, Some(_)) => {
+                self.report("tls_key", "it needs its certificate: give --tls-cert".to_owned());
+                None
+            }
+            (None, None) => {
+                if client_ca.is_some() {
+                    self.report("tls_client_ca", "it needs TLS: give --tls-cert and --tls-key".to_owned());
+                }
+                None
+            }
+        }
+    }
+
+    fn check_reach(&mut self, listen: SocketAddr, dev_no_auth: bool, may_go_out: bool) {
         if listen.ip().is_loopback() {
             return;
         }
         if dev_no_auth {
             self.report("dev_no_auth", "it is allowed on loopback only".to_owned());
         }
-        if !insecure_http {
+        if !may_go_out {
             let problem = format!(
-                "{listen} is not on loopback: tokens would travel in clear; say --insecure-http if a TLS proxy or tunnel stands in front"
+                "{listen} is not on loopback: tokens would travel in clear; give --tls-cert and --tls-key, or say --insecure-http if a TLS proxy or tunnel stands in front"
             );
             self.report("listen", problem);
         }
@@ -243,6 +332,33 @@ mod tests {
         check(&["--listen", "0.0.0.0:1", "--insecure-http"], &[]);
         check(&["--listen", "0.0.0.0:1", "--insecure-http", "--dev-no-auth"], &["--dev-no-auth: "]);
         check(&["--listen", "[::1]:1", "--dev-no-auth"], &[]);
+        let tls = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
+        check(&[&["--listen", "0.0.0.0:1"][..], &tls].concat(), &[]);
+        check(&[&["--listen", "0.0.0.0:1", "--dev-no-auth"][..], &tls].concat(), &["--dev-no-auth: "]);
+    }
+
+    #[test]
+    fn limits_are_read_or_named_as_mistakes() {
+        let settings =
+            resolve(&["--rate-mutations", "off", "--rate-gateway", "5/1s", "--max-connections", "7"]);
+        let settings = settings.ok().unwrap();
+        assert_eq!(settings.rates.mutations, "off".parse().unwrap());
+        assert_eq!(settings.rates.gateway, "5/1s".parse().unwrap());
+        assert_eq!(settings.rates.failures, Rates::default().failures);
+        assert_eq!(settings.limits.connections, 7);
+        check(
+            &["--rate-reads", "many", "--max-connections-per-peer", "0"],
+            &["--max-connections-per-peer: 0 is not", "--rate-reads: \"many\": "],
+        );
+    }
+
+    #[test]
+    fn half_of_tls_is_a_mistake() {
+        check(&["--tls-cert", "c.pem"], &["--tls-cert: it needs its private key"]);
+        check(&["--tls-key", "k.pem"], &["--tls-key: it needs its certificate"]);
+        check(&["--tls-client-ca", "ca.pem"], &["--tls-client-ca: it needs TLS"]);
+        let half = ["--listen", "0.0.0.0:1", "--tls-cert", "c.pem"];
+        check(&half, &["--tls-cert: ", "--listen: 0.0.0.0:1 is not on loopback"]);
     }
 
     #[test]

@@ -2,14 +2,12 @@
 
 use crate::cli::TokenCommand;
 use crate::settings::Settings;
-use crate::token_file::{Kept, TokenFile};
+use crate::token_file::{Kept, TokenFile, stamp};
 use anyhow::{Context, Result};
 use dtma_api::auth::{Auth, Scope, Token};
 use std::path::Path;
 use std::time::Duration;
 
-/// Where the original daemon kept its token.
-const CONF: &str = "/etc/dtma.conf";
 const CONF_KEY: &str = "DTMA_AUTH_TOKEN";
 /// Environment variables that hold a token.
 const VARIABLES: [&str; 2] = ["DTMA_BEARER_TOKEN", "BACKEND_TO_DTMA_API_KEY"];
@@ -42,28 +40,29 @@ pub(crate) fn auth(settings: &Settings) -> Result<Auth> {
 /// Takes up changes of the token file for as long as it is polled.
 pub(crate) async fn keep_fresh(auth: &Auth, settings: &Settings) {
     let file = TokenFile::in_dir(&settings.state_dir);
-    let mut seen = file.stamp();
+    let stamps = || (file.stamp(), stamp(&settings.conf));
+    let mut seen = stamps();
     loop {
         tokio::time::sleep(FRESH).await;
-        let stamp = file.stamp();
+        let stamp = stamps();
         if stamp == seen {
             continue;
         }
         seen = stamp;
         match all(settings) {
             Ok(tokens) => {
-                tracing::info!(tokens = tokens.len(), "the token file changed");
+                tracing::info!(tokens = tokens.len(), "the tokens changed");
                 auth.replace(tokens);
             }
             Err(error) => {
-                tracing::error!("the token file changed and cannot be used; the old tokens hold: {error:#}");
+                tracing::error!("the tokens changed and cannot be used; the old ones hold: {error:#}");
             }
         }
     }
 }
 
 fn all(settings: &Settings) -> Result<Vec<Token>> {
-    let mut tokens = given();
+    let mut tokens = given(&settings.conf)?;
     tokens.extend(TokenFile::in_dir(&settings.state_dir).read()?.into_iter().map(Kept::into_token));
     Ok(tokens)
 }
@@ -73,35 +72,49 @@ fn all(settings: &Settings) -> Result<Vec<Token>> {
     clippy::disallowed_methods,
     reason = "the contract names these variables; they are read here and nowhere else"
 )]
-fn given() -> Vec<Token> {
+fn given(conf: &Path) -> Result<Vec<Token>> {
     let variables = VARIABLES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-    let conf = conf_token(Path::new(CONF)).map(|token| (CONF, token));
+    let conf = conf_token(conf)?.map(|token| (CONF_KEY, token));
     let named = variables.chain(conf).filter(|(_, token)| !token.trim().is_empty());
-    named
-        .map(|(name, token)| {
-            if token.trim().len() < SHORT {
-                tracing::warn!(name, "this token is short enough to be guessed");
-            }
-            Token::new(name, token.trim(), [Scope::Admin])
-        })
-        .collect()
+    let tokens = named.map(|(name, token)| {
+        if token.trim().len() < SHORT {
+            tracing::warn!(name, "this token is short enough to be guessed");
+        }
+        Token::new(name, token.trim(), [Scope::Admin])
+    });
+    Ok(tokens.collect())
 }
 
 /// `DTMA_AUTH_TOKEN=…` in a file of shell assignments.
-fn conf_token(path: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let value =
-        text.lines().find_map(|line| line.trim().strip_prefix(CONF_KEY)?.trim_start().strip_prefix('='))?;
-    Some(value.trim().trim_matches(['"', '\'']).to_owned())
+fn conf_token(path: &Path) -> Result<Option<String>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let value = |line: &str| {
+        let line = line.trim();
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        let value = line.strip_prefix(CONF_KEY)?.trim_start().strip_prefix('=')?;
+        Some(value.trim().trim_matches(['"', '\'']).to_owned())
+    };
+    Ok(text.lines().find_map(value))
 }
 
 /// `dtma-daemon token …`
 pub(crate) fn manage(command: &TokenCommand, settings: &Settings) -> Result<()> {
     let file = TokenFile::in_dir(&settings.state_dir);
     match command {
-        TokenCommand::Create { name, scopes } => {
-            let token =
-                file.create(name, scopes).with_context(|| format!("cannot make the token {name:?}"))?;
+        TokenCommand::Create { name, scopes, expires } => {
+            let token = file
+                .create(name, scopes, *expires)
+                .with_context(|| format!("cannot make the token {name:?}"))?;
+            println!("{token}");
+        }
+        TokenCommand::Rotate { name, overlap, expires } => {
+            let token = file
+                .rotate(name, *overlap, *expires)
+                .with_context(|| format!("cannot rotate the token {name:?}"))?;
             println!("{token}");
         }
         TokenCommand::Ls => file.read()?.iter().for_each(|kept| println!("{kept}")),
@@ -119,7 +132,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dtma.conf");
         std::fs::write(&path, "# a comment\nOTHER=1\nDTMA_AUTH_TOKEN=\"se=cret\"\n").unwrap();
-        assert_eq!(conf_token(&path).as_deref(), Some("se=cret"));
-        assert_eq!(conf_token(&dir.path().join("absent")), None);
+        let token = |path: &Path| conf_token(path).unwrap();
+        assert_eq!(token(&path).as_deref(), Some("se=cret"));
+        std::fs::write(&path, "#DTMA_AUTH_TOKEN=no\nexport DTMA_AUTH_TOKEN = yes\n").unwrap();
+        assert_eq!(token(&path).as_deref(), Some("yes"));
+        assert_eq!(token(&dir.path().join("absent")), None);
+        assert!(conf_token(dir.path()).is_err(), "what is there and cannot be read is a mistake");
     }
 }

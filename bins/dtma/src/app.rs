@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::output::time::Clock;
 use dtma_client::types::{GroupView, ServerView, StatusView};
-use dtma_client::{Client, Mutation, Wait};
+use dtma_client::{Client, ClientBuilder, Mutation, Wait};
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,7 @@ impl App {
         let contexts = Contexts::load(world.contexts.as_deref())?;
         let context = contexts.meant(global.context.as_deref(), global.url.is_some())?;
         let url = global.url.as_deref().or(context.map(|context| context.url.as_str()));
-        let mut builder = Client::builder(url.unwrap_or(DEFAULT_URL));
+        let mut builder = trusting(Client::builder(url.unwrap_or(DEFAULT_URL)), global)?;
         if let Some(token) = token(global.token_file.as_deref(), world.token.as_deref(), context)? {
             builder = builder.token(token);
         }
@@ -81,6 +81,24 @@ pub(crate) fn output(global: &Global, screens: Screens) -> Output {
         ink: ink(screens.colours.0, width),
         remark_ink: ink(screens.colours.1, None),
     }
+}
+
+/// With the files that https needs.
+fn trusting(mut builder: ClientBuilder, global: &Global) -> Result<ClientBuilder, Failure> {
+    if let Some(ca) = &global.ca_file {
+        builder = builder.certificate_authority(pem(ca)?);
+    }
+    if let (Some(certificate), Some(key)) = (&global.cert_file, &global.key_file) {
+        builder = builder.identity(pem(certificate)?, pem(key)?);
+    }
+    Ok(builder)
+}
+
+fn pem(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| {
+        Failure::new(Exit::Usage, format!("the file {} cannot be read", file.display()))
+            .cause(error.to_string())
+    })
 }
 
 /// The option's file, else the environment, else the context's file.

@@ -37,6 +37,7 @@ Environment:
   DTMA_URL      the daemon's address (see --url)
   DTMA_TOKEN    the token that proves who asks (or --token-file)
   DTMA_CONTEXT  which of the named daemons is meant (see dtma context)
+  DTMA_CA_FILE  whom to believe with https:// (or --ca-file)
   NO_COLOR      no colours when set (or --no-color)
 
 Exit codes:
@@ -74,6 +75,29 @@ pub(crate) struct Global {
     /// File with the token; without it DTMA_TOKEN counts, then the context's file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// File with the authority that signed the daemon's certificate (PEM); https:// needs it
+    #[arg(long, global = true, env = "DTMA_CA_FILE", hide_env = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// File with a certificate to show to a daemon that asks for one (PEM)
+    #[arg(
+        long,
+        global = true,
+        env = "DTMA_CERT_FILE",
+        hide_env = true,
+        value_name = "FILE",
+        requires = "key_file"
+    )]
+    pub(crate) cert_file: Option<PathBuf>,
+    /// File with that certificate's private key (PEM)
+    #[arg(
+        long,
+        global = true,
+        env = "DTMA_KEY_FILE",
+        hide_env = true,
+        value_name = "FILE",
+        requires = "cert_file"
+    )]
+    pub(crate) key_file: Option<PathBuf>,
     /// How results are printed: json and yaml as the daemon said it, name one name a line
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub(crate) output: Format,

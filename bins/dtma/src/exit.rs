@@ -35,7 +35,7 @@ impl From<Exit> for ExitCode {
 /// How a command ends when the client says this.
 pub(crate) fn of(error: &Error) -> Exit {
     match error {
-        Error::Url { .. } | Error::Token => Exit::Usage,
+        Error::Url { .. } | Error::Token | Error::NoAuthority { .. } | Error::Tls { .. } => Exit::Usage,
         Error::Unreachable { .. } | Error::Broken(_) => Exit::Unreachable,
         Error::Timeout { .. } => Exit::TimedOut,
         Error::Refused(refusal) => of_refusal(refusal),

@@ -189,6 +189,10 @@ fn hint_of(error: &Error) -> Option<&'static str> {
         Error::Rpc { code: NOT_UP, .. } => {
             Some("dtma ps -a shows whether the server is up, dtma logs what it wrote")
         }
+        Error::NoAuthority { .. } => {
+            Some("--ca-file FILE or DTMA_CA_FILE names it; the system's own are not asked")
+        }
+        Error::Tls { .. } => Some("--ca-file, --cert-file and --key-file are PEM files"),
         Error::Url { .. } | Error::Refused(_) | Error::Rpc { .. } => None,
     }
 }

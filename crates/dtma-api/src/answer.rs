@@ -4,7 +4,7 @@ use crate::error::ApiError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use dtma_api_types::{Envelope, ErrorBody};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -39,6 +39,9 @@ pub(crate) struct Failure {
     pub(crate) secret: Option<String>,
 }
 
+/// Headers that a failed response brings along.
+const KEPT: [HeaderName; 3] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER];
+
 impl Failure {
     pub(crate) fn code(&self) -> &str {
         &self.body.code
@@ -53,7 +56,7 @@ impl Failure {
         let body = ErrorBody { request_id: request_id.to_owned(), ..self.body };
         let mut response = json(status, serde_json::to_vec(&body).unwrap_or_default());
         let kept = headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
-        for (name, value) in kept.filter(|(name, _)| name == WWW_AUTHENTICATE || name == ALLOW) {
+        for (name, value) in kept.filter(|(name, _)| KEPT.contains(name)) {
             response.headers_mut().insert(name, value);
         }
         response
@@ -68,6 +71,9 @@ impl IntoResponse for ApiError {
             response
                 .headers_mut()
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dtma\""));
+        }
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         let secret = self.secret().map(str::to_owned);
         response.extensions_mut().insert(Failure { body: self.body(), secret });

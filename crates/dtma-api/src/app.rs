@@ -3,7 +3,9 @@
 use crate::auth::{Auth, Hosts};
 use crate::error::ApiError;
 use crate::journal::Journal;
+use crate::limit::{Limiter, Rates};
 use crate::metrics::Metrics;
+use crate::observe::AccessLines;
 use crate::openapi::openapi_json;
 use crate::schema::Schemas;
 use bytes::Bytes;
@@ -23,6 +25,10 @@ pub struct Parts {
     pub auth: Arc<Auth>,
     /// By which names the daemon is called.
     pub hosts: Hosts,
+    /// How often they may ask.
+    pub rates: Rates,
+    /// Where a line about each request goes.
+    pub access: Option<AccessLines>,
     /// The wall clock.
     pub wall: Wall,
     /// Reads what containers use; none when the engine is not on this machine.
@@ -37,6 +43,7 @@ struct Inner {
     parts: Parts,
     started_at: Timestamp,
     journal: Arc<Journal>,
+    limiter: Limiter,
     metrics: Metrics,
     schemas: Schemas,
     document: Bytes,
@@ -51,6 +58,7 @@ impl App {
         Self(Arc::new(Inner {
             started_at: (parts.wall)(),
             journal: Arc::new(Journal::new()),
+            limiter: Limiter::new(parts.rates),
             metrics: Metrics::new(parts.manager.clone()),
             schemas: Schemas::new(),
             document: openapi_json().into(),
@@ -66,6 +74,14 @@ impl App {
 
     pub(crate) fn auth(&self) -> &Auth {
         &self.0.parts.auth
+    }
+
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    pub(crate) fn access(&self) -> Option<&AccessLines> {
+        self.0.parts.access.as_ref()
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {

@@ -15,6 +15,7 @@ pub(crate) use scope::Access;
 
 mod check;
 
+use dtma_core::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -29,12 +30,25 @@ pub struct Token {
     pub digest: [u8; 32],
     /// What it opens.
     pub scopes: BTreeSet<Scope>,
+    /// From then on it opens nothing.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Token {
     /// Knows a token from its text from now on.
     pub fn new(name: impl Into<String>, token: &str, scopes: impl IntoIterator<Item = Scope>) -> Self {
-        Self { name: name.into(), digest: digest(token), scopes: scopes.into_iter().collect() }
+        Self {
+            name: name.into(),
+            digest: digest(token),
+            scopes: scopes.into_iter().collect(),
+            expires_at: None,
+        }
+    }
+}
+
+impl Token {
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
     }
 }
 

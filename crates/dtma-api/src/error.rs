@@ -6,6 +6,7 @@ use dtma_core::port::RuntimeError;
 use dtma_core::violation::Violation;
 use dtma_manager::{GroupStatus, ManagerError};
 use http::StatusCode;
+use std::time::Duration;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -36,6 +37,12 @@ pub(crate) enum ApiError {
     NoToken,
     /// The token is nobody's.
     WrongToken,
+    /// The token was good once.
+    ExpiredToken,
+    /// A header that may stand once was sent twice.
+    DoubledHeader(&'static str),
+    /// Too many of these; how long to wait.
+    TooMany(&'static str, Duration),
     /// The token may not do this.
     Scope(&'static str),
     /// A page of another site, or a host name that is not ours.
@@ -88,6 +95,9 @@ impl ApiError {
             Self::McpHeader(_) => (StatusCode::BAD_REQUEST, "invalid_mcp_header"),
             Self::NoToken => (StatusCode::UNAUTHORIZED, "token_missing"),
             Self::WrongToken => (StatusCode::UNAUTHORIZED, "token_unknown"),
+            Self::ExpiredToken => (StatusCode::UNAUTHORIZED, "token_expired"),
+            Self::DoubledHeader(_) => (StatusCode::BAD_REQUEST, "header_doubled"),
+            Self::TooMany(..) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Scope(_) => (StatusCode::FORBIDDEN, "scope_missing"),
             Self::Foreign(..) => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_such_route"),
@@ -117,6 +127,11 @@ impl ApiError {
             Self::McpHeader(problem) => problem.clone(),
             Self::NoToken => "a token is needed: send it as Authorization: Bearer".into(),
             Self::WrongToken => "the token is not known here".into(),
+            Self::ExpiredToken => "the token has expired; make a new one with `dtma-daemon token`".into(),
+            Self::DoubledHeader(name) => format!("the header {name} was sent more than once"),
+            Self::TooMany(what, wait) => {
+                format!("too many {what}; try again in {} s", whole_seconds(*wait))
+            }
             Self::Scope(scope) => format!("the token lacks the scope {scope}"),
             Self::Foreign(header, value) => format!("the {header} {value:?} is not allowed here"),
             Self::NoRoute => "there is nothing at this path; GET / lists what is there".into(),
@@ -174,10 +189,19 @@ impl ApiError {
         }
     }
 
+    /// How long to wait before trying again, where that is known: whole seconds.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        if let Self::TooMany(_, wait) = self { Some(whole_seconds(*wait)) } else { None }
+    }
+
     /// What only the log may say.
     pub(crate) fn secret(&self) -> Option<&str> {
         if let Self::Internal(text) = self { Some(text) } else { None }
     }
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 fn manager_kind(error: &ManagerError) -> (StatusCode, &'static str) {

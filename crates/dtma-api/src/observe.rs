@@ -5,13 +5,19 @@ use crate::answer::Failure;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::serve::Peer;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use dtma_core::Timestamp;
 use futures_util::FutureExt;
 use http::header::{HeaderName, HeaderValue};
+use http_body::Body as _;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,6 +30,7 @@ struct Line {
     path: String,
     /// The path as declared; bounded, so it may label a metric.
     route: String,
+    peer: Option<IpAddr>,
 }
 
 pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -33,6 +40,7 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         route: request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned(),
+        peer: request.extensions().get::<Peer>().map(|peer| peer.0),
     };
     request.extensions_mut().insert(RequestId(line.id.clone()));
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -66,30 +74,76 @@ fn finish(app: &App, line: &Line, took: Duration, response: Response) -> Respons
     let (mut parts, body) = response.into_parts();
     let failure = parts.extensions.remove::<Failure>();
     let caller = parts.extensions.remove::<Caller>().map(|caller| caller.name);
-    log(line, status.as_u16(), took, caller.as_deref(), failure.as_ref());
     app.metrics().request(&line.method, &line.route, status.as_u16(), took);
-    let mut response = match failure {
+    let mut response = match failure.clone() {
         Some(failure) => failure.render(status, parts.headers, &line.id),
         None => Response::from_parts(parts, body),
     };
+    let end =
+        End { status: status.as_u16(), took, caller, failure, bytes: response.body().size_hint().exact() };
+    log(line, &end);
+    if let Some(lines) = app.access() {
+        lines.say(app.now(), line, &end);
+    }
     if let Ok(id) = HeaderValue::from_str(&line.id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
 
-fn log(line: &Line, status: u16, took: Duration, caller: Option<&str>, failure: Option<&Failure>) {
-    let Line { id, method, path, .. } = line;
-    let millis = took.as_millis();
+/// How a request ended; a stream has only begun.
+struct End {
+    status: u16,
+    took: Duration,
+    /// The name of the token.
+    caller: Option<Arc<str>>,
+    failure: Option<Failure>,
+    /// Of the body; a stream's are not known.
+    bytes: Option<u64>,
+}
+
+/// What people filter by: `DTMA_LOG=info,access=debug` shows every request, `access=error` defects only.
+const ACCESS: &str = "access";
+
+fn log(line: &Line, end: &End) {
+    let Line { id, method, path, route, .. } = line;
+    let End { status, took, caller, failure, bytes } = end;
+    let (millis, caller) = (took.as_millis(), caller.as_deref());
     match failure {
-        Some(failure) if status >= 500 => {
+        Some(failure) if *status >= 500 => {
             let (code, error, defect) = (failure.code(), failure.error(), failure.secret.as_deref());
-            tracing::error!(request_id = id, %method, path, status, millis, caller, code, error, defect, "failed");
+            tracing::error!(target: ACCESS, request_id = id, %method, path, status, millis, caller, code, error, defect, "failed");
         }
         Some(failure) => {
             let (code, error) = (failure.code(), failure.error());
-            tracing::info!(request_id = id, %method, path, status, millis, caller, code, error, "refused");
+            tracing::info!(target: ACCESS, request_id = id, %method, path, status, millis, caller, code, error, "refused");
         }
-        None => tracing::debug!(request_id = id, %method, path, status, millis, caller, "answered"),
+        None => {
+            tracing::debug!(target: ACCESS, request_id = id, %method, path, route, status, millis, caller, bytes, "answered");
+        }
+    }
+}
+
+/// Takes a line of JSON about each request. Where nobody takes them away in time, lines are left out.
+#[derive(Debug, Clone)]
+pub struct AccessLines(Sender<String>);
+
+impl AccessLines {
+    /// Lines without their newline go to `sender`.
+    #[must_use]
+    pub fn new(sender: Sender<String>) -> Self {
+        Self(sender)
+    }
+
+    fn say(&self, now: Timestamp, line: &Line, end: &End) {
+        let said = serde_json::json!({
+            "time": now, "requestId": line.id, "peer": line.peer, "token": end.caller.as_deref(),
+            "method": line.method.as_str(), "route": line.route, "path": line.path, "status": end.status,
+            "micros": u64::try_from(end.took.as_micros()).unwrap_or(u64::MAX), "bytes": end.bytes,
+            "code": end.failure.as_ref().map(Failure::code),
+        });
+        if self.0.try_send(said.to_string()).is_err() {
+            tracing::warn!("the access log cannot keep up: a line is left out");
+        }
     }
 }

@@ -1,15 +1,17 @@
 //! The client itself: where the daemon is, how to prove who asks, and how long to wait.
 
 use crate::error::Error;
+use crate::tls::Trust;
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::SecretString;
 use std::time::Duration;
 
-pub(crate) type Pool = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
+pub(crate) type Pool = hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// Talks to one daemon. Cheap to clone; clones share connections.
 #[derive(Clone)]
@@ -27,6 +29,7 @@ pub struct ClientBuilder {
     token: Option<SecretString>,
     timeout: Duration,
     connect_timeout: Duration,
+    trust: Trust,
 }
 
 impl ClientBuilder {
@@ -51,20 +54,45 @@ impl ClientBuilder {
         self
     }
 
+    /// Believes daemons whose certificate one of these authorities signed (PEM). `https://` needs it; the
+    /// system's own authorities are not asked.
+    #[must_use]
+    pub fn certificate_authority(mut self, pem: Vec<u8>) -> Self {
+        self.trust.ca = Some(pem);
+        self
+    }
+
+    /// Shows this certificate to a daemon that asks for one (PEM, with its private key).
+    #[must_use]
+    pub fn identity(mut self, certificate: Vec<u8>, key: Vec<u8>) -> Self {
+        self.trust.identity = Some((certificate, key));
+        self
+    }
+
     /// The client. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Url`] or [`Error::Token`].
+    /// [`Error::Url`], [`Error::Token`] or [`Error::Tls`].
     pub fn build(self) -> Result<Client, Error> {
+        let base = base(&self.url)?;
+        if base.starts_with("https:") && self.trust.ca.is_none() {
+            return Err(Error::NoAuthority { url: base });
+        }
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(self.connect_timeout));
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(self.trust.config()?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         Ok(Client {
             pool: hyper_util::client::legacy::Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(Duration::from_secs(20))
                 .build(connector),
-            base: base(&self.url)?,
+            base,
             authorization: self.token.as_ref().map(authorization).transpose()?,
             timeout: self.timeout,
         })
@@ -79,6 +107,7 @@ impl Client {
             token: None,
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
+            trust: Trust::default(),
         }
     }
 
@@ -93,10 +122,8 @@ fn base(url: &str) -> Result<String, Error> {
     let refuse = |problem: &str| Error::Url { url: url.to_owned(), problem: problem.to_owned() };
     let parsed: http::Uri =
         url.parse().map_err(|problem: http::uri::InvalidUri| refuse(&problem.to_string()))?;
-    match parsed.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(refuse("https is not spoken here; reach a far daemon through a tunnel")),
-        Some(_) | None => return Err(refuse("it must begin with http://")),
+    if !matches!(parsed.scheme_str(), Some("http" | "https")) {
+        return Err(refuse("it must begin with http:// or https://"));
     }
     if parsed.query().is_some() {
         return Err(refuse("it must not have a query"));
@@ -123,13 +150,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_http_addresses_are_taken() {
+    fn only_http_addresses_are_taken() {
+        assert_eq!(base("https://x:1/").unwrap(), "https://x:1");
         assert_eq!(base("http://127.0.0.1:30000/").unwrap(), "http://127.0.0.1:30000");
         assert_eq!(base("http://[::1]:1/prefix").unwrap(), "http://[::1]:1/prefix");
-        for bad in ["", "127.0.0.1:30000", "https://x", "ftp://x", "http://u:p@x", "http://x?y=1", "http://"]
-        {
+        for bad in ["", "127.0.0.1:30000", "ftp://x", "http://u:p@x", "http://x?y=1", "http://"] {
             assert!(base(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn https_needs_to_know_whom_to_believe() {
+        let built = |url: &str, ca: Option<&str>| {
+            let builder = Client::builder(url);
+            match ca {
+                Some(ca) => builder.certificate_authority(ca.into()).build(),
+                None => builder.build(),
+            }
+        };
+        assert!(matches!(built("https://x", None).err(), Some(Error::NoAuthority { .. })));
+        assert!(matches!(built("https://x", Some("no pem")).err(), Some(Error::Tls { .. })));
+        assert!(built("http://x", None).is_ok());
     }
 
     #[test]

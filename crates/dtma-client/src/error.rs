@@ -17,6 +17,18 @@ pub enum Error {
     /// The token cannot be sent in a header.
     #[error("the token contains characters that cannot be sent")]
     Token,
+    /// `https://` is to be spoken, and nobody said whom to believe.
+    #[error("{url} needs the authority that signed the daemon's certificate")]
+    NoAuthority {
+        /// The daemon's address.
+        url: String,
+    },
+    /// A certificate or key that was given cannot be used.
+    #[error("TLS cannot be spoken with what was given: {problem}")]
+    Tls {
+        /// What is wrong.
+        problem: String,
+    },
     /// Nobody answers there.
     #[error("the daemon at {url} cannot be reached")]
     Unreachable {
@@ -64,6 +76,8 @@ impl Error {
             Self::Refused(refusal) => Some(refusal),
             Self::Url { .. }
             | Self::Token
+            | Self::NoAuthority { .. }
+            | Self::Tls { .. }
             | Self::Unreachable { .. }
             | Self::Timeout { .. }
             | Self::Broken(_)

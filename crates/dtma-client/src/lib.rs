@@ -3,8 +3,8 @@
 //! [`Client`] is cheap to clone and pools its connections. Errors keep what the daemon said: status, code, request
 //! id and every mistake ([`Refusal`]). [`mcp::McpSession`] speaks to an MCP server through the gateway.
 //!
-//! Left to callers: retrying, and reconnecting a stream that broke (its events carry ids for that). Only `http://`
-//! is spoken; off loopback put a tunnel in front.
+//! Left to callers: retrying, and reconnecting a stream that broke (its events carry ids for that). `https://` is
+//! spoken with the authority given to the builder.
 
 mod client;
 mod error;
@@ -13,6 +13,7 @@ mod operations;
 mod query;
 pub mod sse;
 mod stream;
+mod tls;
 mod transport;
 
 pub use client::{Client, ClientBuilder};

@@ -31,6 +31,7 @@ impl Daemon {
             .arg("--state-dir")
             .arg(state.path())
             .env("DTMA_BEARER_TOKEN", TOKEN)
+            .env("DTMA_RATE_MUTATIONS", "off")
             .env("DTMA_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -141,7 +141,7 @@ fn spawn(engine: &Engine, program: &Path, files: &Files, token: &str, address: &
     let mut command = engine.beside(&program.to_string_lossy());
     command.args(["--listen", address, "--docker-host", &engine.docker_host]);
     command.arg("--state-dir").arg(files.state());
-    command.env("DTMA_BEARER_TOKEN", token).process_group(0);
+    command.env("DTMA_BEARER_TOKEN", token).env("DTMA_RATE_MUTATIONS", "off").process_group(0);
     command.stdin(Stdio::null()).stdout(output).stderr(log);
     let child = command.spawn().context("cannot run the daemon")?;
     fs::write(files.pid(), child.id().to_string())?;

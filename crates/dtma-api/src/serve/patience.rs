@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// Whose turn it is to speak on a connection.
@@ -87,8 +86,8 @@ impl http_body::Body for Spoken {
 }
 
 /// A stream whose reads fail when a head takes too long.
-pub(super) struct Patient {
-    stream: TcpStream,
+pub(super) struct Patient<S> {
+    stream: S,
     turn: Turn,
     head: Duration,
     deadline: Option<Deadline>,
@@ -100,8 +99,8 @@ struct Deadline {
     at: Pin<Box<Sleep>>,
 }
 
-impl Patient {
-    pub(super) fn new(stream: TcpStream, turn: Turn, head: Duration) -> Self {
+impl<S> Patient<S> {
+    pub(super) fn new(stream: S, turn: Turn, head: Duration) -> Self {
         Self { stream, turn, head, deadline: None }
     }
 
@@ -122,7 +121,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -139,7 +138,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -2,7 +2,9 @@
 
 use crate::wire::{Answer, exchange};
 use dtma_api::auth::{Auth, Hosts, Scope, Token};
-use dtma_api::{App, Parts, ServeLimits, serve};
+use dtma_api::limit::Rates;
+use dtma_api::tls::Tls;
+use dtma_api::{AccessLines, App, Door, Parts, ServeLimits, serve};
 use dtma_client::Client;
 use dtma_config::{Configurator, Policy, Templates};
 use dtma_core::id::ContainerId;
@@ -46,6 +48,19 @@ impl House {
 
     /// Tokens are named after their only scope; the engine has the images `tool` and `mcp`.
     pub(crate) async fn with(limits: ServeLimits) -> Self {
+        Self::with_tls(limits, None).await
+    }
+
+    pub(crate) async fn with_tls(limits: ServeLimits, tls: Option<Arc<Tls>>) -> Self {
+        Self::with_all(limits, tls, Rates::off(), None).await
+    }
+
+    pub(crate) async fn with_all(
+        limits: ServeLimits,
+        tls: Option<Arc<Tls>>,
+        rates: Rates,
+        access: Option<AccessLines>,
+    ) -> Self {
         let (runtime, engine) = FakeRuntime::new();
         let (probe, probe_remote) = FakeProbe::new();
         let (server, mcp) = FakeMcpServer::new();
@@ -74,12 +89,14 @@ impl House {
             manager,
             auth,
             hosts: Hosts::new(address, []),
+            rates,
+            access,
             wall,
             meter: Some(Arc::new(OneSize)),
         });
         let shutdown = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]
-        let served = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
+        let served = tokio::spawn(serve(Door { listener, tls, limits }, app, shutdown.clone()));
         Self { address, engine, mcp, probe: probe_remote, shutdown, served, _drain: drain }
     }
 

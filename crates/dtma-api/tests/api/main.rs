@@ -11,5 +11,7 @@ mod contract;
 mod gateway;
 mod groups;
 mod house;
+mod limits;
 mod streams;
+mod tls;
 mod wire;
