@@ -1,11 +1,12 @@
 //! The Model Context Protocol as bytes: messages are scanned for their envelope and passed on, never decoded and
 //! written anew, so that methods, fields and versions nobody here has heard of arrive as they were sent.
 //!
-//! [`StdioServer`] owns one server that speaks over its standard streams and lets any number of client sessions
-//! share it; [`ServerHandle`] is how the rest of the house talks to it. HTTP is left to the door that calls
-//! [`ServerHandle::post`] and [`ServerHandle::listen`]; containers are left to the manager that calls
-//! [`ServerHandle::connect`].
+//! [`StdioServer`] owns one process that speaks over its standard streams and lets any number of client sessions
+//! share it; [`ServerHandle`] is how the manager gives it containers ([`ServerHandle::connect`]). [`Door`] is one
+//! MCP server as its clients see it, however many processes stand behind it. HTTP is left to whoever calls
+//! [`Door::post`] and [`Door::listen`].
 
+pub(crate) mod door;
 mod envelope;
 mod json;
 mod line;
@@ -15,6 +16,9 @@ mod server;
 mod splice;
 pub mod version;
 
+pub use door::drain::Drained;
+pub use door::member::{MemberId, MemberTaken};
+pub use door::Door;
 pub use server::call::{CallError, Closed};
 pub use server::handle::ServerHandle;
 pub use server::reply::{MessageStream, PostReply, SessionError};

@@ -1,18 +1,19 @@
 //! One server on its standard streams, shared by many client sessions.
 //!
-//! One task owns a server: the attached process of its present run, the client sessions, the calls in flight. The
-//! manager makes it with [`StdioServer::pair`], runs [`StdioServer::run`] in a task of its own, and hands it every
-//! new process with [`ServerHandle::connect`]. Sessions outlive processes: they go on with the next run.
+//! One task owns a server: the attached process of its present run, the client sessions that are there now, the
+//! calls in flight. [`Door::admit`](crate::Door::admit) makes it; the manager runs [`StdioServer::run`] in a task of
+//! its own and hands it every new process with [`ServerHandle::connect`]. Sessions outlive processes: they go on
+//! with the next run. They outlive the owner too: the door knows them all and opens them again where they go.
 
 pub(crate) mod call;
 mod calls;
 mod clients;
-mod command;
+pub(crate) mod command;
 pub(crate) mod handle;
 mod ids;
 mod link;
 mod owner;
-mod post;
+pub(crate) mod post;
 mod questions;
 pub(crate) mod reply;
 mod route;
@@ -23,7 +24,7 @@ pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 
-use self::ids::Ids;
+pub(crate) use self::ids::Ids;
 use self::owner::Owner;
 use crate::ring::ring;
 use crate::{ServerHandle, ServerState};
@@ -32,6 +33,7 @@ use dtma_core::id::InstanceName;
 use dtma_core::port::store::StateStore;
 use dtma_core::record::Handshake;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -50,10 +52,11 @@ pub struct Parts {
     pub limits: Limits,
 }
 
-/// How much of everything, for one server. What happens at each bound stands beside it.
+/// How much of everything, for one member of a server. What happens at each bound stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Client sessions; at the bound the one unused for longest makes way, unless all have calls or streams open.
+    /// Client sessions of one member; at the bound the one unused for longest makes way, unless all have calls or
+    /// streams open.
     pub sessions: usize,
     /// Calls in flight; at the bound those whose client has left make way, else the new one is answered an error.
     pub calls: usize,
@@ -115,13 +118,14 @@ pub struct StdioServer {
 }
 
 impl StdioServer {
-    /// A server without a process, and the handle to it.
-    #[must_use]
-    pub fn pair(instance: InstanceName, parts: Parts) -> (ServerHandle, Self) {
+    /// A server without a process, and the handle to it. The ids are those of all owners behind one door: a client
+    /// that goes from one to another must never meet an id twice.
+    pub(crate) fn pair(instance: InstanceName, parts: Parts, ids: Arc<Ids>) -> (ServerHandle, Self) {
         let Parts { store, wall, limits } = parts;
         let (log, logs) = ring(limits.log_lines, limits.log_bytes);
         let closing = CancellationToken::new();
-        let shared = Arc::new(Shared { instance, store, wall, limits, ids: Ids::new(), closing });
+        let draining = AtomicBool::new(false);
+        let shared = Arc::new(Shared { instance, store, wall, limits, ids, closing, draining });
         let (state, seen) = watch::channel(ServerState::Down { reason: "it was not started yet".into() });
         let (commands, orders) = mpsc::channel(QUEUE);
         let handle = ServerHandle::new(shared.clone(), commands, seen, logs);
@@ -144,6 +148,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) wall: Wall,
     pub(crate) limits: Limits,
-    pub(crate) ids: Ids,
+    pub(crate) ids: Arc<Ids>,
     pub(crate) closing: CancellationToken,
+    /// Answers what is in flight and takes no new session or call.
+    pub(crate) draining: AtomicBool,
 }

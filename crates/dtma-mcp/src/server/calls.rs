@@ -143,6 +143,16 @@ impl Calls {
         self.table.values().any(asked)
     }
 
+    /// How many are still to be answered before their server may go. One whose client has left counts: the server
+    /// works on it all the same. Pings and what the start-up asks do not.
+    pub(crate) fn owed(&self) -> usize {
+        let counts = |call: &&Call| match call.caller {
+            Caller::Client(_) => true,
+            Caller::House { may_ask, .. } => may_ask,
+        };
+        self.table.values().filter(counts).count()
+    }
+
     pub(crate) fn drain(&mut self) -> Vec<Call> {
         self.table.drain().map(|(_, call)| call).collect()
     }

@@ -1,34 +1,43 @@
 //! The owner's dealings with clients: their sessions, calls, notifications and answers.
 
 use super::calls::{Call, Caller, ClientCaller, Way};
-use super::command::{ClientCall, First, Refusal};
+use super::command::{ClientCall, First, Opened, Refusal};
 use super::owner::{Chore, Owner};
 use super::reply::MessageStream;
 use super::session::SessionId;
-use super::sessions::Session;
+use super::sessions::{AllInUse, Session};
 use crate::envelope::{Kind, Message};
 use crate::rpc::{self, code};
 use crate::splice::Edit;
 use dtma_core::record::GatewaySession;
+use tokio::sync::watch;
 
 impl Owner {
-    pub(super) fn restore(&mut self, sessions: Vec<GatewaySession>) {
-        for session in sessions {
-            match SessionId::parse(&session.id) {
-                Some(id) => drop(self.open(id, session)),
-                None => tracing::warn!(server = %self.shared.instance, "a kept session has no usable id"),
+    pub(super) fn open(&mut self, id: SessionId, session: &GatewaySession) -> Opened {
+        if self.is_draining() {
+            return Opened::Draining;
+        }
+        match self.sessions.open(id, session) {
+            Ok(evicted) => {
+                evicted.into_iter().for_each(|evicted| self.forget(evicted));
+                Opened::Here { evicted }
             }
+            Err(AllInUse) => Opened::Full,
         }
     }
 
-    pub(super) fn open(&mut self, id: SessionId, session: GatewaySession) -> bool {
-        match self.sessions.open(id, session) {
-            Ok(None) => true,
-            Ok(Some(evicted)) => {
-                self.forget(evicted);
-                true
-            }
-            Err(_) => false,
+    /// All sessions go elsewhere, unless somebody has thought better of it meanwhile.
+    pub(super) fn leave(&mut self, left: watch::Sender<Option<usize>>) {
+        if self.is_draining() {
+            self.sessions.release_all();
+            self.left = Some(left);
+        }
+    }
+
+    /// Tells whoever drains this server how far it is.
+    pub(super) fn report_left(&self) {
+        if let Some(left) = &self.left {
+            left.send_replace(Some(self.calls.owed()));
         }
     }
 
@@ -40,7 +49,6 @@ impl Owner {
                 rpc::error(Some(&question.id), code::INTERNAL_ERROR, "the client closed its session");
             self.answer_server(&answer);
         }
-        self.forget(id);
         true
     }
 
@@ -54,12 +62,12 @@ impl Owner {
         }
     }
 
-    /// Removes a session from the store, beside: a slow disk holds nobody up.
+    /// Removes a session that made way from the store, beside: a slow disk holds nobody up.
     fn forget(&mut self, id: SessionId) {
         let shared = self.shared.clone();
         self.chores.push(Box::pin(async move {
             if let Err(problem) = shared.store.remove_session(&id.to_string()).await {
-                tracing::warn!(server = %shared.instance, %problem, "a closed session stays in the store");
+                tracing::warn!(server = %shared.instance, %problem, "a session that made way stays in the store");
             }
             Chore::Kept
         }));
@@ -94,7 +102,7 @@ impl Owner {
             return Err(Refusal::DuplicateId);
         }
         let of_session = session.calls.len();
-        if !self.is_ready() {
+        if !self.is_ready() || self.is_draining() {
             return Err(Refusal::NotReady);
         }
         if of_session >= self.shared.limits.calls_per_session || self.calls.len() >= self.shared.limits.calls
@@ -138,6 +146,24 @@ impl Owner {
         true
     }
 
+    /// Takes a notification or an answer that is about something of this owner's.
+    pub(super) fn claim(&mut self, id: SessionId, message: &Message) -> bool {
+        let asked = |part| {
+            let question = message.raw(part).and_then(rpc::own_id);
+            question.is_some_and(|question| self.questions.get(question, id).is_some())
+        };
+        let is_ours = match message.kind() {
+            Kind::Response => asked(message.envelope.id),
+            Kind::Notification if message.is("notifications/cancelled") => {
+                let call = message.raw(message.envelope.request_id).zip(self.sessions.get(id));
+                call.is_some_and(|(call, session)| session.calls.contains_key(call))
+            }
+            Kind::Notification => asked(message.envelope.progress_token),
+            Kind::Request => false,
+        };
+        is_ours && self.notice(id, message)
+    }
+
     fn client_answers(&mut self, session: SessionId, message: &Message) {
         let Some(at) = message.envelope.id else { return };
         let question = rpc::own_id(at.of(&message.text)).and_then(|id| self.questions.take(id, session));
@@ -156,6 +182,7 @@ impl Owner {
             self.sessions.get_mut(session).and_then(|session| session.calls.remove(at.of(&message.text)));
         let Some(id) = known else { return };
         self.pass_on(message, &mut [Edit { at, text: id.to_string().as_bytes() }]);
+        self.sessions.ended(session, at.of(&message.text));
         if let Some(Call { caller: Caller::Client(client), .. }) = self.calls.take(id) {
             client.way.finish(rpc::error(Some(&client.id), code::CANCELLED, "cancelled by the client"));
         }

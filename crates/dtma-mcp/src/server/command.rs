@@ -10,7 +10,7 @@ use dtma_core::id::RunKey;
 use dtma_core::port::runtime::Attached;
 use dtma_core::record::GatewaySession;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// One thing asked. Where there is a `reply`, an asker that no longer waits is fine.
 pub(crate) enum Command {
@@ -18,12 +18,19 @@ pub(crate) enum Command {
     Disconnect {
         reason: Arc<str>,
     },
-    Restore(Vec<GatewaySession>),
-    /// Answered with `false` when every session is in use.
+    /// A session comes here: a new one, or one that was elsewhere.
     Open {
-        session: Box<GatewaySession>,
+        session: Arc<GatewaySession>,
         id: SessionId,
-        reply: oneshot::Sender<bool>,
+        reply: oneshot::Sender<Opened>,
+    },
+    /// A session goes elsewhere: its stream ends, its calls in flight are still answered.
+    Release {
+        session: SessionId,
+    },
+    /// All sessions go elsewhere. From now on `left` says how many calls are still to be answered.
+    Leave {
+        left: watch::Sender<Option<usize>>,
     },
     /// Answered with `false` when there is no such session; so are the next three, in their ways.
     Close {
@@ -34,12 +41,19 @@ pub(crate) enum Command {
         session: SessionId,
         reply: oneshot::Sender<Option<MessageStream>>,
     },
-    Look {
+    /// The session is in use.
+    Touch {
         session: SessionId,
-        reply: oneshot::Sender<Option<GatewaySession>>,
+        reply: oneshot::Sender<bool>,
     },
     /// A notification or an answer from a client.
     Notice {
+        session: SessionId,
+        message: Message,
+        reply: oneshot::Sender<bool>,
+    },
+    /// The same, if it is about a call or a question of this owner's; else answered with `false` and left alone.
+    Claim {
         session: SessionId,
         message: Message,
         reply: oneshot::Sender<bool>,
@@ -51,6 +65,17 @@ pub(crate) enum Command {
     GiveUp {
         id: u64,
     },
+}
+
+/// Whether a session was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// It is here. One that was unused for long may have made way: it is closed and no longer in the store.
+    Here { evicted: Option<SessionId> },
+    /// Every session is in use.
+    Full,
+    /// No more sessions come here.
+    Draining,
 }
 
 /// A process to talk to.

@@ -1,9 +1,9 @@
-//! The handle to a server: what the manager and the doors call.
+//! The handle to one server process and its owner: what the manager calls. Clients come through the
+//! [`Door`](crate::Door).
 
 use super::call::{CallError, Closed};
 use super::command::{Command, Connect, HouseAnswer, HouseCall};
-use super::reply::{MessageStream, SessionError};
-use super::session::SessionId;
+use super::reply::SessionError;
 use super::state::ServerState;
 use super::{Attachment, Shared};
 use crate::envelope::{Kind, Message};
@@ -12,9 +12,9 @@ use crate::rpc;
 use bytes::Bytes;
 use dtma_core::id::{InstanceName, RunKey};
 use dtma_core::port::runtime::{Attached, LogLine, LogQuery};
-use dtma_core::record::GatewaySession;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub struct ServerHandle {
     pub(super) shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
-    pub(super) state: watch::Receiver<ServerState>,
+    state: watch::Receiver<ServerState>,
     logs: LogReader,
 }
 
@@ -67,68 +67,6 @@ impl ServerHandle {
         self.state.clone()
     }
 
-    /// Takes back the sessions that the store kept, at start-up, before any client is let in. Those of other
-    /// servers are ignored; where there are more than the limit, the oldest make way.
-    ///
-    /// # Errors
-    /// [`Closed`] when the owner is gone.
-    pub async fn restore(&self, mut sessions: Vec<GatewaySession>) -> Result<(), Closed> {
-        sessions.retain(|session| session.instance == self.shared.instance);
-        sessions.sort_by_key(|session| session.opened_at);
-        self.order(Command::Restore(sessions)).await
-    }
-
-    /// The stream of a client's GET: what the server says that belongs to no call. A second one replaces the
-    /// first, whose stream ends: the client that comes back after a broken connection must not be locked out by it.
-    ///
-    /// # Errors
-    /// [`SessionError`] when there is no such session or no owner.
-    pub async fn listen(&self, session: &str) -> Result<MessageStream, SessionError> {
-        let session = SessionId::parse(session).ok_or(SessionError::Unknown)?;
-        self.ask(|reply| Command::Listen { session, reply }).await?.ok_or(SessionError::Unknown)
-    }
-
-    /// A session as it stands (its protocol version, for the check of the header).
-    ///
-    /// # Errors
-    /// [`SessionError`] when there is no such session or no owner.
-    pub async fn session(&self, session: &str) -> Result<GatewaySession, SessionError> {
-        let session = SessionId::parse(session).ok_or(SessionError::Unknown)?;
-        self.ask(|reply| Command::Look { session, reply }).await?.ok_or(SessionError::Unknown)
-    }
-
-    /// Ends a session (DELETE): its calls are cancelled, its streams end, the store forgets it.
-    ///
-    /// # Errors
-    /// [`SessionError`] when there is no such session or no owner.
-    pub async fn close_session(&self, session: &str) -> Result<(), SessionError> {
-        let session = SessionId::parse(session).ok_or(SessionError::Unknown)?;
-        let known = self.ask(|reply| Command::Close { session, reply }).await?;
-        if known { Ok(()) } else { Err(SessionError::Unknown) }
-    }
-
-    /// A call of the house's own. `params` is raw JSON; the result is the raw `result`. Waits for a server that is
-    /// not up; all of it takes at most `within`, after which the server is told that the call is cancelled. What
-    /// the server asks or notes in its course goes nowhere: there is no client to hear it.
-    ///
-    /// # Errors
-    /// [`CallError`]; an error that the server answered is [`CallError::Rpc`].
-    pub async fn call(
-        &self,
-        method: &str,
-        params: Option<&[u8]>,
-        within: Duration,
-    ) -> Result<Bytes, CallError> {
-        let deadline = tokio::time::Instant::now() + within;
-        self.await_ready(deadline).await.map_err(|reason| CallError::NotReady { reason })?;
-        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        self.call_now(method, params, left).await.map_err(|problem| match problem {
-            // What the caller gave, not what was left of it.
-            CallError::Timeout { .. } => CallError::Timeout { after: within },
-            other => other,
-        })
-    }
-
     /// Whether the server answers right now; does not wait for one that is not up.
     ///
     /// # Errors
@@ -147,12 +85,38 @@ impl ServerHandle {
         self.logs.query(query)
     }
 
+    /// What [`logs`](Self::logs) reads.
+    pub(crate) fn reader(&self) -> &LogReader {
+        &self.logs
+    }
+
+    /// Whether calls go through at the moment.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.takes_new() && self.state.borrow().ready().is_some()
+    }
+
+    /// Whether the owner is there and takes new sessions.
+    pub(crate) fn takes_new(&self) -> bool {
+        !self.commands.is_closed() && !self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the owner is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
+    /// Whether new sessions and calls are refused while those in flight are answered.
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.shared.draining.store(draining, Ordering::Relaxed);
+    }
+
     /// Ends the owner. Sessions stay in the store and processes are left running.
     pub fn close(&self) {
         self.shared.closing.cancel();
     }
 
-    async fn call_now(
+    /// A call of the house's own to a server that is ready; does not wait for one that is not.
+    pub(crate) async fn call_now(
         &self,
         method: &str,
         params: Option<&[u8]>,
@@ -165,7 +129,7 @@ impl ServerHandle {
         self.order(Command::House(HouseCall { id, line, may_ask, reply })).await?;
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(HouseAnswer::Refused(super::command::Refusal::NotReady))) => {
-                Err(CallError::NotReady { reason: self.why_not_ready() })
+                Err(CallError::NotReady { reason: self.state.borrow().why_not_ready().to_string() })
             }
             Ok(Ok(answer)) => answer.into_result(),
             Ok(Err(_)) => Err(CallError::Closed(Closed)),
@@ -173,28 +137,6 @@ impl ServerHandle {
                 self.order(Command::GiveUp { id }).await?;
                 Err(CallError::Timeout { after: within })
             }
-        }
-    }
-
-    /// Waits for a server that answers; else says why it does not.
-    pub(super) async fn await_ready(&self, deadline: tokio::time::Instant) -> Result<(), String> {
-        let mut state = self.state.clone();
-        let settled = |state: &ServerState| match state {
-            ServerState::Ready(_) | ServerState::Failed { .. } => true,
-            ServerState::Down { .. } | ServerState::Connecting { .. } => false,
-        };
-        let ready = match tokio::time::timeout_at(deadline, state.wait_for(settled)).await {
-            Ok(Ok(state)) => state.ready().is_some(),
-            Ok(Err(_)) | Err(_) => false,
-        };
-        if ready { Ok(()) } else { Err(self.why_not_ready()) }
-    }
-
-    fn why_not_ready(&self) -> String {
-        match &*self.state.borrow() {
-            ServerState::Down { reason } | ServerState::Failed { reason, .. } => reason.to_string(),
-            ServerState::Connecting { .. } => "it has not completed its handshake yet".to_owned(),
-            ServerState::Ready(_) => "its process has just changed".to_owned(),
         }
     }
 

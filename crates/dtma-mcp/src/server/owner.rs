@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::{mpsc, watch};
 
 /// Commands taken together, so that what they write goes out in one piece.
@@ -33,6 +34,8 @@ pub(crate) struct Owner {
     pub(super) sessions: Sessions,
     pub(super) calls: Calls,
     pub(super) questions: Questions,
+    /// Somebody drains this server and wants to know how many calls are left.
+    pub(super) left: Option<watch::Sender<Option<usize>>>,
     /// The last handshake of this daemon's life.
     greeted: Option<Handshake>,
     relisting: Relisting,
@@ -88,6 +91,7 @@ impl Owner {
             sessions,
             calls: Calls::default(),
             questions: Questions::default(),
+            left: None,
             greeted: None,
             relisting: Relisting::No,
             commands,
@@ -103,7 +107,7 @@ impl Owner {
         let mut closing = pin!(closing.cancelled());
         loop {
             match self.wake(closing.as_mut()).await {
-                Wake::Closing => return,
+                Wake::Closing => return self.farewell().await,
                 Wake::Command(command) => self.round(command),
                 Wake::Aside(aside) => self.aside(aside),
                 Wake::Link(event) => self.on_link(event),
@@ -112,6 +116,16 @@ impl Owner {
             if let Some(link) = &mut self.link {
                 link.kick();
             }
+            self.report_left();
+        }
+    }
+
+    /// Answers everybody who still waits, so that what was not begun here can go elsewhere.
+    async fn farewell(&mut self) {
+        self.hang_up("it is being removed".into());
+        self.commands.close();
+        while let Some(command) = self.commands.recv().await {
+            self.obey(command);
         }
     }
 
@@ -144,16 +158,16 @@ impl Owner {
         match command {
             Command::Connect(connect) => self.connect(*connect),
             Command::Disconnect { reason } => self.hang_up(reason),
-            Command::Restore(sessions) => self.restore(sessions),
-            Command::Open { session, id, reply } => drop(reply.send(self.open(id, *session))),
+            Command::Open { session, id, reply } => drop(reply.send(self.open(id, &session))),
+            Command::Release { session } => self.sessions.release(session),
+            Command::Leave { left } => self.leave(left),
             Command::Close { session, reply } => drop(reply.send(self.close(session))),
             Command::Listen { session, reply } => drop(reply.send(self.listen(session))),
-            Command::Look { session, reply } => {
-                drop(reply.send(self.sessions.using(session).map(|session| session.kept.clone())));
-            }
+            Command::Touch { session, reply } => drop(reply.send(self.sessions.using(session).is_some())),
+            Command::Claim { session, message, reply } => drop(reply.send(self.claim(session, &message))),
             Command::Notice { session, message, reply } => drop(reply.send(self.notice(session, &message))),
             Command::Call(call) => self.client_call(call),
-            Command::House(call) if self.is_ready() => self.house_call(call),
+            Command::House(call) if self.takes(&call) => self.house_call(call),
             Command::House(call) => drop(call.reply.send(HouseAnswer::Refused(Refusal::NotReady))),
             Command::GiveUp { id } => self.give_up(id),
         }
@@ -161,6 +175,15 @@ impl Owner {
 
     pub(super) fn is_ready(&self) -> bool {
         self.state.borrow().ready().is_some()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// A server that is being drained answers pings still.
+    fn takes(&self, call: &HouseCall) -> bool {
+        self.is_ready() && !(call.may_ask && self.is_draining())
     }
 
     fn connect(&mut self, connect: Connect) {
@@ -213,9 +236,7 @@ impl Owner {
         for call in self.calls.drain() {
             call_lost(call, link.as_ref());
         }
-        for session in self.sessions.all() {
-            session.calls.clear();
-        }
+        self.sessions.clear_calls();
         link
     }
 

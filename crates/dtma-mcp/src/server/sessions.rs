@@ -20,21 +20,22 @@ pub(crate) struct Sessions {
 
 /// One client.
 pub(crate) struct Session {
-    pub(crate) kept: GatewaySession,
     /// Its calls in flight: the client's id, raw, to ours.
     pub(crate) calls: HashMap<Bytes, u64>,
     /// The top-level names of its capabilities.
     capabilities: Vec<String>,
     listener: Option<mpsc::Sender<Bytes>>,
+    /// It lives elsewhere by now and stays only for its calls in flight.
+    leaving: bool,
     used: u64,
 }
 
 impl Session {
-    fn new(kept: GatewaySession, used: u64) -> Self {
+    fn new(kept: &GatewaySession, used: u64) -> Self {
         let capabilities: BTreeMap<String, IgnoredAny> =
             serde_json::from_str(&kept.capabilities).unwrap_or_default();
         let capabilities = capabilities.into_keys().collect();
-        Self { kept, calls: HashMap::new(), capabilities, listener: None, used }
+        Self { calls: HashMap::new(), capabilities, listener: None, leaving: false, used }
     }
 
     pub(crate) fn can(&self, capability: &str) -> bool {
@@ -92,12 +93,17 @@ impl Sessions {
         Self { table: HashMap::new(), limit: limit.max(1), clock: 0 }
     }
 
-    /// Adds a session. At the limit another makes way and is given back; when none can, the new one is refused.
+    /// Adds a session; one that is here already stays. At the limit another makes way and is given back; when none
+    /// can, the new one is refused.
     pub(crate) fn open(
         &mut self,
         id: SessionId,
-        kept: GatewaySession,
+        kept: &GatewaySession,
     ) -> Result<Option<SessionId>, AllInUse> {
+        if let Some(session) = self.using(id) {
+            session.leaving = false;
+            return Ok(None);
+        }
         let full = self.table.len() >= self.limit;
         let evicted = if full { Some(self.least_used().ok_or(AllInUse)?) } else { None };
         if let Some(evicted) = evicted {
@@ -136,6 +142,34 @@ impl Sessions {
     pub(crate) fn ended(&mut self, session: SessionId, client_id: &[u8]) {
         if let Some(session) = self.table.get_mut(&session) {
             session.calls.remove(client_id);
+        }
+        self.let_go(session);
+    }
+
+    /// A session goes elsewhere.
+    pub(crate) fn release(&mut self, id: SessionId) {
+        if let Some(session) = self.table.get_mut(&id) {
+            session.leaving = true;
+            session.listener = None;
+        }
+        self.let_go(id);
+    }
+
+    pub(crate) fn release_all(&mut self) {
+        let ids: Vec<_> = self.table.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.release(id));
+    }
+
+    /// No session has calls any more.
+    pub(crate) fn clear_calls(&mut self) {
+        self.table.values_mut().for_each(|session| session.calls.clear());
+        self.table.retain(|_, session| !session.leaving);
+    }
+
+    fn let_go(&mut self, id: SessionId) {
+        let is_over = |session: &Session| session.leaving && session.calls.is_empty();
+        if self.table.get(&id).is_some_and(is_over) {
+            self.table.remove(&id);
         }
     }
 

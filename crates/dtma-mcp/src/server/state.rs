@@ -53,6 +53,16 @@ impl ServerState {
         }
     }
 
+    /// Why calls do not go through, in a person's words.
+    #[must_use]
+    pub fn why_not_ready(&self) -> &str {
+        match self {
+            Self::Down { reason } | Self::Failed { reason, .. } => reason,
+            Self::Connecting { .. } => "it has not completed its handshake yet",
+            Self::Ready(_) => "its process has just changed",
+        }
+    }
+
     /// What is known of a server that answers.
     #[must_use]
     pub fn ready(&self) -> Option<&Arc<Ready>> {

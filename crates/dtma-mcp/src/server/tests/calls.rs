@@ -194,7 +194,7 @@ async fn in_flight_calls_are_bounded_and_abandoned_ones_make_way() {
     }
     assert!(body(a.post(call(3)).await).contains("too many calls of this session"));
     assert!(body(b.post(call(3)).await).contains("too many calls wait"));
-    assert_eq!(house.handle.ping(Duration::from_secs(1)).await, Err(CallError::Busy));
+    assert_eq!(house.door.ping(Duration::from_secs(1)).await, Err(CallError::Busy));
     calls.shutdown().await;
     a.begin(&mut calls, call(3));
     process.asked("x").await;
@@ -222,19 +222,19 @@ async fn a_server_that_reads_nothing_bounds_what_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn the_house_calls_in_its_own_name() {
     let (house, mut process) = House::ready().await;
-    let handle = house.handle.clone();
+    let door = house.door.clone();
     let second = Duration::from_secs(1);
     let mut calls = JoinSet::new();
-    calls.spawn(async move { handle.call("tools/call", Some(b"{\"a\":1.0}"), second).await });
+    calls.spawn(async move { door.call("tools/call", Some(b"{\"a\":1.0}"), second).await });
     let line = process.line().await;
     let id = serde_json::from_str::<Value>(&line).unwrap()["id"].clone();
     assert_eq!(line, format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"a":1.0}}}}"#));
     process.answer(&id, r#"{"b":2.0}"#);
     assert_eq!(calls.join_next().await.unwrap().unwrap().unwrap(), r#"{"b":2.0}"#);
 
-    let invalid = house.handle.call("x", Some(b"{}}"), second).await;
+    let invalid = house.door.call("x", Some(b"{}}"), second).await;
     assert!(matches!(invalid, Err(CallError::Invalid { .. })), "{invalid:?}");
-    let late = house.handle.call("x", None, second).await;
+    let late = house.door.call("x", None, second).await;
     assert_eq!(late, Err(CallError::Timeout { after: second }));
     let id = process.asked("x").await;
     assert_eq!(process.read().await["params"]["requestId"], id);

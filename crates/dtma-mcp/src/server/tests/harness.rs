@@ -1,6 +1,6 @@
 //! A server under test: a scripted process at one end, clients at the other.
 
-use crate::{Attachment, Limits, MessageStream, Parts, PostReply, ServerHandle, ServerState, StdioServer};
+use crate::{Attachment, Limits, MessageStream, Parts, PostReply, ServerHandle, ServerState, Door, MemberId};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtma_core::Timestamp;
@@ -69,6 +69,7 @@ impl StateStore for Memory {
 
 /// The daemon's side.
 pub(super) struct House {
+    pub(super) door: Door,
     pub(super) handle: ServerHandle,
     pub(super) store: Arc<Memory>,
     pub(super) tasks: JoinSet<()>,
@@ -82,10 +83,12 @@ impl House {
     pub(super) fn with(limits: Limits, store: Arc<Memory>) -> Self {
         let wall = Arc::new(|| Timestamp::UNIX_EPOCH);
         let parts = Parts { store: store.clone(), wall, limits };
-        let (handle, server) = StdioServer::pair(instance(), parts);
+        let door = Door::new(instance(), parts);
+        let (handle, server) = door.admit(MemberId::from("0")).unwrap();
+        door.serve(&[MemberId::from("0")]);
         let mut tasks = JoinSet::new();
         tasks.spawn(server.run());
-        Self { handle, store, tasks }
+        Self { door, handle, store, tasks }
     }
 
     /// A house whose server is ready.
@@ -121,29 +124,29 @@ impl House {
     pub(super) async fn client(&self, capabilities: Value) -> Client {
         let hello = json!({"jsonrpc":"2.0","id":0,"method":"initialize","params":{
             "protocolVersion":"2025-11-25","capabilities":capabilities,"clientInfo":{"name":"t","version":"1"}}});
-        match self.handle.post(None, hello.to_string().into()).await {
+        match self.door.post(None, hello.to_string().into()).await {
             PostReply::Opened { session, .. } => {
-                Client { handle: self.handle.clone(), id: session.to_string() }
+                Client { door: self.door.clone(), id: session.to_string() }
             }
             other => panic!("no session: {other:?}"),
         }
     }
 
     pub(super) async fn log(&self) -> Vec<String> {
-        self.handle.logs(&LogQuery::default()).map(|line| line.text).collect().await
+        self.door.logs(&LogQuery::default()).map(|line| line.text).collect().await
     }
 }
 
 /// One client session.
 #[derive(Clone)]
 pub(super) struct Client {
-    pub(super) handle: ServerHandle,
+    pub(super) door: Door,
     pub(super) id: String,
 }
 
 impl Client {
     pub(super) async fn post(&self, text: impl Into<String>) -> PostReply {
-        self.handle.post(Some(&self.id), Bytes::from(text.into())).await
+        self.door.post(Some(&self.id), Bytes::from(text.into())).await
     }
 
     /// A call that is polled on its own; its answer comes from the set.
@@ -153,7 +156,7 @@ impl Client {
     }
 
     pub(super) async fn listen(&self) -> MessageStream {
-        self.handle.listen(&self.id).await.unwrap()
+        self.door.listen(&self.id).await.unwrap()
     }
 }
 

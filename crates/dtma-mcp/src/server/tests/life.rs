@@ -54,7 +54,7 @@ async fn changed_tools_are_listed_again_once_for_many_changes() {
     process.say(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
     let id = process.asked("tools/list").await;
     process.say(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":1,"message":"no"}}}}"#));
-    house.handle.session("").await.unwrap_err();
+    house.door.session("").await.unwrap_err();
     assert!(has_new(&house.handle.state().borrow()), "the last list that was read stays");
 }
 
@@ -148,8 +148,8 @@ async fn a_call_to_a_server_that_stays_down_fails_after_a_bounded_wait() {
     assert_eq!(before.elapsed().as_secs(), 30);
     assert!(error["message"].as_str().unwrap().contains("a person stopped it"), "{error}");
     assert_eq!(error["data"], json!({"may_have_executed": false}));
-    assert!(matches!(house.handle.ping(Duration::from_secs(9)).await, Err(CallError::NotReady { .. })));
-    let unknown = house.handle.post(Some(&"0".repeat(32)), CALL.into()).await;
+    assert!(matches!(house.door.ping(Duration::from_secs(9)).await, Err(CallError::NotReady { .. })));
+    let unknown = house.door.post(Some(&"0".repeat(32)), CALL.into()).await;
     assert!(matches!(unknown, PostReply::UnknownSession), "{unknown:?}");
     assert_eq!(before.elapsed().as_secs(), 30);
 }
@@ -263,8 +263,8 @@ async fn closing_ends_the_owner_and_tells_everybody() {
 
 #[tokio::test(start_paused = true)]
 async fn the_owner_ends_with_its_last_handle() {
-    let House { handle, mut tasks, store: _ } = House::ready().await.0;
-    drop(handle);
+    let House { door, handle, mut tasks, store: _ } = House::ready().await.0;
+    drop((door, handle));
     tasks.join_next().await.unwrap().unwrap();
 }
 

@@ -69,8 +69,8 @@ async fn what_a_call_of_the_house_causes_is_not_asked_of_a_client() {
     let mut calls = JoinSet::new();
     client.begin(&mut calls, CALL);
     process.asked("x").await;
-    let (handle, mut of_house) = (house.handle.clone(), JoinSet::new());
-    of_house.spawn(async move { handle.call("tools/call", None, Duration::from_secs(1)).await });
+    let (door, mut of_house) = (house.door.clone(), JoinSet::new());
+    of_house.spawn(async move { door.call("tools/call", None, Duration::from_secs(1)).await });
     let call = process.asked("tools/call").await;
     process.say(SAMPLE);
     assert_eq!(process.read().await["error"]["code"], -32603);
@@ -129,7 +129,7 @@ async fn a_question_to_a_session_that_closes_is_answered_with_an_error() {
     process.say(SAMPLE);
     let mut stream = messages(outcome(&mut calls).await);
     next(&mut stream).await;
-    house.handle.close_session(&client.id).await.unwrap();
+    house.door.close_session(&client.id).await.unwrap();
     assert_eq!(process.read().await["params"]["requestId"], call);
     let refused = process.read().await;
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!("s1"), &json!(-32603)));
@@ -194,7 +194,7 @@ async fn a_slow_reader_misses_notifications_and_stalls_nobody() {
     let all: Vec<_> = messages(outcome(&mut calls).await).map(text).collect().await;
     assert_eq!(all.len(), 5, "four of a hundred, and the answer");
     assert!(all[4].contains("kept for it"));
-    house.handle.ping(Duration::ZERO).await.unwrap_err();
+    house.door.ping(Duration::ZERO).await.unwrap_err();
     let mut heard = 0;
     while slow_listener.next().now_or_never().flatten().is_some() {
         heard += 1;

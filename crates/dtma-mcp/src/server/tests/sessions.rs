@@ -13,7 +13,7 @@ fn hello(version: &str) -> String {
 }
 
 async fn opened(house: &House, hello: String) -> (String, String) {
-    match house.handle.post(None, hello.into()).await {
+    match house.door.post(None, hello.into()).await {
         PostReply::Opened { session, body } => (session.to_string(), text(body)),
         other => panic!("not opened: {other:?}"),
     }
@@ -31,7 +31,7 @@ async fn initialize_is_answered_with_what_the_server_said() {
             format!(r#"{{"jsonrpc":"2.0","id":"h","result":{}}}"#, GREETING.replace("2025-06-18", told))
         );
         assert!(session.len() == 32 && session.bytes().all(|byte| byte.is_ascii_hexdigit()), "{session}");
-        let kept = house.handle.session(&session).await.unwrap();
+        let kept = house.door.session(&session).await.unwrap();
         assert_eq!(kept.protocol_version, told);
         assert!(house.store.sessions.lock().unwrap().contains(&kept));
     }
@@ -41,12 +41,12 @@ async fn initialize_is_answered_with_what_the_server_said() {
 async fn a_session_must_be_opened_and_known() {
     let (house, _process) = House::ready().await;
     let call = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
-    assert_eq!(refusal(house.handle.post(None, call.into()).await)["error"]["code"], -32600);
+    assert_eq!(refusal(house.door.post(None, call.into()).await)["error"]["code"], -32600);
     for unknown in ["", "x", "0123456789abcdef0123456789abcdef", "{0123456789abcdef0123456789abcd}"] {
-        let reply = house.handle.post(Some(unknown), call.into()).await;
+        let reply = house.door.post(Some(unknown), call.into()).await;
         assert!(matches!(reply, PostReply::UnknownSession), "{unknown}: {reply:?}");
-        assert_eq!(house.handle.listen(unknown).await.unwrap_err(), SessionError::Unknown);
-        assert_eq!(house.handle.close_session(unknown).await, Err(SessionError::Unknown));
+        assert_eq!(house.door.listen(unknown).await.unwrap_err(), SessionError::Unknown);
+        assert_eq!(house.door.close_session(unknown).await, Err(SessionError::Unknown));
     }
 }
 
@@ -77,7 +77,7 @@ async fn a_closed_session_is_gone_with_its_calls_and_streams() {
     let mut calls = JoinSet::new();
     client.begin(&mut calls, r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#);
     let call = process.asked("x").await;
-    house.handle.close_session(&client.id).await.unwrap();
+    house.door.close_session(&client.id).await.unwrap();
     let cancelled = process.read().await;
     assert_eq!(
         (&cancelled["method"], &cancelled["params"]["requestId"]),
@@ -105,14 +105,14 @@ async fn sessions_outlive_the_daemon() {
     let house = House::with(Limits::default(), store.clone());
     let mut kept = store.sessions.lock().unwrap().clone();
     kept.push(dtma_core::record::GatewaySession { instance: "other".parse().unwrap(), ..kept[0].clone() });
-    house.handle.restore(kept).await.unwrap();
+    house.door.restore(kept);
     let mut process = house.attach(1, Attachment::Adopted { handshake }).await;
     process.line().await;
     let ping = process.asked("ping").await;
     process.answer(&ping, "{}");
     process.list("[]").await;
     house.until_ready().await;
-    let client = Client { handle: house.handle.clone(), id: client.id };
+    let client = Client { door: house.door.clone(), id: client.id };
     let mut calls = JoinSet::new();
     client.begin(&mut calls, r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#);
     process.asked("x").await;
@@ -127,14 +127,14 @@ async fn at_the_limit_the_session_unused_for_longest_makes_way() {
     let mut house = House::with(limits, Arc::default());
     let mut process = house.start(1).await;
     let (a, b) = (house.client(json!({})).await, house.client(json!({})).await);
-    house.handle.session(&a.id).await.unwrap();
+    house.door.session(&a.id).await.unwrap();
     let c = house.client(json!({})).await;
-    assert_eq!(house.handle.session(&b.id).await, Err(SessionError::Unknown));
+    assert_eq!(house.door.session(&b.id).await, Err(SessionError::Unknown));
     let _listener = a.listen().await;
     let mut calls = JoinSet::new();
     c.begin(&mut calls, r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#);
     process.asked("x").await;
-    let refused = body(house.handle.post(None, hello("2025-11-25").into()).await);
+    let refused = body(house.door.post(None, hello("2025-11-25").into()).await);
     assert!(refused.contains("too many clients"), "{refused}");
     let kept: Vec<_> =
         house.store.sessions.lock().unwrap().iter().map(|session| session.id.clone()).collect();
@@ -145,7 +145,7 @@ async fn at_the_limit_the_session_unused_for_longest_makes_way() {
 async fn batches_are_split_for_the_one_version_that_has_them() {
     let (house, mut process) = House::ready().await;
     let (session, _) = opened(&house, hello("2025-03-26")).await;
-    let client = Client { handle: house.handle.clone(), id: session };
+    let client = Client { door: house.door.clone(), id: session };
     let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"x"},7,{"jsonrpc":"2.0","method":"notifications/y"},
         {"jsonrpc":"2.0","id":2,"method":"ping"}]"#;
     let stream = messages(client.post(batch).await);

@@ -1,0 +1,172 @@
+//! One MCP server as its clients see it, however many processes stand behind it: replicas, and old beside new
+//! during a rolling update.
+//!
+//! Each process has an owner of its own, a *member*. A session lives at one member and goes there with everything
+//! it sends; it goes to another when its own is drained, dismissed or down. The door knows all sessions and opens
+//! one at a member when it is first used there, so moving it is a change of one entry: there is no instant at
+//! which a session is nowhere known. Messages pass as they are; the way to the owner costs a look-up.
+//!
+//! Ids are given out for all members together, so a client that goes from one to another meets none twice. Calls
+//! that no member has written yet are offered to the next; one that was written is answered by its member or ends
+//! with an error that says so.
+
+pub(crate) mod drain;
+mod house;
+mod logs;
+pub(crate) mod member;
+mod post;
+mod sessions;
+mod table;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+use self::member::{Member, MemberId, MemberTaken};
+use self::table::{Entry, Table};
+use crate::server::{Ids, Parts};
+use crate::{ServerHandle, ServerState, SessionId, StdioServer};
+use dtma_core::id::InstanceName;
+use dtma_core::record::GatewaySession;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// One MCP server. Cheap to clone; when the last one is dropped, the owners of its members end.
+#[derive(Clone)]
+pub struct Door {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    instance: InstanceName,
+    parts: Parts,
+    ids: Arc<Ids>,
+    table: Mutex<Table>,
+    /// Told when members come, go or change their part.
+    changes: watch::Sender<()>,
+}
+
+impl Door {
+    /// A server that no process serves yet.
+    #[must_use]
+    pub fn new(instance: InstanceName, parts: Parts) -> Self {
+        let (table, changes) = (Mutex::new(Table::default()), watch::Sender::new(()));
+        Self { inner: Arc::new(Inner { instance, parts, ids: Arc::new(Ids::new()), table, changes }) }
+    }
+
+    /// Which server this is.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceName {
+        &self.inner.instance
+    }
+
+    /// A new member, which serves nobody yet. The caller runs the [`StdioServer`] and gives it processes; what it
+    /// logs is part of [`logs`](Self::logs) at once.
+    ///
+    /// # Errors
+    /// [`MemberTaken`] when there is a member of this name: dismiss that first.
+    pub fn admit(&self, member: MemberId) -> Result<(ServerHandle, StdioServer), MemberTaken> {
+        let mut table = self.table();
+        if table.members.contains_key(&member) {
+            return Err(MemberTaken(member));
+        }
+        let Inner { instance, parts, ids, .. } = &*self.inner;
+        let (handle, server) = StdioServer::pair(instance.clone(), parts.clone(), Arc::clone(ids));
+        if table.closed {
+            handle.close();
+        }
+        table.admitted += 1;
+        let admitted = Arc::new(Member::new(table.admitted, handle.clone()));
+        table.members.insert(member, admitted);
+        drop(table);
+        self.changed();
+        Ok((handle, server))
+    }
+
+    /// The member of this name.
+    #[must_use]
+    pub fn member(&self, member: &MemberId) -> Option<ServerHandle> {
+        self.table().members.get(member).map(|member| member.handle.clone())
+    }
+
+    /// From now on new sessions and the house's own calls go to these members, to the one with the fewest first.
+    /// Sessions of members not named any more stay there until those are drained, dismissed or down. A name that
+    /// nobody has is passed over. Never blocks; saying it again changes nothing.
+    pub fn serve(&self, members: &[MemberId]) {
+        let mut table = self.table();
+        let named = members.iter().filter_map(|name| {
+            let member = table.members.get(name).cloned();
+            if member.is_none() {
+                tracing::warn!(server = %self.inner.instance, member = %name, "no such member can serve");
+            }
+            member
+        });
+        let mut serving: Vec<Arc<Member>> = named.collect();
+        serving.sort_by_key(|member| member.number);
+        serving.dedup_by_key(|member| member.number);
+        serving.iter().for_each(|member| member.handle.set_draining(false));
+        table.serving = serving;
+        drop(table);
+        self.changed();
+    }
+
+    /// Forgets a member: its owner ends and lets its process be. Calls still in flight there get the error that a
+    /// lost process gives; its sessions go to serving members, or are kept until one serves. What it logged stays
+    /// readable until two others have gone too. Unknown: nothing happens.
+    pub fn dismiss(&self, member: &MemberId) {
+        // In two steps: whatever is dropped here must not be dropped under the lock.
+        let gone = self.table().dismiss(member);
+        if let Some(gone) = gone {
+            gone.handle.close();
+            self.changed();
+        }
+    }
+
+    /// Takes back the sessions that the store kept, at start-up, before any client is let in. They are kept until
+    /// a member serves and go to serving members as they are used. Those of other servers are ignored.
+    pub fn restore(&self, sessions: impl IntoIterator<Item = GatewaySession>) {
+        let mut table = self.table();
+        for session in sessions.into_iter().filter(|session| session.instance == self.inner.instance) {
+            match SessionId::parse(&session.id) {
+                Some(id) => drop(table.sessions.insert(id, Entry::new(Arc::new(session), None))),
+                None => tracing::warn!(server = %self.inner.instance, "a kept session has no usable id"),
+            }
+        }
+    }
+
+    /// Where the best of the serving members stands: ready if any is.
+    #[must_use]
+    pub fn state(&self) -> ServerState {
+        self.table().state()
+    }
+
+    /// Whether a serving member answers right now. Cheaper than [`state`](Self::state).
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.table().serving.iter().any(|member| member.handle.is_ready())
+    }
+
+    /// Ends all owners. Sessions stay in the store and processes are left running.
+    pub fn close(&self) {
+        let mut table = self.table();
+        table.closed = true;
+        table.members.values().for_each(|member| member.handle.close());
+        drop(table);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.inner.changes.send_replace(());
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.inner.table()
+    }
+}
+
+impl Inner {
+    /// Held for look-ups only. Every change of the table is one assignment or can be repeated, so a panic under the
+    /// lock leaves nothing half done that matters.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

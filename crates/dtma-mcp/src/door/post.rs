@@ -1,0 +1,302 @@
+//! What a client posts: scanned, checked and rewritten in the poster's own task, then taken to the member where its
+//! session lives.
+
+use super::Door;
+use super::member::Seat;
+use super::sessions::{Full, Homeless};
+use super::table::{Entry, Route, Table};
+use super::wait::Unserved;
+use crate::envelope::{Kind, Message, Packet, ScanError};
+use crate::json::{find, member};
+use crate::rpc::{self, code};
+use crate::server::command::Opened;
+use crate::server::post::{Passed, Prepared};
+use crate::splice::{Edit, splice};
+use crate::{Greeting, MessageStream, PostReply, SessionError, SessionId, version};
+use bytes::Bytes;
+use dtma_core::record::GatewaySession;
+use futures_util::stream::{self, StreamExt};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Longest id or progress token of a client's, raw: they are kept as long as their call.
+const MAX_ID: usize = 1024;
+
+/// Most messages in a batch.
+const MAX_BATCH: usize = 100;
+
+impl Door {
+    /// What a client sent by POST: any JSON-RPC message, `initialize` without a session included.
+    ///
+    /// Resolves with the first thing to send back, which for a slow call may be long: a door that wants to send
+    /// keep-alives polls the future beside its timer. Dropping the future (or the stream it gave) gives the answer
+    /// up but does not cancel the call; clients cancel with `notifications/cancelled`.
+    ///
+    /// A call to a server that is down waits for any member that comes to serve
+    /// ([`Limits::ready_wait`](crate::Limits::ready_wait)), also when its process ended before the call was
+    /// written. One that was written and gets no answer ends with an error whose `data` is
+    /// `{"may_have_executed": true}`: repeating it is the client's decision.
+    ///
+    /// Answered here: `initialize` (the server had its own), `ping`, `notifications/initialized`. Everything else
+    /// is passed on, `logging/setLevel` included, which with a shared process sets the level for all clients.
+    /// Batches are taken from clients of 2025-03-26, the only version that has them, and always answered with a
+    /// stream.
+    pub async fn post(&self, session: Option<&str>, body: Bytes) -> PostReply {
+        match Packet::read(body, self.inner.parts.limits.message) {
+            Ok(Packet::One(message)) => self.post_one(session, message).await,
+            Ok(Packet::Batch(parts)) => self.post_batch(session, parts).await,
+            Err(problem) => PostReply::Refused(rpc::unreadable(&problem)),
+        }
+    }
+
+    async fn post_one(&self, session: Option<&str>, message: Message) -> PostReply {
+        let initialize = message.kind() == Kind::Request && message.is("initialize");
+        match session {
+            None if initialize => self.open_session(&message).await,
+            None => refuse(&message, "a session is needed: begin with initialize"),
+            Some(_) if initialize => refuse(&message, "this session is initialized already"),
+            Some(session) => match SessionId::parse(session) {
+                Some(session) => self.post_in(session, message).await,
+                None => PostReply::UnknownSession,
+            },
+        }
+    }
+
+    async fn post_in(&self, session: SessionId, message: Message) -> PostReply {
+        match message.kind() {
+            Kind::Request if message.is("ping") => self.pong(session, &message).await,
+            Kind::Request if too_long(&message) => refuse(&message, "its id or progress token is too long"),
+            Kind::Request => self.request(session, &message).await,
+            Kind::Notification | Kind::Response => self.notice(session, message).await,
+        }
+    }
+
+    /// Passes a request on, and again while it was not written.
+    async fn request(&self, session: SessionId, message: &Message) -> PostReply {
+        let mut at = match self.table().route(session) {
+            Route::To(at) => Some(at),
+            Route::Nowhere => None,
+            Route::Unknown => return PostReply::UnknownSession,
+        };
+        let deadline = self.patience();
+        let prepared = Prepared::new(session, self.inner.ids.next(), message);
+        loop {
+            if let Some(at) = at {
+                match at.handle.request(&prepared).await {
+                    Passed::Reply(reply) => return reply,
+                    Passed::NotReady => {}
+                    Passed::Unknown => match self.move_in(session, &at).await {
+                        Ok(()) => {}
+                        Err(Full) => return too_many(&prepared.client_id),
+                    },
+                }
+            }
+            at = match self.home(session, deadline, Table::settle).await {
+                Ok(_) if Instant::now() >= deadline => {
+                    return PostReply::Body(not_up(&prepared.client_id, "its processes keep ending"));
+                }
+                Ok(at) => Some(at),
+                Err(Homeless::Unknown) => return PostReply::UnknownSession,
+                Err(Homeless::Unserved(unserved)) => return unserved.reply(&prepared.client_id),
+            };
+        }
+    }
+
+    async fn pong(&self, session: SessionId, message: &Message) -> PostReply {
+        if !self.table().sessions.contains_key(&session) {
+            return PostReply::UnknownSession;
+        }
+        match self.touch(session).await {
+            true => PostReply::Body(rpc::result(message.raw(message.envelope.id).unwrap_or(b"null"), b"{}")),
+            false => PostReply::Closed,
+        }
+    }
+
+    /// A notification or an answer: to a former member of the session's if it is about something there, else to
+    /// the present one. Where there is none it is dropped: notifications promise nothing.
+    async fn notice(&self, session: SessionId, message: Message) -> PostReply {
+        let hearers = self.table().hearers(session);
+        let Some((at, former)) = hearers else { return PostReply::UnknownSession };
+        // The server was told by us, once; and it was told that there are no roots.
+        let ours = ["notifications/initialized", "notifications/roots/list_changed"];
+        if ours.iter().any(|method| message.is(method)) {
+            return if self.touch(session).await { PostReply::Accepted } else { PostReply::Closed };
+        }
+        for former in former {
+            if former.handle.claim(session, message.clone()).await == Ok(true) {
+                return PostReply::Accepted;
+            }
+        }
+        let Some(at) = at else { return PostReply::Accepted };
+        let heard = match at.handle.notice(session, message.clone()).await {
+            // A member that cannot take the session has asked it nothing either.
+            Ok(false) if self.move_in(session, &at).await.is_ok() => at.handle.notice(session, message).await,
+            heard => heard,
+        };
+        match heard {
+            Err(_) if self.table().is_over() => PostReply::Closed,
+            Ok(_) | Err(_) => PostReply::Accepted,
+        }
+    }
+}
+
+/// `initialize`.
+impl Door {
+    /// Answers a client's `initialize` with what the server answered to ours.
+    async fn open_session(&self, message: &Message) -> PostReply {
+        let id = message.raw(message.envelope.id).unwrap_or(b"null");
+        let deadline = self.patience();
+        loop {
+            let seat = match self.until(deadline, |table: &mut Table| table.seat()).await {
+                Ok(_) if Instant::now() >= deadline => {
+                    return PostReply::Body(not_up(id, "its processes keep ending"));
+                }
+                Ok(seat) => seat,
+                Err(unserved) => return unserved.reply(id),
+            };
+            if let Some(reply) = self.open_at(seat, message, id).await {
+                return reply;
+            }
+        }
+    }
+
+    /// `None`: that member has just gone.
+    async fn open_at(&self, seat: Seat, message: &Message, id: &[u8]) -> Option<PostReply> {
+        let greeting = seat.handle.state().borrow().ready().map(|ready| Arc::clone(&ready.greeting))?;
+        let session = SessionId::random();
+        let kept = Arc::new(self.new_session(session, message, &greeting));
+        let body = rpc::result(id, &welcome(&greeting, &kept.protocol_version));
+        let member = Arc::clone(&seat);
+        // Known here before it is there, so that it goes along when that member is drained this instant.
+        let entry = Entry::new(Arc::clone(&kept), Some(seat));
+        let limit = self.inner.parts.limits.sessions;
+        let evicted = self.table().reserve(session, entry, limit);
+        let opened = member.handle.open(session, Arc::clone(&kept)).await;
+        match opened {
+            Ok(Opened::Here { evicted }) => self.table().installed(session, &member, evicted),
+            Ok(Opened::Full | Opened::Draining) | Err(_) => drop(self.table().sessions.remove(&session)),
+        }
+        if let Some(evicted) = evicted {
+            self.forget(evicted).await;
+        }
+        match opened {
+            Ok(Opened::Here { .. }) => {
+                self.keep(&kept).await;
+                Some(PostReply::Opened { session, body })
+            }
+            Ok(Opened::Full) => Some(too_many(id)),
+            Ok(Opened::Draining) | Err(_) => None,
+        }
+    }
+
+    fn new_session(&self, id: SessionId, message: &Message, greeting: &Greeting) -> GatewaySession {
+        let params = message.raw(message.envelope.params).unwrap_or_default();
+        let asked = member(params, "protocolVersion").and_then(|raw| serde_json::from_slice(raw).ok());
+        let asked: String = asked.unwrap_or_default();
+        let capabilities = member(params, "capabilities").unwrap_or(b"{}");
+        GatewaySession {
+            id: id.to_string(),
+            instance: self.inner.instance.clone(),
+            protocol_version: version::agree(&asked, &greeting.protocol_version).to_owned(),
+            capabilities: String::from_utf8_lossy(capabilities).into_owned(),
+            opened_at: (self.inner.parts.wall)(),
+        }
+    }
+
+    async fn keep(&self, session: &GatewaySession) {
+        if let Err(problem) = self.inner.parts.store.put_session(session).await {
+            // Better a session that a restart of the daemon ends than none.
+            tracing::warn!(server = %self.inner.instance, %problem, "a session could not be kept");
+        }
+    }
+}
+
+/// Batches, as of 2025-03-26.
+impl Door {
+    async fn post_batch(&self, session: Option<&str>, parts: Vec<Bytes>) -> PostReply {
+        let refused = |why: &str| PostReply::Refused(rpc::error(None, code::INVALID_REQUEST, why));
+        let Some(session) = session else { return refused("a session is needed: begin with initialize") };
+        match self.session(session).await {
+            Err(SessionError::Unknown) => return PostReply::UnknownSession,
+            Err(SessionError::Closed) => return PostReply::Closed,
+            Ok(known) if known.protocol_version != version::BATCHING => {
+                return refused("protocol version 2025-03-26 alone has batches");
+            }
+            Ok(_) if parts.is_empty() || parts.len() > MAX_BATCH => {
+                return refused("a batch has 1 to 100 messages");
+            }
+            Ok(_) => {}
+        }
+        let limit = self.inner.parts.limits.message;
+        let messages: Vec<_> = parts.into_iter().map(|part| Message::read(part, limit)).collect();
+        self.post_messages(session, messages).await
+    }
+
+    async fn post_messages(&self, session: &str, messages: Vec<Result<Message, ScanError>>) -> PostReply {
+        let answered = |message: &Result<Message, ScanError>| {
+            message.as_ref().map_or(true, |message| message.kind() == Kind::Request)
+        };
+        if messages.iter().any(answered) {
+            let answers =
+                messages.into_iter().map(|message| self.clone().post_part(session.to_owned(), message));
+            let merged = stream::select_all(answers.map(|answer| stream::once(answer).flatten().boxed()));
+            return PostReply::Stream(MessageStream::merged(merged.boxed()));
+        }
+        for message in messages.into_iter().flatten() {
+            self.post_one(Some(session), message).await;
+        }
+        PostReply::Accepted
+    }
+
+    async fn post_part(
+        self,
+        session: String,
+        message: Result<Message, ScanError>,
+    ) -> stream::BoxStream<'static, Bytes> {
+        let reply = match message {
+            Ok(message) => self.post_one(Some(&session), message).await,
+            Err(problem) => PostReply::Refused(rpc::unreadable(&problem)),
+        };
+        match reply {
+            PostReply::Stream(messages) => messages.boxed(),
+            PostReply::Body(body) | PostReply::Refused(body) | PostReply::Opened { body, .. } => {
+                stream::iter([body]).boxed()
+            }
+            PostReply::Accepted | PostReply::UnknownSession | PostReply::Closed => stream::empty().boxed(),
+        }
+    }
+}
+
+impl Unserved {
+    fn reply(self, id: &[u8]) -> PostReply {
+        match self {
+            Self::NotUp(reason) => PostReply::Body(not_up(id, &reason)),
+            Self::Closed => PostReply::Closed,
+        }
+    }
+}
+
+fn too_long(message: &Message) -> bool {
+    let long = |part| message.raw(part).is_some_and(|raw| raw.len() > MAX_ID);
+    long(message.envelope.id) || long(message.envelope.meta_token)
+}
+
+fn refuse(message: &Message, why: &str) -> PostReply {
+    PostReply::Refused(rpc::error(message.raw(message.envelope.id), code::INVALID_REQUEST, why))
+}
+
+fn too_many(id: &[u8]) -> PostReply {
+    PostReply::Body(rpc::lost(id, "too many clients use this server", false))
+}
+
+fn not_up(id: &[u8], reason: &str) -> Bytes {
+    rpc::lost(id, &format!("the server is not up: {reason}"), false)
+}
+
+/// The server's answer to `initialize` with the version that this client is told.
+fn welcome(greeting: &Greeting, version: &str) -> Vec<u8> {
+    let told = rpc::quoted(version);
+    let spoken = find(&greeting.raw, "protocolVersion");
+    let edit = spoken.map(|at| Edit { at, text: told.as_bytes() });
+    splice(&greeting.raw, &mut edit.into_iter().collect::<Vec<_>>(), 0)
+}

@@ -1,0 +1,230 @@
+//! What a door knows: its members, who of them serves, and where each session lives. Look-ups and changes only;
+//! nothing here waits.
+
+use super::member::{Member, MemberId, Seat, Turn};
+use crate::ring::LogReader;
+use crate::{ServerState, SessionId};
+use dtma_core::record::GatewaySession;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Logs of dismissed members that are kept: why the last one went is asked after it has gone.
+const PAST_LOGS: usize = 2;
+
+#[derive(Default)]
+pub(crate) struct Table {
+    pub(crate) members: BTreeMap<MemberId, Arc<Member>>,
+    pub(crate) serving: Vec<Arc<Member>>,
+    pub(crate) sessions: HashMap<SessionId, Entry>,
+    pub(crate) past: VecDeque<LogReader>,
+    pub(crate) closed: bool,
+    /// Members ever admitted.
+    pub(crate) admitted: u64,
+}
+
+/// A session. The owner where it lives has its own entry, made when it is first needed there.
+pub(crate) struct Entry {
+    pub(crate) kept: Arc<GatewaySession>,
+    at: Option<Seat>,
+    /// The owner at `at` was told of it, so it makes way there in its turn.
+    installed: bool,
+    /// Where calls of it may still be in flight.
+    former: Vec<Arc<Member>>,
+}
+
+/// Where a session's requests go.
+pub(crate) enum Route {
+    To(Arc<Member>),
+    /// It lives nowhere at the moment.
+    Nowhere,
+    Unknown,
+}
+
+/// Where a session lives from now on, and where it lived until now if that is another member.
+pub(crate) struct Settled {
+    pub(crate) at: Arc<Member>,
+    pub(crate) left: Option<Seat>,
+}
+
+impl Entry {
+    pub(crate) fn new(kept: Arc<GatewaySession>, at: Option<Seat>) -> Self {
+        Self { kept, at, installed: false, former: Vec::new() }
+    }
+
+    fn move_to(&mut self, to: Option<&Arc<Member>>) -> Option<Seat> {
+        self.installed = false;
+        std::mem::replace(&mut self.at, to.map(Seat::at))
+    }
+
+    fn lives_at(&self, member: &Arc<Member>) -> bool {
+        self.at.as_ref().is_some_and(|at| Arc::ptr_eq(at, member))
+    }
+
+    /// Everybody who may know of it.
+    pub(crate) fn everywhere(self) -> impl Iterator<Item = Arc<Member>> {
+        self.at.map(|at| Arc::clone(&at)).into_iter().chain(self.former)
+    }
+}
+
+/// Sessions.
+impl Table {
+    pub(crate) fn route(&self, session: SessionId) -> Route {
+        match self.sessions.get(&session).map(|entry| &entry.at) {
+            Some(Some(at)) => Route::To(Arc::clone(at)),
+            Some(None) => Route::Nowhere,
+            None => Route::Unknown,
+        }
+    }
+
+    /// Where a session lives now, and where it lived before.
+    pub(crate) fn hearers(&self, session: SessionId) -> Option<(Option<Arc<Member>>, Vec<Arc<Member>>)> {
+        let entry = self.sessions.get(&session)?;
+        Some((entry.at.as_deref().cloned(), entry.former.clone()))
+    }
+
+    /// A member whose process answers, for a session whose own may not: its own if that does after all. `None`:
+    /// nobody answers.
+    pub(crate) fn settle(&mut self, session: SessionId) -> Option<Result<Settled, Unknown>> {
+        let best = least(&self.serving, |member| member.handle.is_ready());
+        self.settle_at(session, |at| at.handle.is_ready(), best)
+    }
+
+    /// A member to listen to, whether its process answers or not.
+    pub(crate) fn place(&mut self, session: SessionId) -> Option<Result<Settled, Unknown>> {
+        let ready = least(&self.serving, |member| member.handle.is_ready());
+        let best = ready.or_else(|| least(&self.serving, |member| member.handle.takes_new()));
+        self.settle_at(session, |at| at.handle.takes_new(), best)
+    }
+
+    fn settle_at(
+        &mut self,
+        session: SessionId,
+        may_stay: impl Fn(&Member) -> bool,
+        best: Option<Arc<Member>>,
+    ) -> Option<Result<Settled, Unknown>> {
+        let Some(entry) = self.sessions.get_mut(&session) else { return Some(Err(Unknown)) };
+        if let Some(at) = entry.at.as_ref().filter(|at| may_stay(at)) {
+            return Some(Ok(Settled { at: Arc::clone(at), left: None }));
+        }
+        let at = best?;
+        let left = entry.move_to(Some(&at));
+        Some(Ok(Settled { at, left }))
+    }
+
+    /// What a member needs to know of a session that lives there.
+    pub(crate) fn kept_at(&self, session: SessionId, member: &Arc<Member>) -> Option<Arc<GatewaySession>> {
+        self.sessions.get(&session).filter(|entry| entry.lives_at(member)).map(|entry| Arc::clone(&entry.kept))
+    }
+
+    /// The member took the session; another one may have made way there.
+    pub(crate) fn installed(
+        &mut self,
+        session: SessionId,
+        member: &Arc<Member>,
+        evicted: Option<SessionId>,
+    ) {
+        if let Some(evicted) = evicted {
+            self.sessions.remove(&evicted);
+        }
+        if let Some(entry) = self.sessions.get_mut(&session).filter(|entry| entry.lives_at(member)) {
+            entry.installed = true;
+        }
+    }
+
+    /// Adds a session. Where there are as many as all members together may have, at `limit` each, one that came from elsewhere and was not used since makes way and is given
+    /// back; where there is none, the member that takes the new one sees to the bound.
+    pub(crate) fn reserve(&mut self, session: SessionId, entry: Entry, limit: usize) -> Option<SessionId> {
+        let bound = limit.max(1) * self.members.len().max(1);
+        let evicted = if self.sessions.len() >= bound { self.oldest_unused() } else { None };
+        if let Some(evicted) = evicted {
+            self.sessions.remove(&evicted);
+        }
+        self.sessions.insert(session, entry);
+        evicted
+    }
+
+    fn oldest_unused(&self) -> Option<SessionId> {
+        let unused = self.sessions.iter().filter(|(_, entry)| !entry.installed);
+        unused.min_by_key(|(_, entry)| entry.kept.opened_at).map(|(id, _)| *id)
+    }
+}
+
+/// There is no such session.
+pub(crate) struct Unknown;
+
+/// Members.
+impl Table {
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        least(&self.serving, |member| member.handle.is_ready()).as_ref().map(Seat::at)
+    }
+
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        let ready = self.serving.iter().filter(|member| member.handle.is_ready());
+        ready.min_by_key(|member| (member.load().calls, member.load().sessions)).map(Turn::at)
+    }
+
+    /// A member serves no longer and its sessions go to others, or to nobody for the time being.
+    pub(crate) fn retire(&mut self, member: &MemberId) -> Option<Arc<Member>> {
+        let leaver = Arc::clone(self.members.get(member)?);
+        self.serving.retain(|member| !Arc::ptr_eq(member, &leaver));
+        leaver.handle.set_draining(true);
+        self.resettle(&leaver, |entry| entry.former.push(Arc::clone(&leaver)));
+        Some(leaver)
+    }
+
+    pub(crate) fn dismiss(&mut self, member: &MemberId) -> Option<Arc<Member>> {
+        let gone = self.members.remove(member)?;
+        self.serving.retain(|member| !Arc::ptr_eq(member, &gone));
+        self.resettle(&gone, |_| {});
+        self.forget_former(&gone);
+        self.past.push_back(gone.handle.reader().clone());
+        self.past.drain(..self.past.len().saturating_sub(PAST_LOGS));
+        Some(gone)
+    }
+
+    fn resettle(&mut self, leaver: &Arc<Member>, note: impl Fn(&mut Entry)) {
+        for entry in self.sessions.values_mut().filter(|entry| entry.lives_at(leaver)) {
+            let ready = least(&self.serving, |member| member.handle.is_ready());
+            let to = ready.or_else(|| least(&self.serving, |member| member.handle.takes_new()));
+            drop(entry.move_to(to.as_ref()));
+            note(entry);
+        }
+    }
+
+    /// Nothing is in flight at this member any more.
+    pub(crate) fn forget_former(&mut self, member: &Arc<Member>) {
+        for entry in self.sessions.values_mut() {
+            entry.former.retain(|former| !Arc::ptr_eq(former, member));
+        }
+    }
+
+    /// Where the best of the serving members stands.
+    pub(crate) fn state(&self) -> ServerState {
+        let there = self.serving.iter().filter(|member| !member.handle.is_closed());
+        let states = there.map(|member| member.handle.state().borrow().clone());
+        let none = || ServerState::Down { reason: "none of its processes serves yet".into() };
+        states.min_by_key(promise).unwrap_or_else(none)
+    }
+
+    /// Nobody will ever answer, as far as is known.
+    pub(crate) fn is_over(&self) -> bool {
+        let all_gone = || self.serving.iter().all(|member| member.handle.is_closed());
+        self.closed || !self.serving.is_empty() && all_gone()
+    }
+}
+
+/// How soon a server in this state may answer; less is sooner.
+fn promise(state: &ServerState) -> u8 {
+    match state {
+        ServerState::Ready(_) => 0,
+        ServerState::Connecting { .. } => 1,
+        ServerState::Down { .. } => 2,
+        ServerState::Failed { .. } => 3,
+    }
+}
+
+/// The member that fits with the fewest sessions.
+fn least(members: &[Arc<Member>], fits: impl Fn(&Member) -> bool) -> Option<Arc<Member>> {
+    let fitting = members.iter().filter(|member| fits(member));
+    fitting.min_by_key(|member| (member.load().sessions, member.load().calls)).cloned()
+}

@@ -1,0 +1,1 @@
+//! Doors with several members.
