@@ -57,6 +57,8 @@ const CASES: &[Case] = &[
     Case::accepted(Act::Remove, "runtime.remove_network:after"),
     Case::accepted(Act::Remove, "runtime.remove_volume:before"),
     Case::accepted(Act::Remove, "runtime.remove_volume:after"),
+    Case::accepted(Act::Remove, "store.forget_handshake:before"),
+    Case::accepted(Act::Remove, "store.forget_handshake:after"),
     Case::accepted(Act::Remove, "store.forget_server:before"),
     Case::accepted(Act::Remove, "store.forget_server:after"),
     Case::accepted(Act::Remove, "store.remove_group:before"),

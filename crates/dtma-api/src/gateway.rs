@@ -1,7 +1,7 @@
 //! The gateway's door for agents: Streamable HTTP of the handshake era onto one server.
 //!
 //! This file speaks HTTP only: headers, status codes, streams. Messages pass as bytes to and from
-//! [`dtma_mcp::ServerHandle`], which knows sessions and calls.
+//! [`dtma_mcp::Door`], which knows sessions and calls.
 
 mod header;
 mod stream;
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use dtma_core::id::InstanceName;
 use dtma_core::phase::Phase;
 use dtma_manager::ManagerError;
-use dtma_mcp::{PostReply, ServerHandle, SessionError, SessionId};
+use dtma_mcp::{Door, PostReply, SessionError, SessionId};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// Send an MCP message to a server
@@ -125,7 +125,7 @@ pub(crate) async fn gateway_close(
 }
 
 /// The MCP side of a server.
-fn server(app: &App, instance: &InstanceName) -> Result<ServerHandle, ApiError> {
+fn server(app: &App, instance: &InstanceName) -> Result<Door, ApiError> {
     let manager = app.manager();
     manager.mcp(instance).ok_or_else(|| match manager.group_of(instance) {
         Some(_) => ApiError::NotMcp(instance.clone()),
@@ -135,10 +135,9 @@ fn server(app: &App, instance: &InstanceName) -> Result<ServerHandle, ApiError> 
 
 /// The same for somebody who wants an answer. From a server that stands still until a person starts it none would
 /// come; ending a session with it, or listening for its return, is another matter.
-fn answering(app: &App, instance: &InstanceName) -> Result<ServerHandle, ApiError> {
+fn answering(app: &App, instance: &InstanceName) -> Result<Door, ApiError> {
     let server = server(app, instance)?;
-    let is_up = server.state().borrow().ready().is_some();
-    match (!is_up).then(|| stands_still(app, instance)).flatten() {
+    match (!server.is_ready()).then(|| stands_still(app, instance)).flatten() {
         Some(why) => Err(ApiError::StandsStill(instance.clone(), why)),
         None => Ok(server),
     }

@@ -44,6 +44,7 @@ mod armed {
         "store.put_session",
         "store.remove_session",
         "store.put_handshake",
+        "store.forget_handshake",
         "store.forget_server",
     ];
 
@@ -207,6 +208,13 @@ mod armed {
             handshake: &Handshake,
         ) -> Result<(), StoreError> {
             pass!(self, "store.put_handshake", self.0.put_handshake(instance, handshake))
+        }
+        async fn forget_handshake(
+            &self,
+            instance: &InstanceName,
+            container: &ContainerId,
+        ) -> Result<(), StoreError> {
+            pass!(self, "store.forget_handshake", self.0.forget_handshake(instance, container))
         }
         async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
             pass!(self, "store.forget_server", self.0.forget_server(instance))

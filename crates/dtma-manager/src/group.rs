@@ -70,7 +70,7 @@ pub(crate) struct Seed {
     pub(crate) seen: Observation,
     pub(crate) forwards: BTreeMap<InstanceName, Vec<Forward>>,
     pub(crate) sessions: Vec<GatewaySession>,
-    pub(crate) handshakes: BTreeMap<InstanceName, Handshake>,
+    pub(crate) handshakes: Vec<(InstanceName, Handshake)>,
     /// Operations that an earlier daemon accepted and did not end.
     pub(crate) interrupted: Vec<Operation>,
     /// The order that made the group, when it is new.
@@ -80,12 +80,15 @@ pub(crate) struct Seed {
 /// What the task keeps of a server besides record and history.
 #[derive(Default)]
 struct Server {
+    /// Where its clients come in.
+    door: Option<dtma_mcp::Door>,
     mcp: Option<dtma_mcp::ServerHandle>,
     /// The run whose streams its MCP owner holds.
     linked: Option<RunKey>,
     /// The run that is being probed, and how to end that.
     probed: Option<(RunKey, tokio::task::AbortHandle)>,
-    handshake: Option<Handshake>,
+    /// Done by an earlier daemon, with this run or with others.
+    handshakes: Vec<Handshake>,
     forwards: Vec<Forward>,
     summary: Option<Arc<McpSummary>>,
 }
@@ -152,7 +155,7 @@ impl GroupTask {
         registry: Arc<Registry>,
         inbox: Inbox,
         seed: Seed,
-    ) -> (Self, watch::Receiver<GroupStatus>, Arc<BTreeMap<InstanceName, dtma_mcp::ServerHandle>>) {
+    ) -> (Self, watch::Receiver<GroupStatus>, Arc<BTreeMap<InstanceName, dtma_mcp::Door>>) {
         let (status, watched) = watch::channel(report::initial(&seed.record));
         let mut resync = tokio::time::interval_at(
             tokio::time::Instant::now() + registry.settings.resync,
@@ -190,10 +193,10 @@ impl GroupTask {
             activities: Activities::default(),
             resync,
         };
-        task.furnish(seed.forwards, seed.handshakes, &seed.sessions);
+        task.furnish(seed.forwards, &seed.handshakes, &seed.sessions);
         task.reopen(seed.interrupted);
         task.pending.extend(seed.order.map(orders::Pending::from));
-        let mcp = task.servers.iter().filter_map(|(name, server)| Some((name.clone(), server.mcp.clone()?)));
+        let mcp = task.servers.iter().filter_map(|(name, server)| Some((name.clone(), server.door.clone()?)));
         let mcp = Arc::new(mcp.collect());
         (task, watched, mcp)
     }

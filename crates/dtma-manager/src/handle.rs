@@ -221,7 +221,7 @@ impl ManagerHandle {
 
     /// The MCP side of a stdio server, for the gateway's door.
     #[must_use]
-    pub fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::ServerHandle> {
+    pub fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::Door> {
         self.registry.mcp(instance)
     }
 

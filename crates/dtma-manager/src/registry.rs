@@ -56,7 +56,7 @@ pub(crate) struct Live {
     mailbox: mpsc::Sender<Wake>,
     gap: Arc<Notify>,
     pub(crate) status: watch::Receiver<GroupStatus>,
-    pub(crate) mcp: Arc<BTreeMap<InstanceName, dtma_mcp::ServerHandle>>,
+    pub(crate) mcp: Arc<BTreeMap<InstanceName, dtma_mcp::Door>>,
 }
 
 impl Entry {
@@ -140,8 +140,8 @@ impl Registry {
         groups.iter().find(owns).map(|(id, _)| id.clone())
     }
 
-    /// Asked at every message of the gateway, so nothing is cloned but the handle.
-    pub(crate) fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::ServerHandle> {
+    /// Asked at every message of the gateway, so nothing is cloned but the door.
+    pub(crate) fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::Door> {
         self.groups().values().find_map(|entry| match entry {
             Entry::Live(live) => live.mcp.get(instance).cloned(),
             Entry::Reserved(_) => None,
@@ -182,7 +182,7 @@ impl Registry {
         self.backends.loaded.sessions.iter().filter(ours).cloned().collect()
     }
 
-    fn handshakes_of(&self, record: &GroupRecord) -> BTreeMap<InstanceName, Handshake> {
+    fn handshakes_of(&self, record: &GroupRecord) -> Vec<(InstanceName, Handshake)> {
         let ours = |(instance, _): &&(InstanceName, Handshake)| record.servers.contains_key(instance);
         self.backends.loaded.handshakes.iter().filter(ours).cloned().collect()
     }

@@ -17,8 +17,6 @@ pub(crate) mod member;
 mod post;
 mod sessions;
 mod table;
-#[cfg(test)]
-mod tests;
 mod wait;
 
 use self::member::{Member, MemberId, MemberTaken};

@@ -16,9 +16,9 @@ mod server;
 mod splice;
 pub mod version;
 
+pub use door::Door;
 pub use door::drain::Drained;
 pub use door::member::{MemberId, MemberTaken};
-pub use door::Door;
 pub use server::call::{CallError, Closed};
 pub use server::handle::ServerHandle;
 pub use server::reply::{MessageStream, PostReply, SessionError};

@@ -1,7 +1,7 @@
 //! Reading everything back. What cannot be read is named and left where it is.
 
 use crate::journal::{self, ENDED};
-use crate::table::{Stored, decode, unless_absent};
+use crate::table::{Stored, decode, handshake_of, unless_absent};
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
 use dtma_core::port::store::{DamagedRecord, LoadedState};
@@ -26,7 +26,7 @@ pub(crate) fn load(database: &Database, owner: OwnerId) -> Result<LoadedState, r
         histories: named(reader.records::<GroupHistory>()?, GroupId::new),
         operations,
         sessions: values(reader.records::<GatewaySession>()?),
-        handshakes: named(reader.records::<Handshake>()?, InstanceName::new),
+        handshakes: named(reader.records::<Handshake>()?, |key| InstanceName::new(handshake_of(&key).0)),
         damaged: reader.damaged,
     })
 }

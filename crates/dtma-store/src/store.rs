@@ -2,11 +2,11 @@
 
 use crate::error::{explain, io};
 use crate::lock::StateLock;
-use crate::table::{Stored, keys_of, put, remove};
+use crate::table::{Stored, handshake_key, handshake_of, keys_of, put, remove};
 use crate::{file, journal, load, meta, migrate};
 use async_trait::async_trait;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{GroupId, InstanceName, OwnerId};
+use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId};
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use redb::{Database, Durability, WriteTransaction};
@@ -119,6 +119,22 @@ fn survivable(error: &redb::Error) -> bool {
     matches!(error, redb::Error::ValueTooLarge(_))
 }
 
+/// Forgets what is known of one container, also where a former version kept one handshake for each server.
+fn forget_handshake(
+    from: &WriteTransaction,
+    instance: &InstanceName,
+    container: &ContainerId,
+) -> Result<(), redb::Error> {
+    let is_theirs = |_: &str, json: &[u8]| {
+        serde_json::from_slice(json).is_ok_and(|kept: Handshake| kept.run.container == *container)
+    };
+    remove::<Handshake>(from, &handshake_key(instance, container))?;
+    let mut table = from.open_table(Handshake::TABLE)?;
+    let of_server = instance.as_str();
+    table.retain_in(of_server..=of_server, |key, json| !is_theirs(key, json))?;
+    Ok(())
+}
+
 #[async_trait]
 impl StateStore for RedbStore {
     async fn load(&self) -> Result<LoadedState, StoreError> {
@@ -164,13 +180,29 @@ impl StateStore for RedbStore {
     }
 
     async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
-        self.put("keeping the handshake", instance.as_str(), handshake).await
+        let (instance, handshake) = (instance.clone(), handshake.clone());
+        self.commit("keeping the handshake", move |to| {
+            forget_handshake(to, &instance, &handshake.run.container)?;
+            put(to, &handshake_key(&instance, &handshake.run.container), &handshake)
+        })
+        .await
+    }
+
+    async fn forget_handshake(
+        &self,
+        instance: &InstanceName,
+        container: &ContainerId,
+    ) -> Result<(), StoreError> {
+        let (instance, container) = (instance.clone(), container.clone());
+        self.commit("forgetting the handshake", move |from| forget_handshake(from, &instance, &container))
+            .await
     }
 
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
         let instance = instance.clone();
         self.commit("forgetting the server", move |from| {
-            remove::<Handshake>(from, instance.as_str())?;
+            let mut handshakes = from.open_table(Handshake::TABLE)?;
+            handshakes.retain(|key, _| handshake_of(key).0 != instance.as_str())?;
             let mut sessions = from.open_table(GatewaySession::TABLE)?;
             let of_server = keys_of(&sessions, |session: &GatewaySession| session.instance == instance)?;
             of_server.iter().try_for_each(|id| sessions.remove(id.as_str()).map(drop))?;

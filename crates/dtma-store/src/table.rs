@@ -1,7 +1,7 @@
 //! The tables, and the only types that may stand in them.
 
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::id::{ContainerId, GroupId, InstanceName};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use redb::{ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use serde::Serialize;
@@ -63,8 +63,23 @@ impl Stored for Handshake {
     const TABLE: ByName = TableDefinition::new("handshakes");
 
     fn contradiction(&self, key: &str) -> Option<String> {
-        InstanceName::new(key).err().map(|error| error.to_string())
+        let (instance, container) = handshake_of(key);
+        match (InstanceName::new(instance), container) {
+            (Err(error), _) => Some(error.to_string()),
+            (Ok(_), Some(container)) => differs(container, self.run.container.as_str()),
+            (Ok(_), None) => None,
+        }
     }
+}
+
+/// The key of the handshake with one of a server's containers. No instance name has a slash.
+pub(crate) fn handshake_key(instance: &InstanceName, container: &ContainerId) -> String {
+    format!("{instance}/{container}")
+}
+
+/// The instance and, unless a former version wrote it, the container of a handshake's key.
+pub(crate) fn handshake_of(key: &str) -> (&str, Option<&str>) {
+    key.split_once('/').map_or((key, None), |(instance, container)| (instance, Some(container)))
 }
 
 fn differs(key: &str, name: &str) -> Option<String> {

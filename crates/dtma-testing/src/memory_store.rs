@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{GroupId, InstanceName, OperationId, OwnerId};
+use dtma_core::id::{ContainerId, GroupId, InstanceName, OperationId, OwnerId};
 use dtma_core::port::store::{DamagedRecord, LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +32,8 @@ pub enum StoreCall {
     RemoveSession(String),
     /// `put_handshake`.
     PutHandshake(InstanceName),
+    /// `forget_handshake`.
+    ForgetHandshake(InstanceName),
     /// `forget_server`.
     ForgetServer(InstanceName),
 }
@@ -42,7 +44,7 @@ struct Tables {
     histories: BTreeMap<GroupId, GroupHistory>,
     operations: BTreeMap<OperationId, Operation>,
     sessions: BTreeMap<String, GatewaySession>,
-    handshakes: BTreeMap<InstanceName, Handshake>,
+    handshakes: BTreeMap<(InstanceName, ContainerId), Handshake>,
 }
 
 #[derive(Debug)]
@@ -156,7 +158,9 @@ impl MemoryStoreRemote {
 impl Shared {
     fn load(&self) -> LoadedState {
         let tables = &self.tables;
-        let pair = |(name, handshake): (&InstanceName, &Handshake)| (name.clone(), handshake.clone());
+        let pair = |((name, _), handshake): (&(InstanceName, ContainerId), &Handshake)| {
+            (name.clone(), handshake.clone())
+        };
         LoadedState {
             owner: self.owner.clone(),
             groups: tables.groups.values().cloned().collect(),
@@ -240,7 +244,19 @@ impl StateStore for MemoryStore {
     async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
         {
             let tables = &mut self.enter(StoreCall::PutHandshake(instance.clone()))?.tables;
-            tables.handshakes.insert(instance.clone(), handshake.clone());
+            tables.handshakes.insert((instance.clone(), handshake.run.container.clone()), handshake.clone());
+        }
+        self.answer().await
+    }
+
+    async fn forget_handshake(
+        &self,
+        instance: &InstanceName,
+        container: &ContainerId,
+    ) -> Result<(), StoreError> {
+        {
+            let tables = &mut self.enter(StoreCall::ForgetHandshake(instance.clone()))?.tables;
+            tables.handshakes.remove(&(instance.clone(), container.clone()));
         }
         self.answer().await
     }
@@ -248,7 +264,7 @@ impl StateStore for MemoryStore {
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
         {
             let tables = &mut self.enter(StoreCall::ForgetServer(instance.clone()))?.tables;
-            tables.handshakes.remove(instance);
+            tables.handshakes.retain(|(of, _), _| of != instance);
             tables.sessions.retain(|_, session| session.instance != *instance);
         }
         self.answer().await

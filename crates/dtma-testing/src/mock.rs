@@ -128,6 +128,7 @@ mockall::mock! {
         pub fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError>;
         pub fn remove_session(&self, id: &str) -> Result<(), StoreError>;
         pub fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError>;
+        pub fn forget_handshake(&self, instance: &InstanceName, container: &ContainerId) -> Result<(), StoreError>;
         pub fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError>;
     }
 }
@@ -157,6 +158,13 @@ impl StateStore for MockStateStore {
     }
     async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
         self.put_handshake(instance, handshake)
+    }
+    async fn forget_handshake(
+        &self,
+        instance: &InstanceName,
+        container: &ContainerId,
+    ) -> Result<(), StoreError> {
+        self.forget_handshake(instance, container)
     }
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
         self.forget_server(instance)

@@ -2,7 +2,7 @@
 
 use crate::sse;
 use bytes::Bytes;
-use dtma_mcp::{MessageStream, PostReply, ServerHandle};
+use dtma_mcp::{Door, MessageStream, PostReply};
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -17,7 +17,7 @@ pub(super) enum Answered {
 
 /// Waits for the answer as long as a silent connection is safe. Without a session the answer carries the new one's
 /// id in its head, so its head must wait for it.
-pub(super) async fn patient(server: ServerHandle, session: Option<String>, body: Bytes) -> Answered {
+pub(super) async fn patient(server: Door, session: Option<String>, body: Bytes) -> Answered {
     let has_session = session.is_some();
     let mut pending: BoxFuture<'static, PostReply> =
         Box::pin(async move { server.post(session.as_deref(), body).await });

@@ -1,7 +1,7 @@
 //! Durable desired state. Every method returns only when its effect survives a power cut.
 
 use crate::history::GroupHistory;
-use crate::id::{GroupId, InstanceName, OwnerId};
+use crate::id::{ContainerId, GroupId, InstanceName, OwnerId};
 use crate::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use async_trait::async_trait;
 
@@ -18,7 +18,7 @@ pub struct LoadedState {
     pub operations: Vec<Operation>,
     /// Gateway sessions.
     pub sessions: Vec<GatewaySession>,
-    /// Handshakes, by server.
+    /// Handshakes, by server and container.
     pub handshakes: Vec<(InstanceName, Handshake)>,
     /// What could not be read; it is left as it was and reported.
     pub damaged: Vec<DamagedRecord>,
@@ -87,8 +87,15 @@ pub trait StateStore: Send + Sync {
     async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError>;
     /// Forgets a gateway session. Unknown: no error.
     async fn remove_session(&self, id: &str) -> Result<(), StoreError>;
-    /// Keeps the handshake done with a server's present run; an older run's is replaced.
+    /// Keeps the handshake done with a run of one of a server's containers; that of an older run of the same
+    /// container is replaced, those of its other containers stay.
     async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError>;
-    /// Forgets a server's handshake and all its gateway sessions. Unknown: no error.
+    /// Forgets the handshake with a container that is gone. Unknown: no error.
+    async fn forget_handshake(
+        &self,
+        instance: &InstanceName,
+        container: &ContainerId,
+    ) -> Result<(), StoreError>;
+    /// Forgets a server's handshakes and all its gateway sessions. Unknown: no error.
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError>;
 }

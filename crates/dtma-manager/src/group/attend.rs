@@ -11,7 +11,7 @@ use dtma_core::port::{ProbeTarget, RuntimeError};
 use dtma_core::record::{GatewaySession, Handshake};
 use dtma_core::restart::after;
 use dtma_core::spec::ServerSpec;
-use dtma_mcp::{Attachment, Parts, ServerHandle, ServerState, StdioServer};
+use dtma_mcp::{Attachment, Door, MemberId, Parts, ServerHandle, ServerState};
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,35 +44,45 @@ impl GroupTask {
     pub(super) fn furnish(
         &mut self,
         mut forwards: BTreeMap<InstanceName, Vec<Forward>>,
-        mut handshakes: BTreeMap<InstanceName, Handshake>,
+        handshakes: &[(InstanceName, Handshake)],
         sessions: &[GatewaySession],
     ) {
         for spec in self.record.spec.servers.clone() {
-            let mcp = spec.kind.is_stdio().then(|| self.mcp_owner(&spec.instance, sessions));
+            let door = spec.kind.is_stdio().then(|| self.door(&spec.instance, sessions));
+            let mcp = door.as_ref().and_then(|door| self.member(door));
+            let ours = handshakes.iter().filter(|(instance, _)| *instance == spec.instance);
             let server = Server {
+                door,
                 mcp,
                 forwards: forwards.remove(&spec.instance).unwrap_or_default(),
-                handshake: handshakes.remove(&spec.instance),
+                handshakes: ours.map(|(_, handshake)| handshake.clone()).collect(),
                 ..Server::default()
             };
             self.servers.insert(spec.instance, server);
         }
     }
 
-    fn mcp_owner(&mut self, instance: &InstanceName, sessions: &[GatewaySession]) -> ServerHandle {
+    fn door(&self, instance: &InstanceName, sessions: &[GatewaySession]) -> Door {
         let backends = &self.registry.backends;
         let parts = Parts {
             store: Arc::clone(&backends.store),
             wall: Arc::clone(&backends.wall),
             limits: dtma_mcp::Limits::default(),
         };
-        let (handle, owner) = StdioServer::pair(instance.clone(), parts);
-        let sessions: Vec<_> = sessions.iter().filter(|kept| kept.instance == *instance).cloned().collect();
-        // Queued before anybody has the handle, so no client is told that its session is unknown.
-        let _queued = handle.restore(sessions).now_or_never();
+        let door = Door::new(instance.clone(), parts);
+        // Before anybody has the door, so no client is told that its session is unknown.
+        door.restore(sessions.iter().filter(|kept| kept.instance == *instance).cloned());
+        door
+    }
+
+    /// The only process that ever stands behind a door, and serves from the start.
+    fn member(&mut self, door: &Door) -> Option<ServerHandle> {
+        let only = MemberId::from("0");
+        let (handle, owner) = door.admit(only.clone()).ok()?;
+        door.serve(&[only]);
         self.watchers.spawn(owner.run().map(|()| Sign::Closed));
-        self.watch_mcp(instance.clone(), handle.state());
-        handle
+        self.watch_mcp(door.instance().clone(), handle.state());
+        Some(handle)
     }
 
     fn watch_mcp(&mut self, instance: InstanceName, mut state: watch::Receiver<ServerState>) {
@@ -111,7 +121,8 @@ impl GroupTask {
         let Some(server) = self.servers.get_mut(instance) else { return };
         let Some(mcp) = server.mcp.clone().filter(|_| server.linked.as_ref() != Some(&run)) else { return };
         server.linked = Some(run.clone());
-        let (instance, handshake) = (instance.clone(), server.handshake.clone());
+        let handshake = server.handshakes.iter().find(|handshake| handshake.run == run).cloned();
+        let instance = instance.clone();
         self.watch_for(async move {
             let container = run.container.clone();
             let attached = runtime.attach(&container).await;

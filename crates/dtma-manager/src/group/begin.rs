@@ -84,9 +84,10 @@ impl GroupTask {
                 let (container, grace, reason) = (container.clone(), *grace, *reason);
                 self.spawn(action, async move { hand.stop(container, grace, reason).await });
             }
-            Action::Remove { container, .. } => {
-                let container = container.clone();
-                self.spawn(action, async move { hand.remove(container).await });
+            Action::Remove { instance, container } => {
+                let is_mcp = self.servers.get(instance).is_some_and(|server| server.mcp.is_some());
+                let (instance, container) = (is_mcp.then(|| instance.clone()), container.clone());
+                self.spawn(action, async move { hand.remove(instance, container).await });
             }
         }
     }
@@ -372,8 +373,15 @@ impl Hand {
         self.look(id).await
     }
 
-    async fn remove(&self, id: ContainerId) -> Result<Effect, RuntimeError> {
+    async fn remove(&self, mcp: Option<InstanceName>, id: ContainerId) -> Result<Effect, RuntimeError> {
         gone(self.runtime().remove(&id).await)?;
+        if let Some(instance) = mcp {
+            let forgotten = self.registry.backends.store.forget_handshake(&instance, &id).await;
+            if let Err(error) = forgotten {
+                // It goes with its server at the latest, and no other container will ever be taken for this one.
+                tracing::warn!(%instance, %error, "the handshake with a removed container stays in the store");
+            }
+        }
         Ok(Effect::Lost(id))
     }
 

@@ -431,8 +431,8 @@ impl GroupTask {
     async fn forget(&self) -> Result<(), StoreError> {
         let store = &self.registry.backends.store;
         for (instance, server) in &self.servers {
-            if let Some(mcp) = &server.mcp {
-                mcp.close();
+            if let Some(door) = &server.door {
+                door.close();
                 store.forget_server(instance).await?;
             }
         }

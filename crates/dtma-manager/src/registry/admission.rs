@@ -56,7 +56,7 @@ impl Registry {
             history: GroupHistory::default(),
             interrupted: Vec::new(),
             sessions: Vec::new(),
-            handshakes: BTreeMap::new(),
+            handshakes: Vec::new(),
             forwards: by_server(&record.spec, forwards),
             seen,
             order: Some(order(operation.clone())),

@@ -53,7 +53,9 @@ fn was_not_written(problem: &CallError) -> bool {
     match problem {
         CallError::NotReady { .. } | CallError::Closed(_) => true,
         CallError::Lost { may_have_executed } => !may_have_executed,
-        CallError::Invalid { .. } | CallError::Timeout { .. } | CallError::Rpc { .. } | CallError::Busy => false,
+        CallError::Invalid { .. } | CallError::Timeout { .. } | CallError::Rpc { .. } | CallError::Busy => {
+            false
+        }
     }
 }
 

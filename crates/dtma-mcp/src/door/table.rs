@@ -113,16 +113,14 @@ impl Table {
 
     /// What a member needs to know of a session that lives there.
     pub(crate) fn kept_at(&self, session: SessionId, member: &Arc<Member>) -> Option<Arc<GatewaySession>> {
-        self.sessions.get(&session).filter(|entry| entry.lives_at(member)).map(|entry| Arc::clone(&entry.kept))
+        self.sessions
+            .get(&session)
+            .filter(|entry| entry.lives_at(member))
+            .map(|entry| Arc::clone(&entry.kept))
     }
 
     /// The member took the session; another one may have made way there.
-    pub(crate) fn installed(
-        &mut self,
-        session: SessionId,
-        member: &Arc<Member>,
-        evicted: Option<SessionId>,
-    ) {
+    pub(crate) fn installed(&mut self, session: SessionId, member: &Arc<Member>, evicted: Option<SessionId>) {
         if let Some(evicted) = evicted {
             self.sessions.remove(&evicted);
         }

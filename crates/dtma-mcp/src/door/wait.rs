@@ -28,7 +28,8 @@ impl Door {
             let (mut changes, states) = (self.inner.changes.subscribe(), self.states());
             let found = {
                 let mut table = self.table();
-                look(&mut table).map_or_else(|| hopeless(&table).map_or(Ok(None), Err), |found| Ok(Some(found)))
+                look(&mut table)
+                    .map_or_else(|| hopeless(&table).map_or(Ok(None), Err), |found| Ok(Some(found)))
             };
             if let Some(found) = found? {
                 return Ok(found);

@@ -3,7 +3,7 @@
 use crate::sample;
 use async_trait::async_trait;
 use dtma_core::port::store::{LoadedState, StateStore};
-use dtma_core::record::{GroupGoal, Removal};
+use dtma_core::record::{GroupGoal, Handshake, Removal};
 use futures_util::future::join_all;
 
 /// A place where state is kept, empty at first.
@@ -31,6 +31,8 @@ macro_rules! store_suite {
             only_the_newest_thousand_ended_operations_are_kept
             sessions_are_kept_and_removed
             a_handshake_replaces_that_of_an_older_run
+            each_container_of_a_server_has_a_handshake_of_its_own
+            a_container_that_is_gone_loses_its_handshake_and_no_other_does
             a_forgotten_server_loses_handshake_and_sessions_and_no_other_does
             concurrent_writers_lose_nothing
             everything_survives_together
@@ -172,10 +174,39 @@ pub async fn a_handshake_replaces_that_of_an_older_run(harness: impl StoreHarnes
     let name = sample::instance("a");
     {
         let store = harness.open().await;
+        let older = Handshake { result: "{}".to_owned(), ..sample::handshake("c") };
+        store.put_handshake(&name, &older).await.expect("put_handshake");
+        store.put_handshake(&name, &sample::handshake("c")).await.expect("put_handshake");
+    }
+    assert_eq!(load(&harness).await.handshakes, vec![(name, sample::handshake("c"))]);
+}
+
+/// Old and new stand side by side in a rolling update, and replicas all the time.
+pub async fn each_container_of_a_server_has_a_handshake_of_its_own(harness: impl StoreHarness) {
+    let name = sample::instance("a");
+    {
+        let store = harness.open().await;
         store.put_handshake(&name, &sample::handshake("old")).await.expect("put_handshake");
         store.put_handshake(&name, &sample::handshake("new")).await.expect("put_handshake");
     }
-    assert_eq!(load(&harness).await.handshakes, vec![(name, sample::handshake("new"))]);
+    let both = vec![(name.clone(), sample::handshake("new")), (name, sample::handshake("old"))];
+    assert_eq!(load(&harness).await.handshakes, both);
+}
+
+/// Else they would pile up with every update.
+pub async fn a_container_that_is_gone_loses_its_handshake_and_no_other_does(harness: impl StoreHarness) {
+    let (a, b) = (sample::instance("a"), sample::instance("b"));
+    {
+        let store = harness.open().await;
+        for (name, container) in [(&a, "x"), (&a, "y"), (&b, "x")] {
+            store.put_handshake(name, &sample::handshake(container)).await.expect("put_handshake");
+        }
+        for container in ["x", "x", "never"] {
+            store.forget_handshake(&a, &container.into()).await.expect("forget_handshake");
+        }
+    }
+    let left = vec![(a, sample::handshake("y")), (b, sample::handshake("x"))];
+    assert_eq!(load(&harness).await.handshakes, left);
 }
 
 /// A process that began anew knows nobody.

@@ -1,11 +1,11 @@
 //! A server under test: a scripted process at one end, clients at the other.
 
-use crate::{Attachment, Limits, MessageStream, Parts, PostReply, ServerHandle, ServerState, Door, MemberId};
+use crate::{Attachment, Door, Limits, MemberId, MessageStream, Parts, PostReply, ServerHandle, ServerState};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtma_core::Timestamp;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{GroupId, InstanceName, OwnerId, RunKey};
+use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, RunKey};
 use dtma_core::port::runtime::{AttachInput, Attached, LogQuery, OutputChunk, OutputStream};
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
@@ -60,6 +60,9 @@ impl StateStore for Memory {
     }
     async fn put_handshake(&self, _: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
         self.handshakes.lock().unwrap().push(handshake.clone());
+        Ok(())
+    }
+    async fn forget_handshake(&self, _: &InstanceName, _: &ContainerId) -> Result<(), StoreError> {
         Ok(())
     }
     async fn forget_server(&self, _: &InstanceName) -> Result<(), StoreError> {
@@ -125,9 +128,7 @@ impl House {
         let hello = json!({"jsonrpc":"2.0","id":0,"method":"initialize","params":{
             "protocolVersion":"2025-11-25","capabilities":capabilities,"clientInfo":{"name":"t","version":"1"}}});
         match self.door.post(None, hello.to_string().into()).await {
-            PostReply::Opened { session, .. } => {
-                Client { door: self.door.clone(), id: session.to_string() }
-            }
+            PostReply::Opened { session, .. } => Client { door: self.door.clone(), id: session.to_string() },
             other => panic!("no session: {other:?}"),
         }
     }

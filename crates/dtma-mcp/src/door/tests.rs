@@ -1,1 +1,0 @@
-//! Doors with several members.
