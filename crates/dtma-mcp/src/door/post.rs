@@ -4,7 +4,7 @@
 use super::Door;
 use super::member::Seat;
 use super::sessions::{Full, Homeless};
-use super::table::{Entry, Route, Table};
+use super::table::{Entry, Hearers, Route, Table};
 use super::wait::Unserved;
 use crate::envelope::{Kind, Message, Packet, ScanError};
 use crate::json::{find, member};
@@ -116,7 +116,7 @@ impl Door {
     /// the present one. Where there is none it is dropped: notifications promise nothing.
     async fn notice(&self, session: SessionId, message: Message) -> PostReply {
         let hearers = self.table().hearers(session);
-        let Some((at, former)) = hearers else { return PostReply::UnknownSession };
+        let Some(Hearers { at, former }) = hearers else { return PostReply::UnknownSession };
         // The server was told by us, once; and it was told that there are no roots.
         let ours = ["notifications/initialized", "notifications/roots/list_changed"];
         if ours.iter().any(|method| message.is(method)) {

@@ -77,8 +77,11 @@ impl Door {
     /// Marks a session as used. `false`: the server is being removed.
     pub(super) async fn touch(&self, session: SessionId) -> bool {
         let hearers = self.table().hearers(session);
-        let Some((Some(at), _)) = hearers else { return !self.table().is_over() };
-        at.handle.touch(session).await.is_ok() || !self.table().is_over()
+        let touched = match hearers.and_then(|hearers| hearers.at) {
+            Some(at) => at.handle.touch(session).await.is_ok(),
+            None => false,
+        };
+        touched || !self.table().is_over()
     }
 
     /// The member where a session may go on, waited for. A session that lived elsewhere is let go there.

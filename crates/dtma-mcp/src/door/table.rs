@@ -40,6 +40,12 @@ pub(crate) enum Route {
     Unknown,
 }
 
+/// Where a session lives, and where calls of it may still be in flight.
+pub(crate) struct Hearers {
+    pub(crate) at: Option<Arc<Member>>,
+    pub(crate) former: Vec<Arc<Member>>,
+}
+
 /// Where a session lives from now on, and where it lived until now if that is another member.
 pub(crate) struct Settled {
     pub(crate) at: Arc<Member>,
@@ -76,10 +82,10 @@ impl Table {
         }
     }
 
-    /// Where a session lives now, and where it lived before.
-    pub(crate) fn hearers(&self, session: SessionId) -> Option<(Option<Arc<Member>>, Vec<Arc<Member>>)> {
+    /// Who may have to hear what a session says.
+    pub(crate) fn hearers(&self, session: SessionId) -> Option<Hearers> {
         let entry = self.sessions.get(&session)?;
-        Some((entry.at.as_deref().cloned(), entry.former.clone()))
+        Some(Hearers { at: entry.at.as_deref().cloned(), former: entry.former.clone() })
     }
 
     /// A member whose process answers, for a session whose own may not: its own if that does after all. `None`:
