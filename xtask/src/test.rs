@@ -3,7 +3,7 @@
 //! Nothing is skipped where something is missing: it is installed, baked or started first.
 
 use crate::engine::Engine;
-use crate::{engine, images, node, process, workspace};
+use crate::{apt, engine, images, node, process, workspace};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let engine = engine::ensure()?;
     images::ensure(&engine)?;
     let inspector = node::inspector()?;
+    registry()?;
     // The black-box tests would build the programs themselves, but where nobody sees how far that is.
     if selection(args).iter().any(|word| word == "--workspace" || word == "dtma-tests") {
         let mut build = Command::new(workspace::cargo());
@@ -40,6 +41,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     command.env("DTMA_TEST_INSPECTOR", inspector.script);
     let output = process::shown_and_kept("run the tests", RUN, &mut command)?;
     close(&engine, &Totals::of(&output))
+}
+
+/// A real registry, which the tests of pulls start themselves.
+fn registry() -> Result<()> {
+    if workspace::find_program("docker-registry").is_some() {
+        return Ok(());
+    }
+    process::timed("install Debian's docker-registry", || apt::install(&["docker-registry"]))
 }
 
 fn cargo(mut command: Command) -> Command {

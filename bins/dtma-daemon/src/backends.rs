@@ -18,25 +18,30 @@ pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
     let store = RedbStore::open(&settings.state_dir)
         .with_context(|| format!("cannot use the state directory {}", settings.state_dir.display()))?;
     let docker = dtma_docker::Settings {
-        host: settings.docker_host.clone(),
+        host: settings.engine.host.clone(),
+        tls: settings.engine.tls.clone(),
+        registries: settings.engine.registries.clone(),
+        deadlines: settings.engine.deadlines,
         network_pool: settings.network_pool,
         ..dtma_docker::Settings::new(store.owner().clone())
     };
     let runtime = DockerRuntime::connect(docker).context("cannot use this engine")?;
+    let configurator = Configurator::new(Templates::builtin(), settings.policy);
+    let configurator = if runtime.is_local() { configurator } else { configurator.for_remote_engine() };
     let (runtime, store) = with_failpoint(Arc::new(runtime), Arc::new(store))?;
     Ok(Backends {
         runtime,
         loaded: store.load().await?,
         store,
         probe: Arc::new(TcpProbe),
-        configurator: Arc::new(Configurator::new(Templates::builtin(), settings.policy)),
+        configurator: Arc::new(configurator),
         wall: wall::system(),
     })
 }
 
 /// Reads what containers use, when their cgroups are on this machine: an engine behind a unix socket.
 pub(crate) fn meter(settings: &Settings) -> Option<Arc<dyn Meter>> {
-    let local = settings.docker_host.as_deref().is_none_or(|host| host.starts_with("unix://"));
+    let local = settings.engine.host.as_deref().is_none_or(|host| host.starts_with("unix://"));
     local.then(|| Arc::new(CgroupMeter::new(CGROUPS)) as Arc<dyn Meter>)
 }
 

@@ -91,6 +91,22 @@ pub(crate) struct SettingArgs {
     /// The container engine, unix:///path or tcp://host:port [default: DOCKER_HOST, else unix:///var/run/docker.sock]
     #[arg(long, env = "DTMA_DOCKER_HOST", value_name = "URL", global = true)]
     pub(crate) docker_host: Option<String>,
+    /// The directory with ca.pem, cert.pem and key.pem for an engine on tcp:// that speaks TLS [default:
+    /// DOCKER_CERT_PATH, when DOCKER_TLS_VERIFY is set]
+    #[arg(long, env = "DTMA_DOCKER_CERT_PATH", value_name = "DIR", global = true)]
+    pub(crate) docker_cert_path: Option<PathBuf>,
+    /// Credentials of private registries, in the format of Docker's config.json
+    #[arg(long, env = "DTMA_REGISTRY_AUTH", value_name = "FILE", global = true)]
+    pub(crate) registry_auth: Option<PathBuf>,
+    /// How long the engine may take to answer a question, in milliseconds [default: 5000]
+    #[arg(long, env = "DTMA_ENGINE_READ_TIMEOUT_MS", value_name = "MS", global = true)]
+    pub(crate) engine_read_timeout_ms: Option<String>,
+    /// How long the engine may take to change something, in milliseconds [default: 30000]
+    #[arg(long, env = "DTMA_ENGINE_CHANGE_TIMEOUT_MS", value_name = "MS", global = true)]
+    pub(crate) engine_change_timeout_ms: Option<String>,
+    /// A pull of which nothing is heard for so long is given up, in milliseconds [default: 60000]
+    #[arg(long, env = "DTMA_PULL_STALL_MS", value_name = "MS", global = true)]
+    pub(crate) pull_stall_ms: Option<String>,
     /// The TOML file with the operator's ceilings [default: 2 GiB, 2 CPU, 512 pids for each server]
     #[arg(long, env = "DTMA_POLICY", value_name = "FILE", global = true)]
     pub(crate) policy: Option<PathBuf>,

@@ -9,6 +9,7 @@
 mod access_log;
 mod backends;
 mod cli;
+mod engine_settings;
 mod log;
 mod run;
 mod settings;

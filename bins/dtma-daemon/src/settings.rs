@@ -1,6 +1,7 @@
 //! Settings: flags over environment over TOML over defaults, all mistakes at once, each with its origin.
 
 use crate::cli::SettingArgs;
+use crate::engine_settings::{EngineSettings, Said};
 use crate::tls::TlsFiles;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -28,7 +29,7 @@ const MOST_CONNECTIONS: usize = 100_000;
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) state_dir: PathBuf,
-    pub(crate) docker_host: Option<String>,
+    pub(crate) engine: EngineSettings,
     pub(crate) policy: Policy,
     pub(crate) network_pool: NetworkPool,
     pub(crate) allowed_hosts: Vec<String>,
@@ -83,6 +84,11 @@ struct File {
     listen: Option<String>,
     state_dir: Option<PathBuf>,
     docker_host: Option<String>,
+    docker_cert_path: Option<PathBuf>,
+    registry_auth: Option<PathBuf>,
+    engine_read_timeout_ms: Option<u64>,
+    engine_change_timeout_ms: Option<u64>,
+    pull_stall_ms: Option<u64>,
     policy: Option<PathBuf>,
     network_pool: Option<String>,
     allowed_hosts: Option<Vec<String>>,
@@ -125,6 +131,19 @@ impl Settings {
     }
 }
 
+/// What was said about the engine, flags and environment before the file.
+fn engine(args: &SettingArgs, file: &mut File) -> Said {
+    let millis = |said: &Option<String>, file: Option<u64>| said.clone().or(file.map(|ms| ms.to_string()));
+    Said {
+        docker_host: args.docker_host.clone().or(file.docker_host.take()),
+        docker_cert_path: args.docker_cert_path.clone().or(file.docker_cert_path.take()),
+        registry_auth: args.registry_auth.clone().or(file.registry_auth.take()),
+        engine_read_timeout_ms: millis(&args.engine_read_timeout_ms, file.engine_read_timeout_ms),
+        engine_change_timeout_ms: millis(&args.engine_change_timeout_ms, file.engine_change_timeout_ms),
+        pull_stall_ms: millis(&args.pull_stall_ms, file.pull_stall_ms),
+    }
+}
+
 impl File {
     fn read(path: &Path, optional: bool) -> Result<Self, String> {
         match std::fs::read_to_string(path) {
@@ -136,15 +155,16 @@ impl File {
 }
 
 /// Where values came from, and what was wrong with them.
-struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     matches: &'a ArgMatches,
     path: &'a Path,
     mistakes: Vec<Mistake>,
 }
 
 impl Sources<'_> {
-    fn settings(&mut self, args: &SettingArgs, file: File) -> Settings {
+    fn settings(&mut self, args: &SettingArgs, mut file: File) -> Settings {
         let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
+        let said = engine(args, &mut file);
         let listen = self.parsed("listen", args.listen.clone().or(file.listen), LISTEN);
         let log = args.log.clone().or(file.log).unwrap_or_else(|| "info".to_owned());
         if let Err(error) = EnvFilter::try_new(&log) {
@@ -163,7 +183,7 @@ impl Sources<'_> {
         Settings {
             listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             state_dir: args.state_dir.clone().or(file.state_dir).unwrap_or_else(|| STATE_DIR.into()),
-            docker_host: self.docker_host(args.docker_host.clone().or(file.docker_host)),
+            engine: self.engine(said),
             policy: self.policy(args.policy.clone().or(file.policy)),
             network_pool: match pool {
                 Some(text) => self.parsed("network_pool", Some(text), "").unwrap_or_default(),
@@ -252,15 +272,6 @@ impl Sources<'_> {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "DOCKER_HOST is honoured like every Docker client does")]
-    fn docker_host(&mut self, said: Option<String>) -> Option<String> {
-        let host = said.or_else(|| std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()))?;
-        if !["unix:///", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme)) {
-            self.report("docker_host", format!("{host:?} is neither unix:///PATH nor tcp://HOST:PORT"));
-        }
-        Some(host)
-    }
-
     fn policy(&mut self, path: Option<PathBuf>) -> Policy {
         let Some(path) = path else { return Policy::default() };
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
@@ -280,7 +291,7 @@ impl Sources<'_> {
         text.parse().map_err(|error: T::Err| self.report(id, format!("{text:?}: {error}"))).ok()
     }
 
-    fn report(&mut self, id: &str, problem: String) {
+    pub(crate) fn report(&mut self, id: &str, problem: String) {
         let origin = match self.matches.value_source(id) {
             Some(ValueSource::CommandLine) => format!("--{}", id.replace('_', "-")),
             Some(ValueSource::EnvVariable) => format!("DTMA_{}", id.to_uppercase()),
@@ -295,6 +306,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
     use clap::{CommandFactory, FromArgMatches};
+    use std::os::unix::fs::PermissionsExt;
 
     fn resolve(line: &[&str]) -> Result<Settings, Vec<Mistake>> {
         let matches = Cli::command().get_matches_from([&["dtma-daemon"], line].concat());
@@ -324,6 +336,26 @@ mod tests {
         );
         check(&["--docker-host", "ftp://x"], &["--docker-host: \"ftp://x\""]);
         check(&["--config", "/nowhere/at/all"], &["/nowhere/at/all: No such file"]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_to_reach_the_engine_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certs, open) = (dir.path().to_str().unwrap(), dir.path().join("config.json"));
+        std::fs::write(&open, "{}").unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let line = [
+            &["--docker-host", "tcp://h:1", "--docker-cert-path", certs][..],
+            &["--registry-auth", open.to_str().unwrap(), "--pull-stall-ms", "soon"],
+        ];
+        let ca = format!("--docker-cert-path: {certs}/ca.pem: ");
+        let auth = format!("--registry-auth: {}: it holds passwords", open.display());
+        check(&line.concat(), &[&ca, &auth, "--pull-stall-ms: \"soon\" is not a number"]);
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let line = ["--registry-auth", open.to_str().unwrap(), "--engine-read-timeout-ms", "250"];
+        let settings = resolve(&line).ok().unwrap();
+        assert_eq!(settings.engine.deadlines.read, std::time::Duration::from_millis(250));
+        assert!(settings.engine.registries.is_empty() && settings.engine.tls.is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The rules, each a function of the value it judges, so that a value is judged alike wherever a request writes it.
 
+pub(crate) mod engine;
 pub(crate) mod group;
 pub(crate) mod image;
 pub(crate) mod lifecycle;

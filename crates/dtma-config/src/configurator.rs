@@ -28,13 +28,20 @@ pub struct Rendered {
 pub struct Configurator {
     templates: Templates,
     policy: Policy,
+    remote_engine: bool,
 }
 
 impl Configurator {
     /// Judges by these.
     #[must_use]
     pub fn new(templates: Templates, policy: Policy) -> Self {
-        Self { templates, policy }
+        Self { templates, policy, remote_engine: false }
+    }
+
+    /// The same for an engine that is on another machine: what needs it here is refused.
+    #[must_use]
+    pub fn for_remote_engine(self) -> Self {
+        Self { remote_engine: true, ..self }
     }
 
     /// The templates a server may name.
@@ -60,6 +67,9 @@ impl Configurator {
             let at = format!("/servers/{index}");
             let wanted = self.wanted(&mut report, &at, server);
             check::server(&mut report, &at, group, server, (&wanted, &self.policy));
+            if self.remote_engine {
+                check::engine::remote(&mut report, &at, &wanted.spec);
+            }
         }
         check::ports::duplicates(&mut report, group);
         report.found

@@ -65,6 +65,8 @@ rules! {
     NETWORK_NOT_SHARED = "network.not-shared";
     /// A group's network has places for all who join it.
     NETWORK_FULL = "network.full";
+    /// On another machine's engine nothing needs the daemon to be beside it.
+    ENGINE_REMOTE = "engine.remote";
     /// A mount's target is an absolute path without detours.
     MOUNTS_TARGET = "mounts.target";
     /// Some targets are the container's own.

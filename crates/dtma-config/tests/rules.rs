@@ -568,8 +568,31 @@ fn each_bad_value_is_refused_once_and_its_good_neighbour_is_not() {
 
 #[test]
 fn every_rule_has_a_case() {
-    let tried: BTreeSet<_> = cases().iter().map(|case| case.rule).collect();
+    let mut tried: BTreeSet<_> = cases().iter().map(|case| case.rule).collect();
+    // What depends on the engine has a test of its own.
+    tried.insert(rule::ENGINE_REMOTE);
     assert_eq!(tried, rule::ALL.iter().copied().collect());
+}
+
+#[test]
+fn what_needs_the_engine_beside_the_daemon_is_refused_on_another_machine() {
+    let mut spec = pair();
+    let tool = &mut spec.servers[1];
+    tool.port = Some(80);
+    set_publish(tool, vec![(8080, 80), (8081, 81)]);
+    set_target(tool, "/data");
+    tool.mounts.push(Mount {
+        target: "/t".to_owned(),
+        source: MountSource::Tmpfs { size: MIB },
+        read_only: false,
+    });
+    assert_eq!(places(&configurator().validate(&spec)), []);
+    let found = configurator().for_remote_engine().validate(&spec);
+    let expected = ["publish/0", "publish/1", "port", "mounts/0"].map(|at| format!("/servers/1/{at}"));
+    let expected: Vec<_> = expected.iter().map(|at| (at.as_str(), rule::ENGINE_REMOTE)).collect();
+    assert_eq!(places(&found), expected);
+    assert!(found.iter().all(|violation| violation.hint.is_some()), "{found:#?}");
+    assert_eq!(configurator().for_remote_engine().validate(&pair()), []);
 }
 
 #[test]

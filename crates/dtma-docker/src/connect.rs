@@ -3,28 +3,33 @@
 //! A lost engine is looked for anew, and the version is agreed on anew: it may have been upgraded while it was away.
 
 use crate::errors::{self, Op};
+use crate::oom::Ooms;
 use crate::pool::NetworkPool;
+use crate::registry::RegistryLogins;
+use crate::tls::Tls;
+use crate::transport::Transport;
 use bollard::errors::Error;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
+use bollard::{BollardRequest, ClientVersion, Docker};
 use dtma_core::id::OwnerId;
 use dtma_core::port::runtime::{EngineInfo, RuntimeError};
-use http::Uri;
+use http::{HeaderValue, Uri};
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// Docker 20.10. Older engines lack private cgroup namespaces.
 const OLDEST: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
-/// Deadlines are ours; the client's own must never come first.
-const NEVER_SECONDS: u64 = 86_400;
 
 /// What the adapter needs to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `unix:///…` or `tcp://…`, the value of `DOCKER_HOST`; `None` means Docker's own default socket.
     pub host: Option<String>,
+    /// For an engine on `tcp://…` that speaks TLS. Means nothing to a unix socket.
+    pub tls: Option<Tls>,
+    /// Credentials of private registries.
+    pub registries: RegistryLogins,
     /// This installation; containers of others are not seen.
     pub owner: OwnerId,
     /// Where the groups' networks take their addresses from.
@@ -37,7 +42,14 @@ impl Settings {
     /// Docker's default socket, pool and deadlines.
     #[must_use]
     pub fn new(owner: OwnerId) -> Self {
-        Self { host: None, owner, network_pool: NetworkPool::default(), deadlines: Deadlines::default() }
+        Self {
+            host: None,
+            tls: None,
+            registries: RegistryLogins::default(),
+            owner,
+            network_pool: NetworkPool::default(),
+            deadlines: Deadlines::default(),
+        }
     }
 }
 
@@ -68,29 +80,25 @@ impl Default for Deadlines {
 /// The way to the engine.
 #[derive(Debug)]
 pub(crate) struct Link {
-    endpoint: String,
+    transport: Transport,
     pub(crate) deadlines: Deadlines,
+    pub(crate) ooms: Ooms,
     /// The client with its agreed version; `None` before the first call and after the engine was lost.
     client: Mutex<Option<Docker>>,
 }
 
 impl Link {
-    pub(crate) fn new(host: Option<String>, deadlines: Deadlines) -> Result<Self, RuntimeError> {
-        let endpoint = host.filter(|host| !host.is_empty()).unwrap_or_else(|| DEFAULT_HOST.to_owned());
-        if !["unix://", "tcp://", "http://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
-            let problem = format!("{endpoint:?} is not supported: use unix:///path or tcp://host:port");
-            return Err(RuntimeError::Refused { call: "connect", problem });
-        }
-        Ok(Self { endpoint, deadlines, client: Mutex::new(None) })
+    pub(crate) fn new(transport: Transport, deadlines: Deadlines) -> Self {
+        Self { transport, deadlines, ooms: Ooms::default(), client: Mutex::new(None) }
     }
 
     pub(crate) fn endpoint(&self) -> &str {
-        &self.endpoint
+        self.transport.endpoint()
     }
 
     /// True when the engine's files can be expected on this machine.
     pub(crate) fn is_local(&self) -> bool {
-        self.endpoint.starts_with("unix://")
+        self.transport.is_local()
     }
 
     /// A call that changes nothing.
@@ -136,7 +144,7 @@ impl Link {
 
     /// Our word for the engine's; an engine that is away is connected to anew next time.
     pub(crate) fn classify(&self, op: Op<'_>, error: Error) -> RuntimeError {
-        let error = errors::classify(op, &self.endpoint, error);
+        let error = errors::classify(op, self.endpoint(), error);
         if matches!(error, RuntimeError::EngineAway { .. }) {
             *self.known() = None;
         }
@@ -153,7 +161,7 @@ impl Link {
         let after = self.deadlines.read;
         let negotiated = timeout(after, self.negotiate()).await;
         let negotiated = negotiated.map_err(|_| RuntimeError::Timeout { call: op.call, after })?;
-        let docker = negotiated.map_err(|error| errors::classify(op, &self.endpoint, error))?;
+        let docker = negotiated.map_err(|error| errors::classify(op, self.endpoint(), error))?;
         if docker.client_version() < OLDEST {
             let found = docker.client_version();
             let problem = format!("it speaks API {found}; Docker 20.10 (API {OLDEST}) or newer is needed");
@@ -168,17 +176,13 @@ impl Link {
     }
 
     async fn negotiate(&self) -> Result<Docker, Error> {
-        let docker = match self.endpoint.strip_prefix("unix://") {
-            Some(path) => Docker::connect_with_unix(path, NEVER_SECONDS, API_DEFAULT_VERSION)?,
-            None => Docker::connect_with_http(&self.endpoint, NEVER_SECONDS, API_DEFAULT_VERSION)?,
-        };
-        let docker = docker.negotiate_version().await?;
+        let docker = self.transport.open()?.negotiate_version().await?;
         let version = docker.client_version();
-        Ok(docker.with_request_modifier(move |request| versioned(request, version)))
+        Ok(docker.with_request_modifier(move |request| url_safe(versioned(request, version))))
     }
 
     pub(crate) async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        let op = Op::new("ask for the version", "engine", &self.endpoint);
+        let op = Op::new("ask for the version", "engine", self.endpoint());
         let ask = |docker: Docker| async move { Ok((docker.version().await?, docker.client_version())) };
         let (version, api) = self.read(op, ask).await?;
         let first = version.components.unwrap_or_default().into_iter().next();
@@ -189,7 +193,8 @@ impl Link {
         Ok(EngineInfo {
             product: format!("{product} {}", version.version.unwrap_or_default()),
             api_version: api.to_string(),
-            endpoint: self.endpoint.clone(),
+            endpoint: self.endpoint().to_owned(),
+            local: self.is_local(),
         })
     }
 }
@@ -208,4 +213,25 @@ fn versioned(mut request: BollardRequest, version: ClientVersion) -> BollardRequ
         *request.uri_mut() = uri;
     }
     request
+}
+
+/// Credentials go in base64 of the kind for addresses; the client (bollard 0.21.1) writes the other one, and an engine
+/// takes what it cannot decode for no credentials at all.
+fn url_safe(mut request: BollardRequest) -> BollardRequest {
+    if let Some(value) = request.headers_mut().get_mut("X-Registry-Auth") {
+        let safe: Vec<u8> = value.as_bytes().iter().map(|byte| url_safe_digit(*byte)).collect();
+        if let Ok(mut safe) = HeaderValue::from_bytes(&safe) {
+            safe.set_sensitive(true);
+            *value = safe;
+        }
+    }
+    request
+}
+
+fn url_safe_digit(byte: u8) -> u8 {
+    match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => other,
+    }
 }

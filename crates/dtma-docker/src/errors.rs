@@ -76,6 +76,8 @@ fn answered(op: Op<'_>, status: u16, problem: String) -> RuntimeError {
         404 => absent(op, &said),
         409 if says("is already in use by") => RuntimeError::NameTaken { name: op.name.to_owned() },
         409 => RuntimeError::Conflict { call, problem },
+        // Somebody between us and the engine is busy: what was asked is not judged.
+        408 | 425 | 429 => RuntimeError::Broken { call, problem },
         403 if says("has active endpoints") => RuntimeError::Conflict { call, problem },
         400..=499 | 501 => RuntimeError::Refused { call, problem },
         _ if says("already in progress") || says("device or resource busy") => {
@@ -145,6 +147,8 @@ mod tests {
         check(409, text, &RuntimeError::NameTaken { name: "it".to_owned() });
         let text = "removal of container it is already in progress";
         check(409, text, &RuntimeError::Conflict { call, problem: problem(text) });
+        let text = "too many requests";
+        check(429, text, &RuntimeError::Broken { call, problem: problem(text) });
         let text = "invalid mount config";
         check(400, text, &RuntimeError::Refused { call, problem: problem(text) });
         let text = "runc did not start";

@@ -54,12 +54,19 @@ impl Listener {
                     self.wait = FIRST_WAIT;
                     self.heard = time_of(&message).or(self.heard);
                     if let Some(event) = event(message) {
+                        self.remember(&event);
                         return event;
                     }
                 }
                 Some(Err(error)) => self.give_up(&error.to_string()).await,
                 None => self.give_up("the engine ended it").await,
             }
+        }
+    }
+
+    fn remember(&self, event: &EngineEvent) {
+        if let EngineEvent::Container { id, change, .. } = event {
+            self.link.ooms.note(id, *change);
         }
     }
 

@@ -2,6 +2,9 @@
 
 use crate::connect::Link;
 use crate::errors::{Op, path_segment};
+use crate::registry::{self, RegistryLogins};
+use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{CreateImageOptions, CreateImageOptionsBuilder};
 use dtma_core::container::ImageFacts;
@@ -43,7 +46,9 @@ async fn facts(link: &Link, image: &ImageRef) -> Result<ImageFacts, RuntimeError
     let name = path_segment(op)?;
     let found = link.read(op, |docker| async move { docker.inspect_image(name).await }).await;
     let raw = found.map_err(|error| match error {
-        RuntimeError::NotFound { .. } => missing(image, "the engine does not have it"),
+        RuntimeError::NotFound { .. } => {
+            missing(image, "the engine does not have it: load it there, or let it be pulled")
+        }
         other => other,
     })?;
     facts_of(image, raw).ok_or_else(|| RuntimeError::Broken {
@@ -84,14 +89,19 @@ fn repository(reference: &str) -> &str {
 type Pull = Shared<BoxFuture<'static, Result<(), RuntimeError>>>;
 
 /// Pulls under way: whoever wants an image that is being pulled joins. A pull ends with its last waiter.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pulls {
+    logins: RegistryLogins,
     running: Mutex<HashMap<ImageRef, (WeakPull, watch::Receiver<PullProgress>)>>,
 }
 
 type WeakPull = WeakShared<BoxFuture<'static, Result<(), RuntimeError>>>;
 
 impl Pulls {
+    pub(crate) fn new(logins: RegistryLogins) -> Self {
+        Self { logins, running: Mutex::default() }
+    }
+
     async fn join(
         &self,
         link: &Arc<Link>,
@@ -122,7 +132,8 @@ impl Pulls {
             return (pull, news.clone());
         }
         let (tell, news) = watch::channel(PullProgress { image: image.clone(), received: 0, total: 0 });
-        let pull = pull(Arc::clone(link), image.clone(), tell).boxed().shared();
+        let login = self.logins.of(image);
+        let pull = pull(Arc::clone(link), image.clone(), login, tell).boxed().shared();
         if let Some(weak) = pull.downgrade() {
             running.insert(image.clone(), (weak, news.clone()));
         }
@@ -133,18 +144,20 @@ impl Pulls {
 async fn pull(
     link: Arc<Link>,
     image: ImageRef,
+    login: Option<DockerCredentials>,
     tell: watch::Sender<PullProgress>,
 ) -> Result<(), RuntimeError> {
     let op = Op::new(CALL, "image", image.as_str());
     path_segment(op)?;
     let docker = link.client(op).await?;
-    let mut steps = docker.create_image(Some(options(image.as_str())?), None, None).boxed();
+    let known = login.is_some();
+    let mut steps = docker.create_image(Some(options(image.as_str())?), None, login).boxed();
     let (after, mut layers) = (link.deadlines.pull_stall, Layers::default());
     loop {
         let step = timeout(after, steps.next()).await;
         match step.map_err(|_| RuntimeError::Timeout { call: CALL, after })? {
             None => return Ok(()),
-            Some(Err(error)) => return Err(unavailable(&image, link.classify(op, error))),
+            Some(Err(error)) => return Err(not_pulled(&link, &image, known, error)),
             Some(Ok(step)) => {
                 layers.note(step);
                 let (received, total) = layers.sum();
@@ -154,20 +167,57 @@ async fn pull(
     }
 }
 
-/// What a registry says comes as errors of many kinds: to the caller all of them mean that the image is not there.
-fn unavailable(image: &ImageRef, error: RuntimeError) -> RuntimeError {
+/// The engine says 404 of an image that a registry hides from strangers, too: its text tells more than that.
+fn not_pulled(link: &Link, image: &ImageRef, known: bool, error: Error) -> RuntimeError {
     match error {
+        Error::DockerResponseServerError { status_code: 404, message } => {
+            missing(image, &with_remedy(image, known, message))
+        }
+        other => unavailable(image, known, link.classify(Op::new(CALL, "image", image.as_str()), other)),
+    }
+}
+
+/// What a registry says comes as errors of many kinds: to the caller all of them mean that the image is not there.
+fn unavailable(image: &ImageRef, known: bool, error: RuntimeError) -> RuntimeError {
+    match error {
+        RuntimeError::NotFound { .. } => missing(image, "its registry does not have it"),
         RuntimeError::Refused { problem, .. }
         | RuntimeError::Broken { problem, .. }
         | RuntimeError::Conflict { problem, .. }
-        | RuntimeError::ImageMissing { problem, .. } => missing(image, &problem),
-        RuntimeError::NotFound { .. } => missing(image, "its registry does not have it"),
+        | RuntimeError::ImageMissing { problem, .. } => missing(image, &with_remedy(image, known, problem)),
         RuntimeError::EngineAway { .. }
         | RuntimeError::Timeout { .. }
         | RuntimeError::OutOfSpace { .. }
         | RuntimeError::NameTaken { .. }
         | RuntimeError::PortTaken { .. } => error,
     }
+}
+
+/// What a person can do about what the registry said.
+fn with_remedy(image: &ImageRef, known: bool, problem: String) -> String {
+    let (said, host) = (problem.to_lowercase(), registry::host(image.as_str()));
+    let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
+    if says(&[
+        "unauthorized",
+        "no basic auth credentials",
+        "access denied",
+        "authentication required",
+        "docker login",
+    ]) {
+        return if known {
+            format!(
+                "{problem}; {host} does not accept the credentials that the registry-auth file has for it"
+            )
+        } else {
+            format!(
+                "{problem}; if {host} is private, give the daemon credentials for it (--registry-auth FILE)"
+            )
+        };
+    }
+    if says(&["manifest unknown", "manifest for", "name unknown", "repository name not known"]) {
+        return format!("{problem}; check the name and the tag: {host} does not have it");
+    }
+    problem
 }
 
 /// Without a tag the engine would pull every tag there is.

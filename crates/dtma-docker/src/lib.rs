@@ -17,12 +17,18 @@ mod lifecycle;
 mod logs;
 mod networks;
 mod observe;
+mod oom;
 mod pool;
+mod registry;
+mod tls;
+mod transport;
 mod volumes;
 
 pub use cgroup::CgroupMeter;
 pub use connect::{Deadlines, Settings};
 pub use pool::{NetworkPool, NetworkPoolError};
+pub use registry::{RegistryAuthError, RegistryLogins};
+pub use tls::{Tls, TlsError};
 
 use async_trait::async_trait;
 use connect::Link;
@@ -37,6 +43,7 @@ use dtma_core::spec::PullPolicy;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use std::time::Duration;
+use transport::Transport;
 
 /// A Docker Engine.
 #[derive(Debug)]
@@ -48,17 +55,24 @@ pub struct DockerRuntime {
 }
 
 impl DockerRuntime {
+    /// True when the engine's files and its containers' addresses can be expected on this machine: its socket is a
+    /// unix socket.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.link.is_local()
+    }
+
     /// A client of the engine at `settings.host`. Nothing is sent yet: the daemon may start before its engine, and
     /// the first call finds out. Ask [`info`](ContainerRuntime::info) to know whether it answers.
     ///
     /// # Errors
     /// [`RuntimeError::Refused`] when the address is of a kind that is not supported.
     pub fn connect(settings: Settings) -> Result<Self, RuntimeError> {
-        let Settings { host, owner, network_pool, deadlines } = settings;
+        let Settings { host, tls, registries, owner, network_pool, deadlines } = settings;
         Ok(Self {
-            link: Arc::new(Link::new(host, deadlines)?),
+            link: Arc::new(Link::new(Transport::new(host, tls)?, deadlines)),
             owner,
-            pulls: images::Pulls::default(),
+            pulls: images::Pulls::new(registries),
             networks: networks::Allocator::new(network_pool),
         })
     }

@@ -49,6 +49,7 @@ async fn look(
         Err(RuntimeError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
         Ok(raw) => Ok(observation(raw, owner)
+            .map(|seen| link.ooms.complete(seen))
             .inspect_err(
                 |problem| tracing::warn!(container = %id, problem, "a container is not taken for ours"),
             )
@@ -63,6 +64,7 @@ pub(crate) async fn inspect(
 ) -> Result<ContainerObservation, RuntimeError> {
     let raw = raw_inspect(link, id).await?;
     observation(raw, owner)
+        .map(|seen| link.ooms.complete(seen))
         .map_err(|problem| RuntimeError::NotFound { what: format!("container {id} of ours ({problem})") })
 }
 

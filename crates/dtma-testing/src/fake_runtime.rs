@@ -59,6 +59,7 @@ impl ContainerRuntime for FakeRuntime {
             product: "Fake Engine 1.0".to_owned(),
             api_version: "1.41".to_owned(),
             endpoint: engine::ENDPOINT.to_owned(),
+            local: true,
         };
         self.engine.call(Verb::Info, "", |_| Ok(info())).await
     }

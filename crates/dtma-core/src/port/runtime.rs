@@ -117,6 +117,8 @@ pub struct EngineInfo {
     pub api_version: String,
     /// Where it is, `unix:///var/run/docker.sock`.
     pub endpoint: String,
+    /// True when it runs on this machine: its containers' addresses and its files can be reached from here.
+    pub local: bool,
 }
 
 /// Whose things to look at.

@@ -30,7 +30,7 @@ async fn changes_until(events: &mut Events, last: ContainerChange) -> Vec<Contai
     changes
 }
 
-/// The child of PID 1 dies, not PID 1: only the event tells, not the container's state.
+/// The child of PID 1 dies, not PID 1: only the event tells for certain, and what is seen afterwards says so too.
 #[tokio::test]
 async fn memory_that_runs_out_is_told() {
     let harness = Harness::new().await;
@@ -42,6 +42,8 @@ async fn memory_that_runs_out_is_told() {
     assert!(matches!(state, ContainerState::Exited { code: 137, .. }), "{state:?}");
     let changes = changes_until(&mut events, ContainerChange::Died).await;
     assert!(changes.contains(&ContainerChange::OutOfMemory), "{changes:?}");
+    let state = harness.engine().inspect(&id).await.expect("inspect").state;
+    assert!(matches!(state, ContainerState::Exited { oom: true, .. }), "{state:?}");
     harness.leave().await;
 }
 

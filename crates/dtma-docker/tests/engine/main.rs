@@ -7,6 +7,7 @@ mod exec;
 mod hardened;
 mod harness;
 mod networks;
+mod private_registry;
 mod pull;
 mod registry;
 mod relay;
