@@ -11,7 +11,7 @@ pub struct IndexView {
     pub service: String,
     /// The daemon's version.
     pub version: String,
-    /// Where the OpenAPI document is.
+    /// Where the API is described for people; `/openapi.json` is the same for programs.
     pub documentation: String,
     /// What can be asked.
     pub endpoints: Vec<IndexEntry>,

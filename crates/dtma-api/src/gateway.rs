@@ -31,7 +31,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
     params(("instanceName" = String, Path, description = "The server"),
         ("Mcp-Session-Id" = Option<String>, Header, description = "The session; absent with `initialize`"),
         ("MCP-Protocol-Version" = Option<String>, Header, description = "The version agreed on")),
-    request_body(content = Object, description = "A JSON-RPC message"),
+    request_body(content = Object, description = "A JSON-RPC message", example = json!({"jsonrpc": "2.0", "id": 1,
+        "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": {"name": "example", "version": "1"}}})),
     responses(
         (status = 200, description = "The answer, alone or at the end of a stream",
             content((Object = "application/json"), (String = "text/event-stream"))),

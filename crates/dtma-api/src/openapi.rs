@@ -1,13 +1,15 @@
 //! The contract: the OpenAPI document as a pure function. Paths and bodies come from the handlers, security and the
 //! answers that every route can give from the table of routes.
 
+mod failures;
+
 use crate::auth::Access;
 use crate::routes::table;
 use crate::{gateway, routes};
 use dtma_api_types::explain::{self, Explanation};
 use dtma_api_types::{ErrorBody, EventView, GroupRequest, LogLineView};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, PathItem, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{OpenApi as Document, PathItem};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -20,7 +22,7 @@ use utoipa::{Modify, OpenApi};
     ),
     paths(
         routes::meta::get_index, routes::meta::get_health, routes::meta::get_healthz, routes::meta::get_readyz,
-        routes::meta::get_openapi, routes::meta::get_metrics, routes::events::stream_events,
+        routes::meta::get_openapi, routes::docs::get_docs, routes::docs::get_docs_script, routes::docs::get_docs_style, routes::meta::get_metrics, routes::events::stream_events,
         routes::groups::deploy_group, routes::groups::list_groups, routes::groups::get_group,
         routes::groups::remove_group, routes::groups::restart_group, routes::groups::validate_group,
         routes::status::get_status, routes::stats::get_stats,
@@ -67,12 +69,11 @@ impl Modify for FromTheTable {
         for route in table() {
             let Some(item) = document.paths.paths.get_mut(route.path) else { continue };
             let Some(operation) = operation(item, route.method) else { continue };
-            for (status, text) in failures(route.access) {
-                let failure = RefOr::T(failure(text));
-                operation.responses.responses.entry((*status).to_owned()).or_insert(failure);
-            }
+            failures::add(operation, components, route.path, route.access);
             if let Access::Needs(scope) = route.access {
                 operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
+                let extensions = operation.extensions.get_or_insert_default();
+                extensions.insert("x-dtma-scope".to_owned(), scope.as_str().into());
             }
         }
     }
@@ -90,27 +91,10 @@ fn operation<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut utoipa:
     match method {
         "GET" => item.get.as_mut(),
         "POST" => item.post.as_mut(),
+        "PUT" => item.put.as_mut(),
         "DELETE" => item.delete.as_mut(),
         _ => None,
     }
-}
-
-/// What every route can say besides its own answers.
-fn failures(access: Access) -> &'static [(&'static str, &'static str)] {
-    match access {
-        Access::Open => &[("5XX", "The daemon, the engine or a server failed")],
-        Access::Needs(_) => &[
-            ("401", "No token, or one that is not known"),
-            ("403", "The token lacks the scope, or the request comes from another site's page"),
-            ("4XX", "A mistake of the request: every one is listed"),
-            ("5XX", "The daemon, the engine or a server failed"),
-        ],
-    }
-}
-
-fn failure(text: &str) -> Response {
-    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
-    ResponseBuilder::new().description(text).content("application/json", body).build()
 }
 
 #[cfg(test)]
@@ -124,15 +108,68 @@ mod tests {
         assert!(kept == openapi_json(), "docs/openapi.json is old: run cargo xtask openapi");
     }
 
+    fn operations(document: &serde_json::Value) -> Vec<(String, &serde_json::Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        let all = paths.iter().flat_map(|(path, item)| {
+            item.as_object()
+                .unwrap()
+                .iter()
+                .map(move |(method, operation)| (format!("{method} {path}"), operation))
+        });
+        all.collect()
+    }
+
+    #[test]
+    fn every_operation_tells_its_failures_with_the_envelope_and_codes() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        for (name, operation) in operations(&document) {
+            let responses = operation["responses"].as_object().unwrap();
+            let failures = responses.iter().filter(|(status, _)| status.starts_with(['4', '5']));
+            let mut statuses = Vec::new();
+            for (status, response) in failures {
+                statuses.push(status.as_str());
+                let response = match response["$ref"].as_str() {
+                    Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+                    None => response,
+                };
+                let body = &response["content"]["application/json"];
+                assert_eq!(body["schema"]["$ref"], "#/components/schemas/ErrorBody", "{name} {status}");
+                let codes = response["x-dtma-codes"].as_array().unwrap_or_else(|| panic!("{name} {status}"));
+                assert!(codes.contains(&body["example"]["code"]), "{name} {status}: {codes:?}");
+            }
+            assert!(statuses.contains(&"500"), "{name}: {statuses:?}");
+            let guarded = ["401", "403", "429"].iter().filter(|status| statuses.contains(status)).count();
+            assert_eq!(guarded, if operation["security"].is_array() { 3 } else { 0 }, "{name}: {statuses:?}");
+            assert_eq!(operation["x-dtma-scope"], operation["security"][0]["bearer"][0], "{name}");
+        }
+    }
+
+    #[test]
+    fn every_request_body_has_an_example() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        for (name, operation) in operations(&document) {
+            for (kind, content) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
+                let referred =
+                    content["schema"]["$ref"].as_str().unwrap_or("#/nowhere").trim_start_matches('#');
+                let schema = document.pointer(referred).unwrap_or(&content["schema"]);
+                let given =
+                    [&content["example"], &content["examples"], &schema["example"], &schema["examples"]];
+                assert!(given.iter().any(|example| !example.is_null()), "{name} {kind} has no example");
+            }
+        }
+    }
+
     #[test]
     fn every_reference_leads_somewhere() {
         let document: serde_json::Value = serde_json::from_str(&openapi_json()).unwrap();
         let text = document.to_string();
-        let references =
-            text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next());
-        for name in references {
-            assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
+        let references = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next());
+        let mut count = 0;
+        for pointer in references {
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+            count += 1;
         }
+        assert!(count > 100, "{count}");
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
     }
 

@@ -1,6 +1,7 @@
 //! The table of routes: what exists, which scope it needs, and who answers it. Everything else follows from it: the
 //! router, the front page, the security part of the OpenAPI document, and the tests over all routes.
 
+pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod groups;
 pub(crate) mod logs;
@@ -53,6 +54,9 @@ pub(crate) fn table() -> Vec<Route> {
         route("GET", "/healthz", "getHealthz", OPEN, get(meta::get_healthz)),
         route("GET", "/readyz", "getReadyz", OPEN, get(meta::get_readyz)),
         route("GET", "/openapi.json", "getOpenapi", READ, get(meta::get_openapi)),
+        route("GET", "/docs", "getDocs", OPEN, get(docs::get_docs)),
+        route("GET", "/docs/docs.js", "getDocsScript", OPEN, get(docs::get_docs_script)),
+        route("GET", "/docs/docs.css", "getDocsStyle", OPEN, get(docs::get_docs_style)),
         route("GET", "/metrics", "getMetrics", READ, get(meta::get_metrics)),
         route("GET", "/events", "streamEvents", READ, get(events::stream_events)),
         route("POST", "/mcp/groups", "deployGroup", DEPLOY, post(groups::deploy_group)),

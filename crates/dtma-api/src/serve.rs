@@ -28,7 +28,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// Bytes of a head, and of a body that was not asked for yet, on one connection.
+/// Bytes of a head, and of a body that was not asked for yet, on one connection. The last read may go beyond it, so
+/// that a head of up to twice the size is let through.
 const MOST_BUFFERED: usize = 64 << 10;
 
 /// How long and how much.

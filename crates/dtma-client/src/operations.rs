@@ -137,6 +137,21 @@ impl Client {
         self.call(Method::GET, "/openapi.json").text().await
     }
 
+    /// `GET /docs`: the API for people, as a page.
+    pub async fn get_docs(&self) -> Result<String, Error> {
+        self.call(Method::GET, "/docs").text().await
+    }
+
+    /// `GET /docs/docs.js`: the page's program.
+    pub async fn get_docs_script(&self) -> Result<String, Error> {
+        self.call(Method::GET, "/docs/docs.js").text().await
+    }
+
+    /// `GET /docs/docs.css`: the page's looks.
+    pub async fn get_docs_style(&self) -> Result<String, Error> {
+        self.call(Method::GET, "/docs/docs.css").text().await
+    }
+
     /// `GET /metrics`: in the Prometheus text format.
     pub async fn get_metrics(&self) -> Result<String, Error> {
         self.call(Method::GET, "/metrics").text().await

@@ -29,7 +29,7 @@ pub(crate) async fn get_index() -> Answer {
         IndexView {
             service: "dtma".into(),
             version: env!("CARGO_PKG_VERSION").into(),
-            documentation: "/openapi.json".into(),
+            documentation: "/docs".into(),
             endpoints: table().into_iter().map(entry).collect(),
         },
     )

@@ -74,6 +74,57 @@ async fn requests_of_other_sites_pages_are_refused_even_with_a_token() {
 }
 
 #[tokio::test]
+async fn what_is_no_token_opens_nothing_and_breaks_nothing() {
+    let house = House::new().await;
+    let long = format!("Authorization: Bearer {}", "x".repeat(8 << 10));
+    for (method, path, scope) in routes() {
+        for (lines, expected) in [
+            ("Authorization: Bearer admin\r\nAuthorization: Bearer admin", 400),
+            ("Authorization: Bearer admin\r\nAuthorization: Bearer wrong", 400),
+            ("Authorization: Bearer admin, Bearer admin", 401),
+            (long.as_str(), 401),
+            ("Authorization: Bearer admin x", 401),
+            ("Authorization: Bearer adm\u{ef}n", 401),
+        ] {
+            let answer = with_lines(&house, &method, &path, lines).await;
+            let expected = if scope.is_some() { expected } else { 200 };
+            assert_eq!(answer.status, expected, "{method} {path} {lines:.60}: {answer:?}");
+        }
+        // HTTP itself knows no NUL in a header: no route is reached, not even an open one.
+        let nul = with_lines(&house, &method, &path, "Authorization: Bearer admin\0").await;
+        assert_eq!(nul.status, 400, "{method} {path}: {nul:?}");
+    }
+}
+
+/// A request with these header lines as they stand.
+async fn with_lines(house: &House, method: &str, path: &str, lines: &str) -> crate::wire::Answer {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}\r\nContent-Length: 0\r\n\r\n"
+    );
+    crate::wire::exchange(house.address, request.as_bytes()).await
+}
+
+#[tokio::test]
+async fn the_page_for_people_needs_no_token_and_holds_nothing() {
+    let house = House::new().await;
+    let page = house.send("GET", "/docs", &[], "").await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let client = house.client("-");
+    let texts = [page.body, client.get_docs_script().await.unwrap(), client.get_docs_style().await.unwrap()];
+    for text in &texts {
+        assert!(
+            !text.contains("://") && !text.contains("innerHTML") && !text.contains("deployGroup"),
+            "{text}"
+        );
+    }
+    for linked in ["docs/docs.js", "docs/docs.css"] {
+        assert!(texts[0].contains(linked), "{linked}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_says_how_to_do_better() {
     let house = House::new().await;
     let answer = house.send("GET", "/mcp/groups", &[], "").await;

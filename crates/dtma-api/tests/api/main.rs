@@ -12,6 +12,7 @@ mod gateway;
 mod groups;
 mod house;
 mod limits;
+mod malformed;
 mod streams;
 mod tls;
 mod wire;
