@@ -17,6 +17,8 @@ pub(crate) mod member;
 mod post;
 mod sessions;
 mod table;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use self::member::{Member, MemberId, MemberTaken};

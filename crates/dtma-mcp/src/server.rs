@@ -22,7 +22,7 @@ mod sessions;
 mod startup;
 pub(crate) mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use self::ids::Ids;
 use self::owner::Owner;

@@ -80,6 +80,27 @@ async fn writing_goes_on_beside_a_damaged_record() {
     assert_eq!((state.sessions, state.handshakes, state.damaged.len()), (vec![], vec![], 1));
 }
 
+/// A former version kept one handshake for each server, under its name alone.
+#[tokio::test]
+async fn a_handshake_of_a_former_version_is_read_replaced_and_forgotten() {
+    let (directory, content) = full_directory().await;
+    let (name, handshake) = content.handshakes[0].clone();
+    let former = serde_json::to_vec(&handshake).unwrap();
+    let store = RedbStore::open(directory.path()).unwrap();
+    store.forget_server(&name).await.unwrap();
+    drop(store);
+    put_raw(directory.path(), "handshakes", name.as_str(), &former);
+    let store = RedbStore::open(directory.path()).unwrap();
+    assert_eq!(store.load().await.unwrap().handshakes, [(name.clone(), handshake.clone())]);
+    store.put_handshake(&name, &handshake).await.unwrap();
+    assert_eq!(store.load().await.unwrap().handshakes, [(name.clone(), handshake.clone())]);
+    drop(store);
+    put_raw(directory.path(), "handshakes", name.as_str(), &former);
+    let store = RedbStore::open(directory.path()).unwrap();
+    store.forget_handshake(&name, &handshake.run.container).await.unwrap();
+    assert_eq!(store.load().await.unwrap().handshakes, []);
+}
+
 #[test]
 fn an_empty_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The server as its callers see it, against a scripted process.
 
 mod calls;
-mod harness;
+pub(crate) mod harness;
 mod life;
 mod questions;
 mod sessions;

@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 
 /// Keeps sessions and handshakes in memory.
 #[derive(Default)]
-pub(super) struct Memory {
-    pub(super) sessions: Mutex<Vec<GatewaySession>>,
-    pub(super) handshakes: Mutex<Vec<Handshake>>,
+pub(crate) struct Memory {
+    pub(crate) sessions: Mutex<Vec<GatewaySession>>,
+    pub(crate) handshakes: Mutex<Vec<Handshake>>,
 }
 
 #[async_trait]
@@ -71,19 +71,19 @@ impl StateStore for Memory {
 }
 
 /// The daemon's side.
-pub(super) struct House {
-    pub(super) door: Door,
-    pub(super) handle: ServerHandle,
-    pub(super) store: Arc<Memory>,
-    pub(super) tasks: JoinSet<()>,
+pub(crate) struct House {
+    pub(crate) door: Door,
+    pub(crate) handle: ServerHandle,
+    pub(crate) store: Arc<Memory>,
+    pub(crate) tasks: JoinSet<()>,
 }
 
 impl House {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Limits::default(), Arc::default())
     }
 
-    pub(super) fn with(limits: Limits, store: Arc<Memory>) -> Self {
+    pub(crate) fn with(limits: Limits, store: Arc<Memory>) -> Self {
         let wall = Arc::new(|| Timestamp::UNIX_EPOCH);
         let parts = Parts { store: store.clone(), wall, limits };
         let door = Door::new(instance(), parts);
@@ -95,36 +95,36 @@ impl House {
     }
 
     /// A house whose server is ready.
-    pub(super) async fn ready() -> (Self, Process) {
+    pub(crate) async fn ready() -> (Self, Process) {
         let mut house = Self::new();
         let process = house.start(1).await;
         (house, process)
     }
 
     /// Gives the server its `number`th process and has it greeted.
-    pub(super) async fn start(&mut self, number: u64) -> Process {
+    pub(crate) async fn start(&mut self, number: u64) -> Process {
         let mut process = self.attach(number, Attachment::Fresh).await;
         process.greet().await;
         self.until_ready().await;
         process
     }
 
-    pub(super) async fn attach(&self, number: u64, how: Attachment) -> Process {
+    pub(crate) async fn attach(&self, number: u64, how: Attachment) -> Process {
         let (process, attached) = Process::new();
         self.handle.connect(run(number), attached, how).await.unwrap();
         process
     }
 
-    pub(super) async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         self.until(|state| state.ready().is_some()).await;
     }
 
-    pub(super) async fn until(&self, wanted: impl FnMut(&ServerState) -> bool) -> ServerState {
+    pub(crate) async fn until(&self, wanted: impl FnMut(&ServerState) -> bool) -> ServerState {
         self.handle.state().wait_for(wanted).await.unwrap().clone()
     }
 
     /// A client session with these capabilities.
-    pub(super) async fn client(&self, capabilities: Value) -> Client {
+    pub(crate) async fn client(&self, capabilities: Value) -> Client {
         let hello = json!({"jsonrpc":"2.0","id":0,"method":"initialize","params":{
             "protocolVersion":"2025-11-25","capabilities":capabilities,"clientInfo":{"name":"t","version":"1"}}});
         match self.door.post(None, hello.to_string().into()).await {
@@ -133,36 +133,36 @@ impl House {
         }
     }
 
-    pub(super) async fn log(&self) -> Vec<String> {
+    pub(crate) async fn log(&self) -> Vec<String> {
         self.door.logs(&LogQuery::default()).map(|line| line.text).collect().await
     }
 }
 
 /// One client session.
 #[derive(Clone)]
-pub(super) struct Client {
-    pub(super) door: Door,
-    pub(super) id: String,
+pub(crate) struct Client {
+    pub(crate) door: Door,
+    pub(crate) id: String,
 }
 
 impl Client {
-    pub(super) async fn post(&self, text: impl Into<String>) -> PostReply {
+    pub(crate) async fn post(&self, text: impl Into<String>) -> PostReply {
         self.door.post(Some(&self.id), Bytes::from(text.into())).await
     }
 
     /// A call that is polled on its own; its answer comes from the set.
-    pub(super) fn begin(&self, calls: &mut JoinSet<PostReply>, text: impl Into<String>) {
+    pub(crate) fn begin(&self, calls: &mut JoinSet<PostReply>, text: impl Into<String>) {
         let (client, text) = (self.clone(), text.into());
         calls.spawn(async move { client.post(text).await });
     }
 
-    pub(super) async fn listen(&self) -> MessageStream {
+    pub(crate) async fn listen(&self) -> MessageStream {
         self.door.listen(&self.id).await.unwrap()
     }
 }
 
 /// The only call of a set.
-pub(super) async fn outcome(calls: &mut JoinSet<PostReply>) -> PostReply {
+pub(crate) async fn outcome(calls: &mut JoinSet<PostReply>) -> PostReply {
     let joined = tokio::time::timeout(PATIENCE, calls.join_next()).await;
     joined.expect("no answer").unwrap().unwrap()
 }
@@ -170,54 +170,54 @@ pub(super) async fn outcome(calls: &mut JoinSet<PostReply>) -> PostReply {
 /// Longer than anything here takes. Where time is paused it passes at once when nothing else can happen.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub(super) fn body(reply: PostReply) -> String {
+pub(crate) fn body(reply: PostReply) -> String {
     match reply {
         PostReply::Body(body) => text(body),
         other => panic!("no body: {other:?}"),
     }
 }
 
-pub(super) fn refusal(reply: PostReply) -> Value {
+pub(crate) fn refusal(reply: PostReply) -> Value {
     match reply {
         PostReply::Refused(body) => serde_json::from_slice(&body).unwrap(),
         other => panic!("not refused: {other:?}"),
     }
 }
 
-pub(super) fn messages(reply: PostReply) -> MessageStream {
+pub(crate) fn messages(reply: PostReply) -> MessageStream {
     match reply {
         PostReply::Stream(stream) => stream,
         other => panic!("no stream: {other:?}"),
     }
 }
 
-pub(super) fn text(bytes: Bytes) -> String {
+pub(crate) fn text(bytes: Bytes) -> String {
     String::from_utf8(bytes.into()).unwrap()
 }
 
-pub(super) async fn next(stream: &mut MessageStream) -> String {
+pub(crate) async fn next(stream: &mut MessageStream) -> String {
     text(stream.next().await.expect("the stream ended"))
 }
 
-pub(super) fn instance() -> InstanceName {
+pub(crate) fn instance() -> InstanceName {
     "everything".parse().unwrap()
 }
 
-pub(super) fn run(number: u64) -> RunKey {
+pub(crate) fn run(number: u64) -> RunKey {
     RunKey { container: format!("c{number}").into(), started_at: Timestamp::UNIX_EPOCH }
 }
 
 /// What the scripted process answers to `initialize`.
-pub(super) const GREETING: &str = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"logging":{}},"serverInfo":{"name":"scripted","version":"1.2","x":1},"unknown":[1.0]}"#;
+pub(crate) const GREETING: &str = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"logging":{}},"serverInfo":{"name":"scripted","version":"1.2","x":1},"unknown":[1.0]}"#;
 
 /// The scripted process's side.
-pub(super) struct Process {
+pub(crate) struct Process {
     input: BufReader<DuplexStream>,
     output: mpsc::UnboundedSender<io::Result<OutputChunk>>,
 }
 
 impl Process {
-    fn new() -> (Self, Attached) {
+    pub(crate) fn new() -> (Self, Attached) {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let (output, chunks) = mpsc::unbounded_channel();
         let chunks = futures_util::stream::unfold(chunks, |mut chunks| async move {
@@ -229,7 +229,7 @@ impl Process {
     }
 
     /// The next line it reads, without the newline.
-    pub(super) async fn line(&mut self) -> String {
+    pub(crate) async fn line(&mut self) -> String {
         let mut line = String::new();
         let read = self.input.read_line(&mut line);
         tokio::time::timeout(PATIENCE, read).await.expect("nothing is said to the process").unwrap();
@@ -238,33 +238,40 @@ impl Process {
         line
     }
 
-    pub(super) async fn read(&mut self) -> Value {
+    /// The next message, `None` when its input has ended.
+    pub(crate) async fn heard(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        self.input.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
+        serde_json::from_str(&line).ok()
+    }
+
+    pub(crate) async fn read(&mut self) -> Value {
         let line = self.line().await;
         serde_json::from_str(&line).unwrap_or_else(|problem| panic!("{line:?}: {problem}"))
     }
 
     /// Whether there is something to read soon.
-    pub(super) async fn has_more(&mut self) -> bool {
+    pub(crate) async fn has_more(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(1), self.input.fill_buf()).await.is_ok()
     }
 
     /// The id of the next line, which must be a request of this method.
-    pub(super) async fn asked(&mut self, method: &str) -> Value {
+    pub(crate) async fn asked(&mut self, method: &str) -> Value {
         let request = self.read().await;
         assert_eq!(request["method"], method, "{request}");
         request["id"].clone()
     }
 
     /// Writes a line.
-    pub(super) fn say(&self, line: impl AsRef<str>) {
+    pub(crate) fn say(&self, line: impl AsRef<str>) {
         self.write(format!("{}\n", line.as_ref()));
     }
 
-    pub(super) fn write(&self, bytes: impl Into<Bytes>) {
+    pub(crate) fn write(&self, bytes: impl Into<Bytes>) {
         self.chunk(OutputStream::Stdout, bytes.into());
     }
 
-    pub(super) fn cry(&self, line: &str) {
+    pub(crate) fn cry(&self, line: &str) {
         self.chunk(OutputStream::Stderr, format!("{line}\n").into());
     }
 
@@ -273,19 +280,19 @@ impl Process {
         let _gone = self.output.send(Ok(OutputChunk { stream, bytes }));
     }
 
-    pub(super) fn answer(&self, id: &Value, result: &str) {
+    pub(crate) fn answer(&self, id: &Value, result: &str) {
         self.say(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
     }
 
     /// Answers the handshake and the listing, with one tool.
-    pub(super) async fn greet(&mut self) {
+    pub(crate) async fn greet(&mut self) {
         let id = self.asked("initialize").await;
         self.answer(&id, GREETING);
         assert_eq!(self.read().await["method"], "notifications/initialized");
         self.list(r#"[{"name":"echo","x":1.0}]"#).await;
     }
 
-    pub(super) async fn list(&mut self, tools: &str) {
+    pub(crate) async fn list(&mut self, tools: &str) {
         let id = self.asked("tools/list").await;
         self.answer(&id, &format!(r#"{{"tools":{tools}}}"#));
     }
