@@ -66,7 +66,7 @@ impl Toolbox {
 
     /// Deploys a group and waits until it is ready.
     pub async fn deploy(&self, group: &Value) -> GroupView {
-        let mutation = Mutation { wait: Wait::Until(DEPLOY) };
+        let mutation = Mutation { wait: Wait::Until(DEPLOY), ..Mutation::default() };
         let change = self.client().deploy_group(group, &mutation).await;
         let change = change.unwrap_or_else(|error| panic!("deploy: {error:#?}"));
         assert_eq!(change.group.state, GroupState::Ready, "{:#?}", change.group);

@@ -50,7 +50,7 @@ async fn a_client_that_hangs_up_does_not_stop_the_work() {
 async fn without_waiting_the_answer_is_an_operation_that_goes_on() {
     let toolbox = Toolbox::start();
     let answer = toolbox.rest().post("/mcp/groups?wait=false", &pair(&toolbox)).await.expect(202);
-    assert!(answer.json["data"]["operation"]["id"].is_string(), "{}", answer.text);
+    assert!(answer.json["data"]["operationId"].is_string(), "{}", answer.text);
     toolbox.ready(&toolbox.named("pair"), STANDS).await;
     stands_once(&toolbox.named("pair"));
 }

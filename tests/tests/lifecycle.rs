@@ -252,7 +252,7 @@ async fn tools_that_die_at_once_fail_or_complete_and_are_never_called_ready() {
     let awaited: Vec<String> = (0..8).map(|n| format!("once-{n}")).collect();
     let awaited: Vec<_> = awaited.iter().map(|name| (name.as_str(), "completed")).collect();
     servers.push(groups::after(groups::idle("last"), &awaited));
-    let wait = Mutation { wait: Wait::No };
+    let wait = Mutation { wait: Wait::No, ..Mutation::default() };
     toolbox.client().deploy_group(&toolbox.group("brief", &servers), &wait).await.expect("it is accepted");
 
     let expected = |name: &str| match name.split('-').next() {

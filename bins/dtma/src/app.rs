@@ -139,7 +139,7 @@ impl WaitArgs {
     }
 
     pub(crate) fn mutation(self) -> Mutation {
-        Mutation { wait: self.wait() }
+        Mutation { wait: self.wait(), ..Mutation::default() }
     }
 }
 

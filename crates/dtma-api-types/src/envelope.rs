@@ -36,6 +36,9 @@ pub struct ErrorBody {
     pub code: String,
     /// Names this request in the daemon's log; also in the header `X-Request-Id`.
     pub request_id: String,
+    /// The operation that came of the request, when one did: it may go on, see `GET /operations/{operationId}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_id: Option<String>,
     /// Each mistake, with where it is and what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<ErrorDetail>,

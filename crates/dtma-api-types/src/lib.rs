@@ -26,7 +26,10 @@ pub use event::{EventKind, EventView};
 pub use group::{GroupList, GroupState, GroupView};
 pub use log::{LogLineView, LogStreamName, LogView};
 pub use meta::{HealthView, IndexEntry, IndexView, ReadyView};
-pub use mutation::{GroupChangeView, OperationKind, OperationRef, RemovalView, ServerChangeView};
+pub use mutation::{
+    GroupChangeView, OperationKind, OperationList, OperationState, OperationView, RemovalView,
+    ServerChangeView,
+};
 pub use request::{GroupOptions, GroupRequest};
 pub use server::{
     ContainerView, ExitView, McpView, PhaseWord, PortView, RefusalView, ServerView, ToolView, UnmetView,

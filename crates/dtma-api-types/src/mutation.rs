@@ -22,20 +22,61 @@ words! {
     }
 }
 
-/// Identifies one mutation from its acceptance to its outcome; the same id stands in the event stream.
+words! {
+    /// How far an operation is.
+    OperationState {
+        /// Under way.
+        Running = "running",
+        /// Over, as wanted.
+        Done = "done",
+        /// Over, and not as wanted.
+        Failed = "failed",
+    }
+}
+
+/// One mutation from its acceptance to its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct OperationRef {
-    /// The operation's id.
+pub struct OperationView {
+    /// Its id; the same stands in the event stream and in the audit log.
     pub id: String,
+    /// What was asked.
+    pub kind: OperationKind,
+    /// Of which group.
+    pub group_id: String,
+    /// Of which of its servers, when of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_name: Option<String>,
+    /// Who asked: the name of a token.
+    pub author: String,
+    /// When it was accepted.
+    #[schema(format = DateTime)]
+    pub accepted_at: String,
+    /// When it ended, when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub finished_at: Option<String>,
+    /// How far it is.
+    pub state: OperationState,
+    /// Why it failed, when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Operations, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationList {
+    /// The operations.
+    pub operations: Vec<OperationView>,
 }
 
 /// The answer to a change of a group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupChangeView {
-    /// The operation.
-    pub operation: OperationRef,
+    /// The operation, to be found again at `GET /operations/{operationId}`.
+    pub operation_id: String,
     /// False when everything stood already as wanted.
     pub changed: bool,
     /// How the group stands.
@@ -46,8 +87,8 @@ pub struct GroupChangeView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerChangeView {
-    /// The operation.
-    pub operation: OperationRef,
+    /// The operation, to be found again at `GET /operations/{operationId}`.
+    pub operation_id: String,
     /// False when everything stood already as wanted.
     pub changed: bool,
     /// How the server stands.
@@ -58,8 +99,8 @@ pub struct ServerChangeView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RemovalView {
-    /// The operation.
-    pub operation: OperationRef,
+    /// The operation, to be found again at `GET /operations/{operationId}`.
+    pub operation_id: String,
     /// False when it still goes on (only with `wait=false`).
     pub gone: bool,
 }

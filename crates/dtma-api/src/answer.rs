@@ -31,6 +31,9 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     response
 }
 
+/// Names the operation that came of a request.
+pub(crate) const OPERATION_ID: HeaderName = HeaderName::from_static("x-operation-id");
+
 /// The body of a failed request, carried to where its request id is known.
 #[derive(Clone)]
 pub(crate) struct Failure {
@@ -40,7 +43,7 @@ pub(crate) struct Failure {
 }
 
 /// Headers that a failed response brings along.
-const KEPT: [HeaderName; 3] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER];
+const KEPT: [HeaderName; 4] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER, OPERATION_ID];
 
 impl Failure {
     pub(crate) fn code(&self) -> &str {
@@ -51,10 +54,20 @@ impl Failure {
         &self.body.error
     }
 
+    /// Says which operation came of the request.
+    pub(crate) fn of_operation(&mut self, id: &str) {
+        self.body.operation_id = Some(id.to_owned());
+    }
+
+    /// The body as it leaves.
+    pub(crate) fn bytes(&self, request_id: &str) -> Vec<u8> {
+        let body = ErrorBody { request_id: request_id.to_owned(), ..self.body.clone() };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
     /// The whole answer; `headers` are those the failed response had.
     pub(crate) fn render(self, status: StatusCode, headers: HeaderMap, request_id: &str) -> Response {
-        let body = ErrorBody { request_id: request_id.to_owned(), ..self.body };
-        let mut response = json(status, serde_json::to_vec(&body).unwrap_or_default());
+        let mut response = json(status, self.bytes(request_id));
         let kept = headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
         for (name, value) in kept.filter(|(name, _)| KEPT.contains(name)) {
             response.headers_mut().insert(name, value);

@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::journal::Journal;
 use crate::limit::{Limiter, Rates};
 use crate::metrics::Metrics;
+use crate::mutation::keys::Keys;
 use crate::observe::AccessLines;
 use crate::openapi::openapi_json;
 use crate::schema::Schemas;
@@ -48,6 +49,7 @@ struct Inner {
     schemas: Schemas,
     document: Bytes,
     tasks: TaskTracker,
+    keys: Keys,
     closing: CancellationToken,
 }
 
@@ -63,6 +65,7 @@ impl App {
             schemas: Schemas::new(),
             document: openapi_json().into(),
             tasks: TaskTracker::new(),
+            keys: Keys::default(),
             closing: CancellationToken::new(),
             parts,
         }))
@@ -136,6 +139,16 @@ impl App {
             },
             () = self.closing().cancelled() => Err(ManagerError::ShuttingDown.into()),
         }
+    }
+
+    /// What is done even when its client hangs up.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
+    /// Requests with a key that are under way.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// Cancelled when the daemon ends: streams end then.

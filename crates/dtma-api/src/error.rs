@@ -53,6 +53,10 @@ pub(crate) enum ApiError {
     NoMethod,
     /// No such template.
     NoTemplate(String),
+    /// No such operation.
+    NoOperation(String),
+    /// The idempotency key is none.
+    BadKey(String),
     /// The server is a tool: it speaks no MCP.
     NotMcp(InstanceName),
     /// The server stands still, for this reason, until a person starts it.
@@ -103,6 +107,8 @@ impl ApiError {
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_such_route"),
             Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::NoTemplate(_) => (StatusCode::NOT_FOUND, "no_such_template"),
+            Self::NoOperation(_) => (StatusCode::NOT_FOUND, "no_such_operation"),
+            Self::BadKey(_) => (StatusCode::BAD_REQUEST, "invalid_idempotency_key"),
             Self::NotMcp(_) => (StatusCode::NOT_FOUND, "not_an_mcp_server"),
             Self::StandsStill(..) => (StatusCode::BAD_GATEWAY, "server_not_running"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no_such_session"),
@@ -137,6 +143,10 @@ impl ApiError {
             Self::NoRoute => "there is nothing at this path; GET / lists what is there".into(),
             Self::NoMethod => "this path does not know that method; GET / lists what is there".into(),
             Self::NoTemplate(name) => format!("there is no template {name:?}; GET /mcp/templates lists them"),
+            Self::NoOperation(id) => {
+                format!("there is no operation {id:?}; the newest thousand that ended are kept")
+            }
+            Self::BadKey(problem) => problem.clone(),
             Self::NotMcp(instance) => format!("{instance} is a tool: it does not speak MCP"),
             Self::StandsStill(instance, why) => {
                 format!(
@@ -161,6 +171,7 @@ impl ApiError {
             message,
             code: self.kind().1.to_owned(),
             request_id: String::new(),
+            operation_id: None,
             details: self.violations().into_iter().map(detail).collect(),
         }
     }
@@ -220,6 +231,9 @@ fn manager_kind(error: &ManagerError) -> (StatusCode, &'static str) {
         ManagerError::Refused { source, .. } | ManagerError::Engine(source) => engine_kind(source),
         ManagerError::ServersFailed(_) => (StatusCode::BAD_GATEWAY, "servers_failed"),
         ManagerError::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
+        ManagerError::TooManyOperations { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_operations"),
+        ManagerError::KeyReused(_) => (StatusCode::CONFLICT, "idempotency_key_reused"),
+        ManagerError::FailedBefore { .. } => (StatusCode::BAD_GATEWAY, "operation_failed"),
         ManagerError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_failed"),
         ManagerError::Defect(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         ManagerError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),

@@ -24,6 +24,7 @@ mod journal;
 pub mod limit;
 mod locate;
 mod metrics;
+mod mutation;
 mod observe;
 mod openapi;
 mod path;

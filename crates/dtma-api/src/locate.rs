@@ -47,6 +47,9 @@ fn place(error: &ManagerError, servers: &[ServerSpec]) -> Option<Violation> {
         | ManagerError::Store(_)
         | ManagerError::Defect(_)
         | ManagerError::Superseded(_)
+        | ManagerError::TooManyOperations { .. }
+        | ManagerError::KeyReused(_)
+        | ManagerError::FailedBefore { .. }
         | ManagerError::ShuttingDown => None,
     }
 }

@@ -50,9 +50,7 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
 
 /// The id of the request under way.
 #[derive(Debug, Clone)]
-pub(crate) struct RequestId(
-    #[expect(dead_code, reason = "read by whoever logs inside a handler")] pub(crate) String,
-);
+pub(crate) struct RequestId(pub(crate) String);
 
 /// The caller's own id when it is harmless, else a new one.
 fn request_id(request: &Request) -> String {

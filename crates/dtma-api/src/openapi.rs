@@ -8,8 +8,10 @@ use crate::routes::table;
 use crate::{gateway, routes};
 use dtma_api_types::explain::{self, Explanation};
 use dtma_api_types::{ErrorBody, EventView, GroupRequest, LogLineView};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{OpenApi as Document, PathItem};
+use utoipa::openapi::{OpenApi as Document, PathItem, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -23,6 +25,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         routes::meta::get_index, routes::meta::get_health, routes::meta::get_healthz, routes::meta::get_readyz,
         routes::meta::get_openapi, routes::docs::get_docs, routes::docs::get_docs_script, routes::docs::get_docs_style, routes::meta::get_metrics, routes::events::stream_events,
+        routes::operations::list_operations, routes::operations::get_operation,
         routes::groups::deploy_group, routes::groups::list_groups, routes::groups::get_group,
         routes::groups::remove_group, routes::groups::restart_group, routes::groups::validate_group,
         routes::status::get_status, routes::stats::get_stats,
@@ -70,6 +73,9 @@ impl Modify for FromTheTable {
             let Some(item) = document.paths.paths.get_mut(route.path) else { continue };
             let Some(operation) = operation(item, route.method) else { continue };
             failures::add(operation, components, route.path, route.access);
+            if route.mutates() {
+                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+            }
             if let Access::Needs(scope) = route.access {
                 operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
                 let extensions = operation.extensions.get_or_insert_default();
@@ -95,6 +101,21 @@ fn operation<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut utoipa:
         "DELETE" => item.delete.as_mut(),
         _ => None,
     }
+}
+
+fn idempotency_key() -> Parameter {
+    let text = "Your own name for this request, 1 to 255 visible ASCII characters. The same key with the same \
+                request has one effect and gets the same answer for 24 hours, also after a restart of the daemon; with \
+                another request it is a 409 `idempotency_key_reused`.";
+    let text_of_255 =
+        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(text))
+        .schema(Some(text_of_255.pattern(Some("^[!-~]+$"))))
+        .build()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod groups;
 pub(crate) mod logs;
 pub(crate) mod meta;
+pub(crate) mod operations;
 pub(crate) mod servers;
 pub(crate) mod stats;
 pub(crate) mod status;
@@ -15,6 +16,7 @@ use crate::app::App;
 use crate::auth::{Access, Scope, authorise};
 use crate::error::ApiError;
 use crate::gateway;
+use crate::mutation::mutate;
 use crate::observe::observe;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -41,6 +43,15 @@ fn route(
     Route { method, path, operation, access, handler }
 }
 
+impl Route {
+    /// True when the route changes something: it takes an `Idempotency-Key` and is done to its end whatever its
+    /// client does.
+    pub(crate) fn mutates(&self) -> bool {
+        let scope = matches!(self.access, Access::Needs(Scope::Deploy | Scope::Credentials | Scope::Admin));
+        scope && self.method != "GET"
+    }
+}
+
 /// Every route there is.
 #[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
@@ -59,6 +70,8 @@ pub(crate) fn table() -> Vec<Route> {
         route("GET", "/docs/docs.css", "getDocsStyle", OPEN, get(docs::get_docs_style)),
         route("GET", "/metrics", "getMetrics", READ, get(meta::get_metrics)),
         route("GET", "/events", "streamEvents", READ, get(events::stream_events)),
+        route("GET", "/operations", "listOperations", READ, get(operations::list_operations)),
+        route("GET", "/operations/{operationId}", "getOperation", READ, get(operations::get_operation)),
         route("POST", "/mcp/groups", "deployGroup", DEPLOY, post(groups::deploy_group)),
         route("GET", "/mcp/groups", "listGroups", READ, get(groups::list_groups)),
         route("GET", "/mcp/groups/{groupId}", "getGroup", READ, get(groups::get_group)),
@@ -84,7 +97,11 @@ pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in table() {
         let guard = from_fn_with_state((app.clone(), route.access), authorise);
-        router = router.route(route.path, route.handler.route_layer(guard));
+        let handler = match route.mutates() {
+            true => route.handler.route_layer(from_fn_with_state(app.clone(), mutate)),
+            false => route.handler,
+        };
+        router = router.route(route.path, handler.route_layer(guard));
     }
     router
         .fallback(|| async { ApiError::NoRoute })

@@ -1,9 +1,11 @@
 //! From the domain to the wire: what the manager reports, as callers read it.
 
 mod event;
+mod operation;
 mod server;
 
 pub(crate) use event::event;
+pub(crate) use operation::{operation, operation_kind, operation_kind_of, operation_state_of};
 pub(crate) use server::server;
 
 use dtma_api_types as wire;
@@ -38,15 +40,14 @@ pub(crate) fn group_state(state: GroupState) -> wire::GroupState {
 
 pub(crate) fn group_change(deployed: &Deployed) -> wire::GroupChangeView {
     wire::GroupChangeView {
-        operation: wire::OperationRef { id: deployed.operation.to_string() },
+        operation_id: deployed.operation.to_string(),
         changed: deployed.changed,
         group: group(&deployed.status),
     }
 }
 
 pub(crate) fn removal(removed: &Removed) -> wire::RemovalView {
-    let operation = wire::OperationRef { id: removed.operation.to_string() };
-    wire::RemovalView { operation, gone: removed.gone }
+    wire::RemovalView { operation_id: removed.operation.to_string(), gone: removed.gone }
 }
 
 pub(crate) fn log_line(line: LogLine) -> wire::LogLineView {

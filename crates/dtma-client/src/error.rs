@@ -101,13 +101,16 @@ pub struct Refusal {
     pub error: String,
     /// Names the request in the daemon's log.
     pub request_id: String,
+    /// The operation that came of the request, when one did; it may go on.
+    pub operation: Option<String>,
     /// Every mistake.
     pub details: Vec<ErrorDetail>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: u16, body: ErrorBody) -> Self {
-        let ErrorBody { success: _, message, error, code, request_id, details } = body;
-        Self { status, code, message, error, request_id, details }
+        let ErrorBody { success: _, message, error, code, request_id, operation_id: operation, details } =
+            body;
+        Self { status, code, message, error, request_id, operation, details }
     }
 }

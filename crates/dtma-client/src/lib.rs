@@ -18,7 +18,7 @@ mod transport;
 
 pub use client::{Client, ClientBuilder};
 pub use error::{Error, Refusal};
-pub use operations::{LogOptions, Mutation, RemoveOptions, Wait};
+pub use operations::{LogOptions, Mutation, OperationQuery, RemoveOptions, Wait};
 pub use stream::{EventMessage, EventStream, LogLines};
 
 /// The wire types, for callers who depend on this crate alone.

@@ -6,8 +6,9 @@ use crate::error::Error;
 use crate::query::{Query, escape};
 use crate::stream::{EventStream, LogLines, events, log_lines};
 use dtma_api_types::{
-    GroupChangeView, GroupList, GroupView, HealthView, IndexView, LogStreamName, LogView, ReadyView,
-    RemovalView, ServerChangeView, StatsView, StatusView, TemplateList, TemplateView, ValidationView,
+    GroupChangeView, GroupList, GroupView, HealthView, IndexView, LogStreamName, LogView, OperationKind,
+    OperationList, OperationState, OperationView, ReadyView, RemovalView, ServerChangeView, StatsView, StatusView,
+    TemplateList, TemplateView, ValidationView,
 };
 use http::Method;
 use http::header::{ACCEPT, HeaderName};
@@ -31,6 +32,9 @@ pub enum Wait {
 pub struct Mutation {
     /// Whether to wait.
     pub wait: Wait,
+    /// The caller's own name for the request, 1 to 255 visible ASCII characters: asked again with the same one (after
+    /// a connection that broke, say), it has no second effect and gets the same answer.
+    pub key: Option<String>,
 }
 
 /// How a group is removed.
@@ -44,6 +48,23 @@ pub struct RemoveOptions {
     pub grace: Option<Duration>,
     /// Remove its volumes too.
     pub volumes: bool,
+    /// The caller's own name for the request, as in [`Mutation`].
+    pub key: Option<String>,
+}
+
+/// Which operations; what is absent fits all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OperationQuery {
+    /// Of this group.
+    pub group: Option<String>,
+    /// Of this server alone.
+    pub instance: Option<String>,
+    /// Of this kind.
+    pub kind: Option<OperationKind>,
+    /// That are so far.
+    pub state: Option<OperationState>,
+    /// At most so many (the daemon's own bound is 100).
+    pub limit: Option<u32>,
 }
 
 /// Which part of a log.
@@ -184,6 +205,22 @@ impl Client {
         Ok(events(call.send().await?.into_body()))
     }
 
+    /// `GET /operations`: operations, the newest first.
+    pub async fn list_operations(&self, which: &OperationQuery) -> Result<OperationList, Error> {
+        let query = Query::default()
+            .with("groupId", which.group.as_ref())
+            .with("instanceName", which.instance.as_ref())
+            .with("kind", which.kind)
+            .with("state", which.state)
+            .with("limit", which.limit);
+        self.call(Method::GET, query.onto("/operations")).data().await
+    }
+
+    /// `GET /operations/{operationId}`: one operation, also of a group that is gone.
+    pub async fn get_operation(&self, id: &str) -> Result<OperationView, Error> {
+        self.call(Method::GET, format!("/operations/{}", escape(id))).data().await
+    }
+
     /// `POST /mcp/groups`: deploys a group. `body` is a [`GroupRequest`](dtma_api_types::GroupRequest), or a
     /// document that a person wrote and that should be one: the daemon then lists every mistake.
     pub async fn deploy_group(
@@ -192,7 +229,12 @@ impl Client {
         options: &Mutation,
     ) -> Result<GroupChangeView, Error> {
         let path = options.wait.query(Query::default()).onto("/mcp/groups");
-        self.call(Method::POST, path).json(body)?.patience(options.wait.patience()).data().await
+        self.call(Method::POST, path)
+            .json(body)?
+            .patience(options.wait.patience())
+            .key(options.key.as_deref())
+            .data()
+            .await
     }
 
     /// `POST /mcp/validate`: what would happen.
@@ -219,13 +261,21 @@ impl Client {
             .with("gracefulTimeoutMs", options.grace.map(|grace| grace.as_millis()))
             .with("volumes", options.volumes.then_some(true));
         let path = query.onto(&group_path(group, ""));
-        self.call(Method::DELETE, path).patience(options.wait.patience()).data().await
+        self.call(Method::DELETE, path)
+            .patience(options.wait.patience())
+            .key(options.key.as_deref())
+            .data()
+            .await
     }
 
     /// `POST /mcp/groups/{groupId}/restart`: restarts every running server of a group.
     pub async fn restart_group(&self, group: &str, options: &Mutation) -> Result<GroupChangeView, Error> {
         let path = options.wait.query(Query::default()).onto(&group_path(group, "/restart"));
-        self.call(Method::POST, path).patience(options.wait.patience()).data().await
+        self.call(Method::POST, path)
+            .patience(options.wait.patience())
+            .key(options.key.as_deref())
+            .data()
+            .await
     }
 
     /// `POST /mcp/servers/{instanceName}/restart`: restarts a server and resets its budget.
@@ -254,7 +304,11 @@ impl Client {
         options: &Mutation,
     ) -> Result<ServerChangeView, Error> {
         let path = options.wait.query(Query::default()).onto(&server_path(instance, verb));
-        self.call(Method::POST, path).patience(options.wait.patience()).data().await
+        self.call(Method::POST, path)
+            .patience(options.wait.patience())
+            .key(options.key.as_deref())
+            .data()
+            .await
     }
 
     /// `GET /mcp/servers/{instanceName}/logs`: a part of a server's log.

@@ -40,6 +40,15 @@ impl Call<'_> {
         Ok(self)
     }
 
+    /// The caller's own name for the request. One that cannot stand in a header is left out; the daemon would refuse
+    /// it.
+    pub(crate) fn key(mut self, key: Option<&str>) -> Self {
+        if let Some(key) = key.and_then(|key| http::HeaderValue::from_str(key).ok()) {
+            self.headers.insert(http::HeaderName::from_static("idempotency-key"), key);
+        }
+        self
+    }
+
     /// Adds the time a mutation may take in the daemon.
     pub(crate) fn patience(mut self, more: Duration) -> Self {
         self.timeout = self.timeout.saturating_add(more);
@@ -145,5 +154,6 @@ fn foreign(status: u16, request_id: String, body: &[u8]) -> ErrorBody {
     let message = rpc.as_ref().and_then(|rpc| rpc.pointer("/error/message")?.as_str()).unwrap_or(text.trim());
     let message = if message.is_empty() { format!("HTTP {status}") } else { message.to_owned() };
     let error = message.clone();
-    ErrorBody { success: false, message, error, code: format!("http_{status}"), request_id, details: vec![] }
+    let code = format!("http_{status}");
+    ErrorBody { success: false, message, error, code, request_id, operation_id: None, details: vec![] }
 }

@@ -1,6 +1,12 @@
 //! The key by which a caller names a question, so that asking twice has one effect.
 
+use crate::Timestamp;
+use crate::id::OperationId;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a key is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
 /// Longest key, in characters.
 pub const MAX_KEY: usize = 255;
@@ -38,6 +44,29 @@ impl IdempotencyKey {
     }
 }
 
+/// The finished answer to a question with a key, kept so that the same question gets it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAnswer {
+    /// Who asked: keys of different callers are different keys.
+    pub author: String,
+    /// By which key, and what.
+    pub key: IdempotencyKey,
+    /// The operation that came of it.
+    pub operation: OperationId,
+    /// The status that the door chose.
+    pub status: u16,
+    /// What was said, JSON.
+    pub body: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// True when what was said at `then` is remembered at `now`.
+#[must_use]
+pub fn is_remembered(then: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(then) < jiff::SignedDuration::try_from(REMEMBERED).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +79,15 @@ mod tests {
         for bad in ["", " ", "a b", "a\n", "a\u{7f}", "é", &"k".repeat(256)] {
             assert_eq!(IdempotencyKey::new(bad, "d"), Err(KeyError), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_key_is_remembered_for_a_day() {
+        let then = Timestamp::UNIX_EPOCH;
+        let after = |seconds| then + jiff::SignedDuration::from_secs(seconds);
+        assert!(is_remembered(then, then) && is_remembered(then, after(86_399)));
+        assert!(!is_remembered(then, after(86_400)));
+        assert!(is_remembered(after(5), then), "a clock that was set back forgets nothing");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Why a request to the manager was not fulfilled. One variant per kind of answer; HTTP codes are chosen elsewhere.
 
 use crate::status::GroupStatus;
-use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::id::{GroupId, InstanceName, OperationId};
 use dtma_core::port::{RuntimeError, StoreError};
 use dtma_core::violation::Violation;
 use std::time::Duration;
@@ -88,6 +88,25 @@ pub enum ManagerError {
     /// A later request wants the opposite for the server.
     #[error("a later request for {0} took the place of this one")]
     Superseded(InstanceName),
+    /// More is under way for the group than is allowed.
+    #[error("{limit} operations of group {group} are under way already; wait for one of them")]
+    TooManyOperations {
+        /// The group.
+        group: GroupId,
+        /// So many are allowed.
+        limit: usize,
+    },
+    /// The key was used for another question.
+    #[error("the idempotency key {0:?} was used for another request; use a new one")]
+    KeyReused(String),
+    /// The same question was asked before, under this key, and its operation failed. Why is told in words only.
+    #[error("operation {operation} failed: {message}")]
+    FailedBefore {
+        /// The operation.
+        operation: OperationId,
+        /// Why it failed.
+        message: String,
+    },
     /// The daemon is ending.
     #[error("the manager is shutting down")]
     ShuttingDown,

@@ -10,6 +10,7 @@ mod armed {
     use dtma_core::container::{CreateContainer, ImageFacts};
     use dtma_core::history::GroupHistory;
     use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
+    use dtma_core::idempotency::KeptAnswer;
     use dtma_core::observation::{ContainerObservation, NetworkObservation};
     use dtma_core::port::runtime::{
         Attached, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, ExecRequest, ExecResult, LogLine,
@@ -41,6 +42,7 @@ mod armed {
         "store.remove_group",
         "store.put_history",
         "store.put_operation",
+        "store.put_answer",
         "store.put_session",
         "store.remove_session",
         "store.put_handshake",
@@ -195,6 +197,12 @@ mod armed {
         }
         async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError> {
             pass!(self, "store.put_operation", self.0.put_operation(operation))
+        }
+        async fn put_answer(&self, answer: &KeptAnswer) -> Result<(), StoreError> {
+            pass!(self, "store.put_answer", self.0.put_answer(answer))
+        }
+        async fn answer(&self, author: &str, key: &str) -> Result<Option<KeptAnswer>, StoreError> {
+            self.0.answer(author, key).await
         }
         async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {
             pass!(self, "store.put_session", self.0.put_session(session))

@@ -2,14 +2,15 @@
 
 use crate::error::ManagerError;
 use crate::event::Event;
+use crate::operations::OperationFilter;
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use dtma_config::Rendered;
 use dtma_core::id::{GroupId, InstanceName, OperationId};
-use dtma_core::idempotency::IdempotencyKey;
+use dtma_core::idempotency::{IdempotencyKey, KeptAnswer, is_remembered};
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{EngineInfo, ExecRequest, ExecResult, LogLine, LogQuery};
-use dtma_core::record::{Removal, local};
+use dtma_core::record::{Operation, Removal, local};
 use dtma_core::spec::GroupSpec;
 use dtma_core::violation::Violation;
 use futures_util::stream::BoxStream;
@@ -184,6 +185,43 @@ impl ManagerHandle {
     #[must_use]
     pub fn groups(&self) -> Vec<GroupStatus> {
         self.registry.statuses()
+    }
+
+    /// One operation, under way or over, also of a group that is gone. The newest thousand that are over are
+    /// remembered.
+    #[must_use]
+    pub fn operation(&self, operation: &OperationId) -> Option<Operation> {
+        self.registry.operations.get(operation)
+    }
+
+    /// Operations, the newest first.
+    #[must_use]
+    pub fn operations(&self, filter: &OperationFilter, limit: usize) -> Vec<Operation> {
+        self.registry.operations.list(filter, limit)
+    }
+
+    /// The operation that came of this author's question with this key, for a day.
+    #[must_use]
+    pub fn operation_of(&self, author: &str, key: &IdempotencyKey) -> Option<Operation> {
+        self.registry.operations.of_key(author, key, (self.registry.backends.wall)())
+    }
+
+    /// Keeps the answer to a question with a key.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn keep_answer(&self, answer: &KeptAnswer) -> Result<(), ManagerError> {
+        Ok(self.registry.backends.store.put_answer(answer).await?)
+    }
+
+    /// The answer that was given to this author's question with this key, for a day.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn kept_answer(&self, author: &str, key: &str) -> Result<Option<KeptAnswer>, ManagerError> {
+        let kept = self.registry.backends.store.answer(author, key).await?;
+        let now = (self.registry.backends.wall)();
+        Ok(kept.filter(|answer| is_remembered(answer.at, now)))
     }
 
     /// The group a server belongs to.

@@ -5,6 +5,7 @@ mod requests;
 
 use crate::event::EventBus;
 use crate::group::{GroupTask, Inbox, Order, Seed, Wake};
+use crate::operations::{NotedStore, Operations};
 use crate::settings::{Backends, Settings};
 use crate::status::GroupStatus;
 use dtma_core::history::GroupHistory;
@@ -33,6 +34,7 @@ pub(crate) struct Registry {
     pub(crate) backends: Backends,
     pub(crate) owner: OwnerId,
     pub(crate) events: EventBus,
+    pub(crate) operations: Arc<Operations>,
     pub(crate) cancel: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Bounds creates and starts over all groups.
@@ -78,8 +80,11 @@ impl Live {
 }
 
 impl Registry {
-    pub(crate) fn new(settings: Settings, backends: Backends) -> Self {
+    pub(crate) fn new(settings: Settings, mut backends: Backends) -> Self {
+        let operations = Arc::new(Operations::new(&backends.loaded.operations));
+        backends.store = Arc::new(NotedStore::new(backends.store, Arc::clone(&operations)));
         Self {
+            operations,
             owner: backends.loaded.owner.clone(),
             events: EventBus::new(settings.event_buffer, backends.wall.clone()),
             cancel: CancellationToken::new(),

@@ -5,6 +5,7 @@ use crate::handle::ManagerHandle;
 use crate::registry::Registry;
 use crate::settings::{Backends, Settings};
 use dtma_core::port::runtime::{EngineEvent, Scope};
+use dtma_core::record::{GroupRecord, Operation, Outcome};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,15 +31,38 @@ impl Manager {
                 "a stored record cannot be read and was left alone"
             );
         }
+        let orphans = orphans(&registry, &groups);
         for record in groups {
             let history = histories.remove(&record.spec.group_id).unwrap_or_default();
             registry.adopt(record, history);
         }
+        let closing = Arc::clone(&registry);
+        registry.tasks.spawn(async move { close(&closing, orphans).await });
         let events = Arc::clone(&registry);
         registry.tasks.spawn(async move { until_cancelled(&events, route_events(&events)).await });
         let sweeper = Arc::clone(&registry);
         registry.tasks.spawn(async move { until_cancelled(&sweeper, sweep_for_ever(&sweeper)).await });
         (ManagerHandle { registry: Arc::clone(&registry) }, Drain { registry })
+    }
+}
+
+/// Operations under way whose group is not there: nobody else would ever end them.
+fn orphans(registry: &Registry, groups: &[GroupRecord]) -> Vec<Operation> {
+    let known = |operation: &Operation| {
+        let id = &operation.group;
+        groups.iter().any(|record| record.spec.group_id == *id) || registry.claims(id)
+    };
+    let open = registry.backends.loaded.operations.iter().filter(|operation| operation.outcome.is_none());
+    open.filter(|operation| !known(operation)).cloned().collect()
+}
+
+async fn close(registry: &Registry, orphans: Vec<Operation>) {
+    for mut operation in orphans {
+        let message = "the daemon ended before it was over, and its group is not there any more".to_owned();
+        operation.outcome = Some(Outcome::Failed { at: (registry.backends.wall)(), message });
+        if let Err(error) = registry.backends.store.put_operation(&operation).await {
+            tracing::warn!(operation = %operation.id, %error, "an interrupted operation could not be ended");
+        }
     }
 }
 

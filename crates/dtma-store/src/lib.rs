@@ -1,4 +1,5 @@
-//! Durable desired state in one file, `state.redb`: groups, histories, operations, gateway sessions, handshakes.
+//! Durable desired state in one file, `state.redb`: groups, histories, operations, answers to questions
+//! with a key, gateway sessions, handshakes.
 //!
 //! Every call returns only when its effect survives a power cut (redb's immediate durability: an fsync for each
 //! commit). A record that cannot be read is skipped, reported in [`LoadedState::damaged`] and left as it is; a file
@@ -33,6 +34,7 @@
 //!
 //! [`LoadedState::damaged`]: dtma_core::port::store::LoadedState::damaged
 
+mod answers;
 mod error;
 mod file;
 mod journal;

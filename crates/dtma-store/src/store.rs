@@ -3,10 +3,11 @@
 use crate::error::{explain, io};
 use crate::lock::StateLock;
 use crate::table::{Stored, handshake_key, handshake_of, keys_of, put, remove};
-use crate::{file, journal, load, meta, migrate};
+use crate::{answers, file, journal, load, meta, migrate};
 use async_trait::async_trait;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId};
+use dtma_core::idempotency::KeptAnswer;
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use redb::{Database, Durability, WriteTransaction};
@@ -168,6 +169,16 @@ impl StateStore for RedbStore {
     async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError> {
         let operation = operation.clone();
         self.commit("keeping the operation", move |to| journal::keep(to, &operation)).await
+    }
+
+    async fn put_answer(&self, answer: &KeptAnswer) -> Result<(), StoreError> {
+        let answer = answer.clone();
+        self.commit("keeping the answer", move |to| answers::keep(to, &answer)).await
+    }
+
+    async fn answer(&self, author: &str, key: &str) -> Result<Option<KeptAnswer>, StoreError> {
+        let (author, key) = (author.to_owned(), key.to_owned());
+        self.run("looking for an answer", move |database| answers::find(database, &author, &key)).await
     }
 
     async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {

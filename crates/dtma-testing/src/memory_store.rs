@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OperationId, OwnerId};
+use dtma_core::idempotency::{KeptAnswer, is_remembered};
 use dtma_core::port::store::{DamagedRecord, LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use std::collections::{BTreeMap, VecDeque};
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 /// Ended operations that are kept.
 const ENDED_KEPT: usize = 1000;
+/// Answers that are kept.
+const ANSWERS_KEPT: usize = 1000;
 
 /// One call of the port, with what it was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,10 @@ pub enum StoreCall {
     PutHistory(GroupId),
     /// `put_operation`.
     PutOperation(OperationId),
+    /// `put_answer`, for this key.
+    PutAnswer(String),
+    /// `answer`, for this key.
+    Answer(String),
     /// `put_session`.
     PutSession(String),
     /// `remove_session`.
@@ -43,6 +50,7 @@ struct Tables {
     groups: BTreeMap<GroupId, GroupRecord>,
     histories: BTreeMap<GroupId, GroupHistory>,
     operations: BTreeMap<OperationId, Operation>,
+    answers: BTreeMap<(String, String), KeptAnswer>,
     sessions: BTreeMap<String, GatewaySession>,
     handshakes: BTreeMap<(InstanceName, ContainerId), Handshake>,
 }
@@ -102,7 +110,7 @@ impl MemoryStore {
     }
 
     /// What was written stays written, even when the caller does not wait for the answer.
-    async fn answer(&self) -> Result<(), StoreError> {
+    async fn answered(&self) -> Result<(), StoreError> {
         let after = lock(&self.shared).answer_after;
         if !after.is_zero() {
             tokio::time::sleep(after).await;
@@ -180,6 +188,15 @@ impl Tables {
         operations
     }
 
+    fn put_answer(&mut self, answer: &KeptAnswer) {
+        self.answers.insert((answer.author.clone(), answer.key.key.clone()), answer.clone());
+        self.answers.retain(|_, kept| is_remembered(kept.at, answer.at));
+        while self.answers.len() > ANSWERS_KEPT {
+            let oldest = self.answers.iter().min_by_key(|(_, kept)| kept.at).map(|(name, _)| name.clone());
+            oldest.map(|oldest| self.answers.remove(&oldest));
+        }
+    }
+
     fn put_operation(&mut self, operation: &Operation) {
         self.operations.insert(operation.id.clone(), operation.clone());
         let ended: Vec<_> = self.operations_by_age().into_iter().filter(|o| o.outcome.is_some()).collect();
@@ -202,7 +219,7 @@ impl StateStore for MemoryStore {
             tables.groups.insert(id, group.clone());
             operation.into_iter().for_each(|operation| tables.put_operation(operation));
         }
-        self.answer().await
+        self.answered().await
     }
 
     async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {
@@ -212,7 +229,7 @@ impl StateStore for MemoryStore {
             tables.histories.remove(group);
             operation.into_iter().for_each(|operation| tables.put_operation(operation));
         }
-        self.answer().await
+        self.answered().await
     }
 
     async fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError> {
@@ -220,12 +237,22 @@ impl StateStore for MemoryStore {
             let tables = &mut self.enter(StoreCall::PutHistory(group.clone()))?.tables;
             tables.histories.insert(group.clone(), history.clone());
         }
-        self.answer().await
+        self.answered().await
     }
 
     async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError> {
         self.enter(StoreCall::PutOperation(operation.id.clone()))?.tables.put_operation(operation);
-        self.answer().await
+        self.answered().await
+    }
+
+    async fn put_answer(&self, answer: &KeptAnswer) -> Result<(), StoreError> {
+        self.enter(StoreCall::PutAnswer(answer.key.key.clone()))?.tables.put_answer(answer);
+        self.answered().await
+    }
+
+    async fn answer(&self, author: &str, key: &str) -> Result<Option<KeptAnswer>, StoreError> {
+        let shared = self.enter(StoreCall::Answer(key.to_owned()))?;
+        Ok(shared.tables.answers.get(&(author.to_owned(), key.to_owned())).cloned())
     }
 
     async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {
@@ -233,12 +260,12 @@ impl StateStore for MemoryStore {
             let tables = &mut self.enter(StoreCall::PutSession(session.id.clone()))?.tables;
             tables.sessions.insert(session.id.clone(), session.clone());
         }
-        self.answer().await
+        self.answered().await
     }
 
     async fn remove_session(&self, id: &str) -> Result<(), StoreError> {
         self.enter(StoreCall::RemoveSession(id.to_owned()))?.tables.sessions.remove(id);
-        self.answer().await
+        self.answered().await
     }
 
     async fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
@@ -246,7 +273,7 @@ impl StateStore for MemoryStore {
             let tables = &mut self.enter(StoreCall::PutHandshake(instance.clone()))?.tables;
             tables.handshakes.insert((instance.clone(), handshake.run.container.clone()), handshake.clone());
         }
-        self.answer().await
+        self.answered().await
     }
 
     async fn forget_handshake(
@@ -258,7 +285,7 @@ impl StateStore for MemoryStore {
             let tables = &mut self.enter(StoreCall::ForgetHandshake(instance.clone()))?.tables;
             tables.handshakes.remove(&(instance.clone(), container.clone()));
         }
-        self.answer().await
+        self.answered().await
     }
 
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
@@ -267,6 +294,6 @@ impl StateStore for MemoryStore {
             tables.handshakes.retain(|(of, _), _| of != instance);
             tables.sessions.retain(|_, session| session.instance != *instance);
         }
-        self.answer().await
+        self.answered().await
     }
 }

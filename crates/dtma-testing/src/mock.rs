@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use dtma_core::container::{CreateContainer, ImageFacts};
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
+use dtma_core::idempotency::KeptAnswer;
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::port::probe::{HealthProbe, ProbeTarget};
 use dtma_core::port::runtime::{
@@ -125,6 +126,8 @@ mockall::mock! {
         pub fn remove_group(&self, group: &GroupId, operation: Option<Operation>) -> Result<(), StoreError>;
         pub fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError>;
         pub fn put_operation(&self, operation: &Operation) -> Result<(), StoreError>;
+        pub fn put_answer(&self, answer: &KeptAnswer) -> Result<(), StoreError>;
+        pub fn answer(&self, author: &str, key: &str) -> Result<Option<KeptAnswer>, StoreError>;
         pub fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError>;
         pub fn remove_session(&self, id: &str) -> Result<(), StoreError>;
         pub fn put_handshake(&self, instance: &InstanceName, handshake: &Handshake) -> Result<(), StoreError>;
@@ -149,6 +152,12 @@ impl StateStore for MockStateStore {
     }
     async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError> {
         self.put_operation(operation)
+    }
+    async fn put_answer(&self, answer: &KeptAnswer) -> Result<(), StoreError> {
+        self.put_answer(answer)
+    }
+    async fn answer(&self, author: &str, key: &str) -> Result<Option<KeptAnswer>, StoreError> {
+        self.answer(author, key)
     }
     async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {
         self.put_session(session)

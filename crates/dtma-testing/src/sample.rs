@@ -9,6 +9,7 @@ use dtma_core::id::{
     ConfigHash, ContainerId, Generation, GroupId, ImageRef, InstanceName, OwnerId, RunKey, SlotId,
     container_name,
 };
+use dtma_core::idempotency::{IdempotencyKey, KeptAnswer};
 use dtma_core::label;
 use dtma_core::record::{
     GatewaySession, GroupGoal, GroupRecord, Handshake, Operation, OperationKind, Outcome, Rollout,
@@ -173,6 +174,19 @@ pub fn operation(id: &str, group_id: &str, second: i64) -> Operation {
 #[must_use]
 pub fn done(operation: &Operation) -> Operation {
     Operation { outcome: Some(Outcome::Done { at: at(3600) }), ..operation.clone() }
+}
+
+/// The answer to a question with this key, given at this second.
+#[must_use]
+pub fn answer(author: &str, key: &str, second: i64) -> KeptAnswer {
+    KeptAnswer {
+        author: author.to_owned(),
+        key: IdempotencyKey { key: key.to_owned(), digest: "d".to_owned() },
+        operation: format!("of-{key}").into(),
+        status: 201,
+        body: format!(r#"{{"at":{second}}}"#),
+        at: at(second),
+    }
 }
 
 /// A gateway session of this server.

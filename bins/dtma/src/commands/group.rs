@@ -79,8 +79,13 @@ pub(super) async fn down(app: &App, args: &DownArgs) -> Result<(), Failure> {
         Some(group) => group.clone(),
         None => Document::load(args.file.as_deref())?.named_group()?.to_owned(),
     };
-    let options =
-        RemoveOptions { wait: args.wait.wait(), force: args.force, grace: args.grace, volumes: args.volumes };
+    let options = RemoveOptions {
+        wait: args.wait.wait(),
+        force: args.force,
+        grace: args.grace,
+        volumes: args.volumes,
+        key: None,
+    };
     remove(app, &group, &options).await
 }
 

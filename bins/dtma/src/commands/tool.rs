@@ -51,8 +51,13 @@ pub(super) async fn rm(app: &App, args: &ToolRmArgs) -> Result<(), Failure> {
         let message = format!("{} is a group, not a tool alone", args.name);
         return Err(Failure::new(Exit::Conflict, message).hint("dtma down removes groups"));
     }
-    let options =
-        RemoveOptions { wait: args.wait.wait(), force: args.force, grace: None, volumes: args.volumes };
+    let options = RemoveOptions {
+        wait: args.wait.wait(),
+        force: args.force,
+        grace: None,
+        volumes: args.volumes,
+        key: None,
+    };
     group::remove(app, &args.name, &options).await
 }
 

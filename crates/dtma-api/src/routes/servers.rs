@@ -7,7 +7,7 @@ use crate::path::Named;
 use crate::query::{Asked, WaitQuery};
 use crate::view;
 use axum::extract::State;
-use dtma_api_types::{Envelope, OperationRef, ServerChangeView};
+use dtma_api_types::{Envelope, ServerChangeView};
 use dtma_core::id::InstanceName;
 use dtma_manager::{Deployed, ManagerError, Wait};
 use http::StatusCode;
@@ -77,6 +77,6 @@ fn answer(instance: &InstanceName, wait: Wait, done: &Deployed) -> Answer {
         (true, Wait::No) => (StatusCode::ACCEPTED, format!("accepted; watch {instance}")),
         (true, Wait::Until(_)) | (false, _) => (StatusCode::OK, format!("{instance} is {}", server.phase)),
     };
-    let operation = OperationRef { id: done.operation.to_string() };
-    with(status, message, ServerChangeView { operation, changed: done.changed, server })
+    let operation_id = done.operation.to_string();
+    with(status, message, ServerChangeView { operation_id, changed: done.changed, server })
 }

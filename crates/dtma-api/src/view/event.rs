@@ -1,8 +1,7 @@
 //! Events.
 
-use super::{group_state, phase};
+use super::{group_state, operation_kind, phase};
 use dtma_api_types as wire;
-use dtma_core::record::OperationKind;
 use dtma_manager::{Event, EventKind};
 
 pub(crate) fn event(event: Event) -> wire::EventView {
@@ -20,23 +19,15 @@ fn kind(kind: EventKind) -> wire::EventKind {
         EventKind::Phase(at) => wire::EventKind::Phase { phase: phase(&at), reason: at.reason() },
         EventKind::Group(state) => wire::EventKind::Group { state: group_state(state) },
         EventKind::Pull { received, total } => wire::EventKind::Pull { received, total },
-        EventKind::Accepted { operation, kind, author } => {
-            wire::EventKind::Accepted { operation: operation.to_string(), action: action(kind), author }
-        }
+        EventKind::Accepted { operation, kind, author } => wire::EventKind::Accepted {
+            operation: operation.to_string(),
+            action: operation_kind(kind),
+            author,
+        },
         EventKind::Finished { operation, kind, author, error } => {
-            let (operation, action) = (operation.to_string(), action(kind));
+            let (operation, action) = (operation.to_string(), operation_kind(kind));
             wire::EventKind::Finished { operation, action, author, error }
         }
         EventKind::Removed => wire::EventKind::Removed,
-    }
-}
-
-fn action(kind: OperationKind) -> wire::OperationKind {
-    match kind {
-        OperationKind::Deploy => wire::OperationKind::Deploy,
-        OperationKind::Remove => wire::OperationKind::Remove,
-        OperationKind::Restart => wire::OperationKind::Restart,
-        OperationKind::Start => wire::OperationKind::Start,
-        OperationKind::Stop => wire::OperationKind::Stop,
     }
 }

@@ -12,6 +12,7 @@ fn routes() -> Vec<(String, String, Option<Scope>)> {
         for (method, operation) in item.as_object().unwrap() {
             let scope = operation["security"][0]["bearer"][0].as_str().map(|scope| scope.parse().unwrap());
             let path = path.replace("{groupId}", "g").replace("{instanceName}", "i").replace("{name}", "n");
+            let path = path.replace("{operationId}", "o");
             routes.push((method.to_uppercase(), path, scope));
         }
     }

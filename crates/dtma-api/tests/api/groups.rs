@@ -125,7 +125,7 @@ async fn a_deadline_is_a_504_and_the_work_goes_on() {
     let house = House::new().await;
     house.probe.refuse_all("not yet");
     let client = house.client("deploy");
-    let soon = Mutation { wait: Wait::Until(Duration::from_millis(200)) };
+    let soon = Mutation { wait: Wait::Until(Duration::from_millis(200)), ..Mutation::default() };
     assert_eq!(refused(client.deploy_group(&one_tool("demo"), &soon).await), (504, "deadline".into()));
     house.probe.accept_all();
     let again = client.deploy_group(&one_tool("demo"), &Mutation::default()).await.unwrap();

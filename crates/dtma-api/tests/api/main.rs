@@ -13,6 +13,7 @@ mod groups;
 mod house;
 mod limits;
 mod malformed;
+mod operations;
 mod streams;
 mod tls;
 mod wire;

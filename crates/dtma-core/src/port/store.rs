@@ -2,6 +2,7 @@
 
 use crate::history::GroupHistory;
 use crate::id::{ContainerId, GroupId, InstanceName, OwnerId};
+use crate::idempotency::KeptAnswer;
 use crate::record::{GatewaySession, GroupRecord, Handshake, Operation};
 use async_trait::async_trait;
 
@@ -82,6 +83,12 @@ pub trait StateStore: Send + Sync {
     async fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError>;
     /// Keeps an operation; only the newest thousand with an outcome are kept.
     async fn put_operation(&self, operation: &Operation) -> Result<(), StoreError>;
+
+    /// Keeps the answer to a question with a key, in place of an earlier one with the same author and key. Only the
+    /// newest thousand are kept, and none for longer than [`REMEMBERED`](crate::idempotency::REMEMBERED).
+    async fn put_answer(&self, answer: &KeptAnswer) -> Result<(), StoreError>;
+    /// The answer kept for this author's key.
+    async fn answer(&self, author: &str, key: &str) -> Result<Option<KeptAnswer>, StoreError>;
 
     /// Keeps a gateway session.
     async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError>;

@@ -16,6 +16,10 @@ use dtma_core::record::{
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
+/// Operations of one group that may be under way at the same time. Further ones are refused: somebody asks again and
+/// again for what does not come.
+const MAX_PENDING: usize = 64;
+
 /// Somebody wants something of a group.
 pub(crate) struct Order {
     pub(crate) operation: Operation,
@@ -92,7 +96,10 @@ impl GroupTask {
     pub(super) async fn accept(&mut self, order: Order) {
         let Order { operation, want, accepted, finished } = order;
         let id = operation.id.clone();
-        let result = self.adopt_want(&operation, want).await;
+        let result = match self.crowded(&want) {
+            Some(error) => Err(error),
+            None => self.adopt_want(&operation, want).await,
+        };
         let answer = match result {
             Ok(until) => {
                 self.emit(operation.instance.as_ref(), announcement(&operation));
@@ -105,6 +112,15 @@ impl GroupTask {
             // A caller that hung up does not stop the work.
             let _ = accepted.send(answer);
         }
+    }
+
+    /// Too much is under way already. A removal ends everything else, so only other removals stand in its way.
+    fn crowded(&self, want: &Want) -> Option<ManagerError> {
+        let removal = matches!(want, Want::Gone(_));
+        let counts = |pending: &&Pending| !removal || matches!(pending.until, Until::Gone);
+        let under_way = self.pending.iter().filter(counts).count();
+        let (group, limit) = (self.group_id().clone(), MAX_PENDING);
+        (under_way >= limit).then_some(ManagerError::TooManyOperations { group, limit })
     }
 
     async fn adopt_want(&mut self, operation: &Operation, want: Want) -> Result<Until, ManagerError> {

@@ -7,7 +7,7 @@ use crate::handle::{Asking, Deployed, LogStream, Removed, Wait};
 use dtma_core::id::{GroupId, InstanceName, OperationId};
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{ExecRequest, ExecResult, LogQuery};
-use dtma_core::record::{Operation, OperationKind, Removal};
+use dtma_core::record::{Operation, OperationKind, Outcome, Removal};
 use dtma_core::spec::GroupSpec;
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The end of an operation, as its waiter hears it.
-type Outcome = oneshot::Receiver<Result<(), ManagerError>>;
+type Ending = oneshot::Receiver<Result<(), ManagerError>>;
 
 impl Registry {
     pub(crate) async fn deploy(
@@ -25,6 +25,9 @@ impl Registry {
     ) -> Result<Deployed, ManagerError> {
         self.check_open()?;
         let group = spec.group_id.clone();
+        if let Some(earlier) = self.asked_before(&group, &asking).await? {
+            return self.deployed(&group, earlier, true);
+        }
         if let Some(live) = self.live(&group) {
             return self.deploy_again(&live, &spec, asking).await;
         }
@@ -58,6 +61,9 @@ impl Registry {
         asking: Asking,
     ) -> Result<Removed, ManagerError> {
         self.check_open()?;
+        if let Some(operation) = self.asked_before(group, &asking).await? {
+            return Ok(Removed { operation, gone: asking.wait != Wait::No });
+        }
         let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
         let operation = self.operation(OperationKind::Remove, group, None, &asking);
         let operation = self.order(&live, operation, Want::Gone(how), asking.wait).await?;
@@ -70,6 +76,9 @@ impl Registry {
         asking: Asking,
     ) -> Result<Deployed, ManagerError> {
         self.check_open()?;
+        if let Some(earlier) = self.asked_before(group, &asking).await? {
+            return self.deployed(group, earlier, true);
+        }
         let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
         let all = live.spec.servers.iter().map(|server| server.instance.clone()).collect();
         let operation = self.operation(OperationKind::Restart, group, None, &asking);
@@ -112,10 +121,52 @@ impl Registry {
         self.check_open()?;
         let unknown = || ManagerError::NoSuchServer(instance.clone());
         let group = self.group_of(instance).ok_or_else(unknown)?;
+        if let Some(earlier) = self.asked_before(&group, &asking).await? {
+            return self.deployed(&group, earlier, true);
+        }
         let live = self.live(&group).ok_or_else(unknown)?;
         let operation = self.operation(kind, &group, Some(instance), &asking);
         let id = self.order(&live, operation, want(instance.clone()), asking.wait).await?;
         self.deployed(&group, id, true)
+    }
+
+    /// The operation of the same question asked before; with [`Wait::Until`] only once it is over. What the first
+    /// time wanted is not wanted again.
+    async fn asked_before(
+        &self,
+        group: &GroupId,
+        asking: &Asking,
+    ) -> Result<Option<OperationId>, ManagerError> {
+        let Some(key) = &asking.key else { return Ok(None) };
+        let now = (self.backends.wall)();
+        let Some(earlier) = self.operations.of_key(&asking.author, key, now) else { return Ok(None) };
+        if earlier.key.as_ref() != Some(key) {
+            return Err(ManagerError::KeyReused(key.key.clone()));
+        }
+        match asking.wait {
+            Wait::No => Ok(Some(earlier.id)),
+            Wait::Until(after) => self.end_of(group, earlier.id, after).await.map(Some),
+        }
+    }
+
+    async fn end_of(
+        &self,
+        group: &GroupId,
+        id: OperationId,
+        after: Duration,
+    ) -> Result<OperationId, ManagerError> {
+        // Neither loses anything when it is dropped: both only look.
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(after, self.operations.ended(&id)) => ended,
+            () = self.cancel.cancelled() => return Err(ManagerError::ShuttingDown),
+        };
+        match ended.map(|ended| ended.and_then(|ended| ended.outcome)) {
+            Err(_) => Err(self.late(group, after)),
+            Ok(Some(Outcome::Failed { message, .. })) => {
+                Err(ManagerError::FailedBefore { operation: id, message })
+            }
+            Ok(Some(Outcome::Done { .. }) | None) => Ok(id),
+        }
     }
 
     /// Hands an order to the group's task; returns when it is durable, or with [`Wait::Until`] when it is done.
@@ -137,7 +188,7 @@ impl Registry {
         Ok(id)
     }
 
-    async fn wait_for(&self, group: &GroupId, outcome: Outcome, wait: Wait) -> Result<(), ManagerError> {
+    async fn wait_for(&self, group: &GroupId, outcome: Ending, wait: Wait) -> Result<(), ManagerError> {
         let after = match wait {
             Wait::No => return Ok(()),
             Wait::Until(after) => after,

@@ -3,5 +3,6 @@
 
 mod faults;
 mod house;
+mod operations;
 mod promises;
 mod simulation;

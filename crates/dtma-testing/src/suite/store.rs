@@ -29,6 +29,8 @@ macro_rules! store_suite {
             a_history_is_kept_and_replaced
             operations_come_oldest_first_and_once
             only_the_newest_thousand_ended_operations_are_kept
+            an_answer_is_found_by_its_author_and_key
+            only_the_newest_thousand_answers_of_a_day_are_kept
             sessions_are_kept_and_removed
             a_handshake_replaces_that_of_an_older_run
             each_container_of_a_server_has_a_handshake_of_its_own
@@ -155,6 +157,36 @@ pub async fn only_the_newest_thousand_ended_operations_are_kept(harness: impl St
     let kept = store.load().await.expect("load").operations;
     let ids: Vec<_> = kept.iter().map(|operation| operation.id.as_str()).collect();
     assert_eq!((ids.len(), ids[0], ids[1], ids[1000]), (1001, "open", "o0004", "o1003"));
+}
+
+/// A caller that asks again gets the same answer, also from the next daemon.
+pub async fn an_answer_is_found_by_its_author_and_key(harness: impl StoreHarness) {
+    {
+        let store = harness.open().await;
+        assert_eq!(store.answer("ann", "k").await, Ok(None));
+        for answer in
+            [sample::answer("ann", "k", 1), sample::answer("bob", "k", 2), sample::answer("ann", "k", 3)]
+        {
+            store.put_answer(&answer).await.expect("put_answer");
+        }
+    }
+    let store = harness.open().await;
+    assert_eq!(store.answer("ann", "k").await, Ok(Some(sample::answer("ann", "k", 3))));
+    assert_eq!(store.answer("bob", "k").await, Ok(Some(sample::answer("bob", "k", 2))));
+    assert_eq!(store.answer("ann", "other").await, Ok(None));
+}
+
+/// What nobody asks for any more does not fill the disk.
+pub async fn only_the_newest_thousand_answers_of_a_day_are_kept(harness: impl StoreHarness) {
+    let store = harness.open().await;
+    for second in 0..1003 {
+        let answer = sample::answer("ann", &format!("k{second}"), second);
+        store.put_answer(&answer).await.expect("put_answer");
+    }
+    let kept = async |key: &str| store.answer("ann", key).await.expect("answer").is_some();
+    assert!(!kept("k0").await && !kept("k2").await && kept("k3").await && kept("k1002").await);
+    store.put_answer(&sample::answer("ann", "later", 2 * 86_400)).await.expect("put_answer");
+    assert!(!kept("k1002").await && kept("later").await);
 }
 
 /// A client goes on with its session after the daemon was restarted.

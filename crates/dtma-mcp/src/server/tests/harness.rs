@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dtma_core::Timestamp;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, RunKey};
+use dtma_core::idempotency::KeptAnswer;
 use dtma_core::port::runtime::{AttachInput, Attached, LogQuery, OutputChunk, OutputStream};
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
@@ -49,6 +50,12 @@ impl StateStore for Memory {
     }
     async fn put_operation(&self, _: &Operation) -> Result<(), StoreError> {
         Ok(())
+    }
+    async fn put_answer(&self, _: &KeptAnswer) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn answer(&self, _: &str, _: &str) -> Result<Option<KeptAnswer>, StoreError> {
+        Ok(None)
     }
     async fn put_session(&self, session: &GatewaySession) -> Result<(), StoreError> {
         self.sessions.lock().unwrap().push(session.clone());
