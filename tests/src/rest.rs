@@ -18,6 +18,7 @@ pub struct Rest {
     http: Client<HttpConnector, Full<Bytes>>,
     base: String,
     token: Option<String>,
+    key: Option<String>,
 }
 
 /// What came back.
@@ -27,6 +28,10 @@ pub struct Answer {
     pub status: u16,
     /// The header `X-Request-Id`.
     pub request_id: Option<String>,
+    /// The header `X-Operation-Id`.
+    pub operation: Option<String>,
+    /// Whether it is the answer to an earlier request.
+    pub replayed: bool,
     /// The body as it came.
     pub text: String,
     /// The body as JSON; null when it is none.
@@ -38,13 +43,19 @@ impl Rest {
     #[must_use]
     pub fn new(base: &str, token: Option<&str>) -> Self {
         let http = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
-        Self { http, base: base.to_owned(), token: token.map(str::to_owned) }
+        Self { http, base: base.to_owned(), token: token.map(str::to_owned), key: None }
     }
 
     /// The same daemon, spoken to with another token or none.
     #[must_use]
     pub fn with_token(&self, token: Option<&str>) -> Self {
         Self { token: token.map(str::to_owned), ..self.clone() }
+    }
+
+    /// The same, with an `Idempotency-Key` on every request.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self.clone() }
     }
 
     /// `GET path`.
@@ -86,12 +97,13 @@ impl Rest {
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
         let response = self.http.request(request).await.map_err(|error| format!("{error:?}"))?;
         let status = response.status().as_u16();
-        let request_id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
-        let request_id = request_id.map(str::to_owned);
+        let header = |name| response.headers().get(name).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let (request_id, operation) = (header("x-request-id"), header("x-operation-id"));
+        let replayed = header("idempotent-replayed").is_some();
         let body = response.into_body().collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, request_id, text, json })
+        Ok(Answer { status, request_id, operation, replayed, text, json })
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
@@ -101,6 +113,9 @@ impl Rest {
         }
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = &self.key {
+            request = request.header("idempotency-key", key);
         }
         request.body(Full::new(body)).expect("a well-formed request")
     }

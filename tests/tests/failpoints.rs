@@ -38,6 +38,8 @@ const CASES: &[Case] = &[
     Case::accepted(Act::Deploy, "store.put_handshake:after"),
     Case::accepted(Act::Deploy, "store.put_group:before:2"),
     Case::accepted(Act::Deploy, "store.put_group:after:2"),
+    Case::accepted(Act::Deploy, "store.put_answer:before"),
+    Case::accepted(Act::Deploy, "store.put_answer:after"),
     // A deployment that the engine refuses is undone; the daemon dies while it undoes.
     Case::accepted(Act::Undo, "store.put_group:before:2"),
     Case::accepted(Act::Undo, "store.put_group:after:2"),

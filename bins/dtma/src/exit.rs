@@ -71,6 +71,7 @@ mod tests {
             message,
             error,
             request_id,
+            operation: None,
             details: vec![],
         }))
     }

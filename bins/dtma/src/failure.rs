@@ -276,6 +276,7 @@ mod tests {
             message: "the request is not well formed: 1 mistake".into(),
             error: "the request is not well formed: 1 mistake".into(),
             request_id: "r-1".into(),
+            operation: None,
             details: vec![detail],
         };
         let failure = Failure::from(Error::Refused(Box::new(refusal)));
@@ -308,6 +309,7 @@ mod tests {
             message: "port 1 is taken".into(),
             error: "port 1 is taken: by web".into(),
             request_id: String::new(),
+            operation: None,
             details: vec![detail("port 1 is taken"), detail("by web")],
         };
         let Failure::Report(report) = Failure::from(Error::Refused(Box::new(refusal))) else {
@@ -329,6 +331,7 @@ mod tests {
             message: "create failed".into(),
             error: "create failed: \u{1b}[31mno".into(),
             request_id: String::new(),
+            operation: None,
             details: vec![],
         };
         let Failure::Report(report) = Failure::from(Error::Refused(Box::new(refusal))) else {

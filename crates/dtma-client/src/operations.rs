@@ -7,8 +7,8 @@ use crate::query::{Query, escape};
 use crate::stream::{EventStream, LogLines, events, log_lines};
 use dtma_api_types::{
     GroupChangeView, GroupList, GroupView, HealthView, IndexView, LogStreamName, LogView, OperationKind,
-    OperationList, OperationState, OperationView, ReadyView, RemovalView, ServerChangeView, StatsView, StatusView,
-    TemplateList, TemplateView, ValidationView,
+    OperationList, OperationState, OperationView, ReadyView, RemovalView, ServerChangeView, StatsView,
+    StatusView, TemplateList, TemplateView, ValidationView,
 };
 use http::Method;
 use http::header::{ACCEPT, HeaderName};

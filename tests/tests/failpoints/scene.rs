@@ -172,7 +172,7 @@ impl Scene {
 
     /// Asks for it. Whether an answer comes is of no interest: the daemon dies meanwhile.
     fn perform(&mut self) {
-        let (act, rest, document) = (self.act, self.toolbox.rest(), self.document.clone());
+        let (act, rest, document) = (self.act, self.toolbox.rest().with_key("scene"), self.document.clone());
         let (group, session) = (self.group.clone(), self.session.clone());
         let client = self.toolbox.client();
         self.asking.spawn(async move {
