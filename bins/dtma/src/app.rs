@@ -20,6 +20,10 @@ pub(crate) struct App {
     pub(crate) output: Output,
     pub(crate) progress: ProgressMode,
     pub(crate) clock: Clock,
+    /// What proves who asks, so that it can be kept out of what is collected.
+    pub(crate) token: Option<SecretString>,
+    /// The file of contexts, where there is a place for one.
+    pub(crate) contexts: Option<PathBuf>,
 }
 
 /// What `main` knows of the world.
@@ -47,15 +51,18 @@ impl App {
         let contexts = Contexts::load(world.contexts.as_deref())?;
         let context = contexts.meant(global.context.as_deref(), global.url.is_some())?;
         let url = global.url.as_deref().or(context.map(|context| context.url.as_str()));
-        let mut builder = trusting(Client::builder(url.unwrap_or(DEFAULT_URL)), global)?;
-        if let Some(token) = token(global.token_file.as_deref(), world.token.as_deref(), context)? {
-            builder = builder.token(token);
+        let mut builder = trusting(Client::builder(url.unwrap_or(DEFAULT_URL)), global, context)?;
+        let token = token(global.token_file.as_deref(), world.token.as_deref(), context)?;
+        if let Some(token) = &token {
+            builder = builder.token(token.clone());
         }
         Ok(Self {
             client: builder.build()?,
             output: output(global, world.screens),
             progress: if global.quiet { ProgressMode::None } else { global.progress },
             clock: world.clock,
+            token,
+            contexts: world.contexts.clone(),
         })
     }
 
@@ -83,13 +90,22 @@ pub(crate) fn output(global: &Global, screens: Screens) -> Output {
     }
 }
 
-/// With the files that https needs.
-fn trusting(mut builder: ClientBuilder, global: &Global) -> Result<ClientBuilder, Failure> {
-    if let Some(ca) = &global.ca_file {
-        builder = builder.certificate_authority(pem(ca)?);
+/// With the files that https needs: each from its option or the environment, else from the context.
+pub(crate) fn trusting(
+    mut builder: ClientBuilder,
+    global: &Global,
+    context: Option<&Context>,
+) -> Result<ClientBuilder, Failure> {
+    let file = |said: &Option<PathBuf>, kept: fn(&Context) -> Option<&PathBuf>| {
+        said.clone().or_else(|| context.and_then(kept).cloned())
+    };
+    if let Some(ca) = file(&global.ca_file, |context| context.ca_file.as_ref()) {
+        builder = builder.certificate_authority(pem(&ca)?);
     }
-    if let (Some(certificate), Some(key)) = (&global.cert_file, &global.key_file) {
-        builder = builder.identity(pem(certificate)?, pem(key)?);
+    let certificate = file(&global.cert_file, |context| context.cert_file.as_ref());
+    let key = file(&global.key_file, |context| context.key_file.as_ref());
+    if let (Some(certificate), Some(key)) = (certificate, key) {
+        builder = builder.identity(pem(&certificate)?, pem(&key)?);
     }
     Ok(builder)
 }

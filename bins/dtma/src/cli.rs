@@ -5,6 +5,7 @@ mod group;
 mod look;
 mod mcp;
 mod more;
+mod run;
 mod server;
 mod tool;
 pub(crate) mod value;
@@ -16,6 +17,7 @@ pub(crate) use mcp::{McpCallArgs, McpCommand, McpLsArgs};
 pub(crate) use more::{
     ExplainArgs, Goal, InitArgs, ManArgs, Starter, TemplateCommand, TopArgs, TopOrder, WaitForArgs,
 };
+pub(crate) use run::{BundleArgs, RunArgs};
 pub(crate) use server::{LogsArgs, RestartArgs, ServerArgs, Stream};
 pub(crate) use tool::{ToolCommand, ToolDeployArgs, ToolLsArgs, ToolRmArgs};
 
@@ -145,6 +147,8 @@ pub(crate) enum ProgressMode {
 pub(crate) enum Command {
     /// Deploy a group from a file and wait until it answers
     Up(UpArgs),
+    /// Run one server from an image or a package, and wait until it answers
+    Run(Box<RunArgs>),
     /// Remove a group; its volumes stay unless --volumes
     Down(DownArgs),
     /// List servers
@@ -184,6 +188,8 @@ pub(crate) enum Command {
     /// Check everything that must work, and say what to do where it does not
     #[command(after_help = "Example:\n  dtma doctor --url http://127.0.0.1:30000")]
     Doctor,
+    /// Collect what somebody needs who is to help, without secrets
+    SupportBundle(BundleArgs),
     /// Print a completion script for a shell
     Completion(CompletionArgs),
     /// Explain an error code or a rule

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod await_goal;
+mod bundle;
 mod change;
 mod context;
 mod doctor;
@@ -12,6 +13,7 @@ mod init;
 mod logs;
 mod look;
 mod mcp;
+mod run;
 mod template;
 mod tool;
 mod top;
@@ -57,6 +59,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         Command::Tool(ToolCommand::Rm(args)) => tool::rm(app, &args).await,
         Command::Tool(ToolCommand::Ls(args)) => tool::ls(app, &args).await,
         Command::Events(args) => events::events(app, &args).await,
+        Command::Run(args) => run::run(app, *args).await,
+        Command::SupportBundle(args) => bundle::bundle(app, &args).await,
         Command::Doctor => doctor::doctor(app).await,
         Command::Wait(args) => await_goal::wait(app, &args).await,
         Command::Top(args) => top::top(app, &args).await,

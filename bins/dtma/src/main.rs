@@ -4,6 +4,7 @@
 //! the environment and the clock.
 
 mod app;
+mod bake;
 mod cli;
 mod commands;
 mod contexts;
@@ -12,6 +13,7 @@ mod failure;
 mod file;
 mod output;
 mod progress;
+mod redact;
 
 use app::{App, Screens, World};
 use clap::Parser;

@@ -1,7 +1,6 @@
 //! What `dtma context` takes.
 
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
 
 /// `dtma context …`.
 #[derive(Debug, Subcommand)]
@@ -43,7 +42,7 @@ pub(crate) struct ContextShowArgs {
 #[command(after_help = "\
 Examples:
   dtma context add home --url http://127.0.0.1:30000 --token-file ~/.config/dtma/home.token
-  dtma context add work --url http://10.0.0.5:30000 --token-file ~/work.token --use
+  dtma context add work --url https://10.0.0.5:30000 --ca-file ~/work.pem --token-file ~/work.token --use
 
 A token file belongs to its owner alone (chmod 600). The current context is used when neither --context nor \
 --url nor DTMA_URL says where the daemon is.")]
@@ -51,15 +50,6 @@ pub(crate) struct ContextAddArgs {
     /// Its name
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// Certificates that the daemon's own is checked against
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The certificate that proves who asks
-    #[arg(long, value_name = "FILE", requires = "key_file")]
-    pub(crate) cert_file: Option<PathBuf>,
-    /// The key of that certificate
-    #[arg(long, value_name = "FILE", requires = "cert_file")]
-    pub(crate) key_file: Option<PathBuf>,
     /// Make it the current one
     #[arg(long = "use")]
     pub(crate) make_current: bool,

@@ -1,6 +1,6 @@
 //! `context`: the daemons that have a name. Nothing here asks a daemon.
 
-use crate::app::World;
+use crate::app::{World, trusting};
 use crate::cli::{ContextAddArgs, ContextCommand, Global};
 use crate::contexts::{Context, Contexts, private_token};
 use crate::exit::Exit;
@@ -63,7 +63,7 @@ fn add(
         return Err(failure.hint(format!("dtma context add {} --url http://HOST:30000", args.name)));
     };
     // Whether it can be used at all is known without asking anybody.
-    Client::builder(url).build()?;
+    trusting(Client::builder(url), global, None)?.build()?;
     let token_file = global.token_file.as_deref().map(absolute).transpose()?;
     if let Some(file) = &token_file {
         private_token(file)?;
@@ -72,9 +72,9 @@ fn add(
     let context = Context {
         url: url.clone(),
         token_file,
-        ca_file: file(&args.ca_file)?,
-        cert_file: file(&args.cert_file)?,
-        key_file: file(&args.key_file)?,
+        ca_file: file(&global.ca_file)?,
+        cert_file: file(&global.cert_file)?,
+        key_file: file(&global.key_file)?,
     };
     let replaced = contexts.contexts.insert(args.name.clone(), context).is_some();
     if args.make_current || contexts.contexts.len() == 1 {

@@ -41,6 +41,11 @@ pub(super) async fn doctor(app: &App) -> Result<(), Failure> {
     }
 }
 
+/// The same as text, for whoever helps.
+pub(super) async fn report(app: &App) -> String {
+    told(&examine(app).await, Shape::Table, Ink::OFF)
+}
+
 /// Each step only when the one before it held.
 async fn examine(app: &App) -> Vec<Check> {
     let mut checks = vec![reachable(app).await];
