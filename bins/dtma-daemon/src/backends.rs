@@ -2,7 +2,7 @@
 
 use crate::settings::Settings;
 use anyhow::{Context, Result};
-use dtma_config::{Configurator, Templates};
+use dtma_config::Configurator;
 use dtma_core::port::{ContainerRuntime, Meter, StateStore};
 use dtma_docker::{CgroupMeter, DockerRuntime};
 use dtma_manager::probe::TcpProbe;
@@ -26,7 +26,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
         ..dtma_docker::Settings::new(store.owner().clone())
     };
     let runtime = DockerRuntime::connect(docker).context("cannot use this engine")?;
-    let configurator = Configurator::new(Templates::builtin(), settings.policy);
+    let configurator = Configurator::new(settings.templates.clone(), settings.policy);
     let configurator = if runtime.is_local() { configurator } else { configurator.for_remote_engine() };
     let (runtime, store) = with_failpoint(Arc::new(runtime), Arc::new(store))?;
     Ok(Backends {

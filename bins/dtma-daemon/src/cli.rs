@@ -25,7 +25,7 @@ up without a restart. Without any token the daemon does not start.
 
 The address is printed on standard output as `listening on http://ADDRESS:PORT` (https:// with TLS); logs go to standard \
 error. SIGTERM and SIGINT end the daemon and leave every container running; started again, it adopts \
-them.
+them. SIGHUP opens the log file anew. A listening socket passed by systemd replaces --listen.
 
 Exit codes: 0 ended by a signal; 1 failed; 2 wrong command line, setting or no token; 3 the state \
 directory is in use by another daemon or cannot be used.
@@ -40,6 +40,62 @@ pub(crate) enum Command {
     /// Make, list, rotate and revoke access tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Check and show the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check, show, back up and restore the state of a daemon that is not running
+    #[command(subcommand)]
+    State(StateCommand),
+}
+
+/// What to do with the settings.
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Name every mistake of flags, environment, settings file, policy and templates; exit 0 or 1
+    Check,
+    /// Print the settings that hold, as TOML or JSON; secrets are shown as ***
+    Show {
+        /// Say where each comes from: default, FILE:LINE, env NAME, flag
+        #[arg(long)]
+        origin: bool,
+        /// How
+        #[arg(short, long, default_value = "toml")]
+        output: ShowFormat,
+    },
+}
+
+/// How settings are printed.
+#[derive(clap::ValueEnum, Clone, Copy)]
+pub(crate) enum ShowFormat {
+    /// As the settings file
+    Toml,
+    /// For programs
+    Json,
+}
+
+/// What to do with the state.
+#[derive(Subcommand)]
+pub(crate) enum StateCommand {
+    /// Read every record and name the damaged; exit 0 or 3. Changes nothing
+    Check,
+    /// Print everything as JSON, for people. There is no secret in it
+    Dump,
+    /// Write a backup: one JSON file with a checksum, which this and every later version can import
+    Export {
+        /// Where to; `-` is standard output
+        file: PathBuf,
+        /// Leave damaged records out instead of refusing
+        #[arg(long)]
+        skip_damaged: bool,
+    },
+    /// Make the state from a backup. All of it or nothing: a damaged or newer backup changes nothing
+    Import {
+        /// Where from; `-` is standard input
+        file: PathBuf,
+        /// Replace a state that is there; it is kept as state.redb.replaced
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// What to do with tokens.
@@ -110,6 +166,9 @@ pub(crate) struct SettingArgs {
     /// The TOML file with the operator's ceilings [default: 2 GiB, 2 CPU, 512 pids for each server]
     #[arg(long, env = "DTMA_POLICY", value_name = "FILE", global = true)]
     pub(crate) policy: Option<PathBuf>,
+    /// A directory of further templates (.toml, .yaml, .json) that servers may name
+    #[arg(long, env = "DTMA_TEMPLATES", value_name = "DIR", global = true)]
+    pub(crate) templates: Option<PathBuf>,
     /// Where the groups' networks take their addresses from [default: 10.249.0.0/16]
     #[arg(long, env = "DTMA_NETWORK_POOL", value_name = "CIDR", global = true)]
     pub(crate) network_pool: Option<String>,
@@ -128,6 +187,15 @@ pub(crate) struct SettingArgs {
     /// What is logged, in the words of tracing (`info`, `dtma_manager=debug`) [default: info]
     #[arg(long, env = "DTMA_LOG", value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
+    /// Log to this file instead of standard error; SIGHUP opens it anew
+    #[arg(long, env = "DTMA_LOG_FILE", value_name = "FILE", global = true)]
+    pub(crate) log_file: Option<PathBuf>,
+    /// The log file's size in bytes at which it makes room [default: 16777216]
+    #[arg(long, env = "DTMA_LOG_FILE_SIZE", value_name = "BYTES", global = true)]
+    pub(crate) log_file_size: Option<String>,
+    /// How many full log files are kept as FILE.1, FILE.2, ... [default: 5]
+    #[arg(long, env = "DTMA_LOG_FILES", value_name = "COUNT", global = true)]
+    pub(crate) log_files: Option<String>,
     /// Let everybody do everything; only on loopback, only for development
     #[arg(long, env = "DTMA_DEV_NO_AUTH", global = true)]
     pub(crate) dev_no_auth: bool,

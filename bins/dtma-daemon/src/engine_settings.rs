@@ -103,6 +103,6 @@ fn read_private(path: &Path) -> Result<String, String> {
     clippy::disallowed_methods,
     reason = "Docker's own variables are honoured like every Docker client does"
 )]
-fn docker_variable(name: &str) -> Option<String> {
+pub(crate) fn docker_variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -9,18 +9,25 @@
 mod access_log;
 mod backends;
 mod cli;
+mod config_file;
 mod engine_settings;
 mod log;
+mod log_file;
 mod run;
 mod settings;
+mod show;
+mod state;
+mod systemd;
+mod template_dir;
 mod tls;
 mod token_file;
 mod tokens;
 
 use clap::{CommandFactory, FromArgMatches};
-use cli::{Cli, Command};
+use cli::{Cli, Command, ConfigCommand};
 use settings::Settings;
 use std::process::ExitCode;
+use systemd::Service;
 
 /// A setting is wrong or missing, or the command line is.
 const USAGE: u8 = 2;
@@ -34,14 +41,39 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let settings = match Settings::resolve(&cli.settings, &matches) {
+    let command = cli.command.unwrap_or(Command::Run);
+    // Shown as they are said, so that they can be looked at while they are wrong.
+    if let Command::Config(ConfigCommand::Show { origin, output }) = command {
+        return ended(show::show(&cli.settings, &matches, origin, output));
+    }
+    let service = match &command {
+        Command::Run => Service::of_this_process(),
+        Command::Token(_) | Command::Config(_) | Command::State(_) => Ok(Service::default()),
+    };
+    let service = match service {
+        Ok(service) => service,
+        Err(problem) => return wrong_settings(&[settings::Mistake::of_socket(problem)]),
+    };
+    let passed = service.socket.as_ref().and_then(|socket| socket.local_addr().ok());
+    let settings = match Settings::resolve(&cli.settings, &matches, passed) {
         Ok(settings) => settings,
-        Err(mistakes) => return wrong_settings(&mistakes),
+        Err(mistakes) => {
+            let usage = wrong_settings(&mistakes);
+            return if matches!(command, Command::Config(_)) { ExitCode::FAILURE } else { usage };
+        }
     };
-    let result = match cli.command.unwrap_or(Command::Run) {
-        Command::Run => run::run(&settings),
+    ended(match command {
+        Command::Run => run::run(&settings, service),
         Command::Token(command) => tokens::manage(&command, &settings),
-    };
+        Command::State(command) => state::manage(&command, &settings),
+        Command::Config(_) => {
+            println!("the settings are sound");
+            Ok(())
+        }
+    })
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

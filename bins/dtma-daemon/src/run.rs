@@ -1,7 +1,9 @@
 //! The daemon's life: listen, adopt, serve, and end without ending anything else.
 
 use crate::access_log::{self, AccessLog};
+use crate::log::Log;
 use crate::settings::Settings;
+use crate::systemd::{self, Service};
 use crate::tls::TlsFiles;
 use crate::{backends, log, tokens};
 use anyhow::{Context, Result};
@@ -18,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Runs until a signal comes.
-pub(crate) fn run(settings: &Settings) -> Result<()> {
-    log::init(settings);
-    runtime()?.block_on(live(settings))
+pub(crate) fn run(settings: &Settings, service: Service) -> Result<()> {
+    let log = log::init(settings)?;
+    runtime()?.block_on(live(settings, service, &log))
 }
 
 /// Half the machine's cores: a message passes from one task to the next on the same thread more often, and the other
@@ -32,10 +34,10 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     builder.worker_threads((cores / 2).max(1)).enable_all().build().context("cannot start the runtime")
 }
 
-async fn live(settings: &Settings) -> Result<()> {
+async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()> {
     let auth = Arc::new(tokens::auth(settings)?);
     let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?.map(Arc::new);
-    let listener = TcpListener::bind(settings.listen).await;
+    let listener = listener(settings, &mut service).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
     let backends = backends::open(settings).await?;
@@ -51,7 +53,7 @@ async fn live(settings: &Settings) -> Result<()> {
     let access = access_log.is_some().then(|| AccessLines::new(sender));
     let rates = settings.rates;
     let app = App::new(Parts {
-        manager,
+        manager: manager.clone(),
         auth: Arc::clone(&auth),
         hosts,
         rates,
@@ -62,36 +64,65 @@ async fn live(settings: &Settings) -> Result<()> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("listening on {scheme}://{address}");
     tracing::info!(%address, state = %settings.state_dir.display(), "listening");
+    systemd::ready(&address.to_string(), manager.groups().len());
 
     let shutdown = CancellationToken::new();
     let door = Door { listener, tls: tls.clone(), limits: settings.limits };
     let serving = serve(door, app, shutdown.clone());
-    let fresh = async {
-        let tls = async {
-            if let (Some(files), Some(tls)) = (&settings.tls, &tls) {
-                files.keep_fresh(tls).await;
-            }
+    let life = async {
+        let fresh = async {
+            let tls = async {
+                if let (Some(files), Some(tls)) = (&settings.tls, &tls) {
+                    files.keep_fresh(tls).await;
+                }
+            };
+            let log = async {
+                if let Some(log) = &mut access_log {
+                    log.keep().await;
+                }
+            };
+            tokio::join!(tokens::keep_fresh(&auth, settings), tls, log, look_at(&*runtime));
         };
-        let log = async {
-            if let Some(log) = &mut access_log {
-                log.keep().await;
-            }
-        };
-        tokio::join!(tokens::keep_fresh(&auth, settings), tls, log, look_at(&*runtime));
+        // Only serving ends by itself, after the signal; the others are dropped with it.
+        tokio::select! {
+            () = serving => {}
+            result = end_by_signal(&shutdown) => result?,
+            result = reload_by_signal(log) => result?,
+            () = fresh => {}
+        }
+        if let Some(log) = access_log {
+            log.finish();
+        }
+        if !drain.drain(PATIENCE).await {
+            tracing::warn!("engine calls were still under way; they are found again at the next start");
+        }
+        anyhow::Ok(())
     };
-    // Only serving ends by itself, after the signal; the others are dropped with it.
+    // Signs of life are given until the very end, and it is the life that ends.
     tokio::select! {
-        () = serving => {}
-        result = end_by_signal(&shutdown) => result?,
-        () = fresh => {}
-    }
-    if let Some(log) = access_log {
-        log.finish();
-    }
-    if !drain.drain(PATIENCE).await {
-        tracing::warn!("engine calls were still under way; they are found again at the next start");
+        result = life => result?,
+        () = service.keep_alive(&manager) => {}
     }
     tracing::info!("ended; every container is left as it was");
+    Ok(())
+}
+
+/// The socket that was passed, else one of our own.
+async fn listener(settings: &Settings, service: &mut Service) -> std::io::Result<TcpListener> {
+    let Some(socket) = service.socket.take() else { return TcpListener::bind(settings.listen).await };
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+/// Tokens and templates need no signal or a new start; what a signal opens anew is the log file.
+async fn reload_by_signal(log: &Log) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        systemd::reloading();
+        log.reopen();
+        tracing::info!("the log file was opened anew");
+        systemd::reloaded();
+    }
     Ok(())
 }
 
@@ -117,6 +148,7 @@ async fn end_by_signal(shutdown: &CancellationToken) -> Result<()> {
         }
         if first {
             tracing::info!("ending");
+            systemd::stopping(PATIENCE * 2);
             shutdown.cancel();
         }
     }

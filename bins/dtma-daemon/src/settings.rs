@@ -1,26 +1,32 @@
 //! Settings: flags over environment over TOML over defaults, all mistakes at once, each with its origin.
 
 use crate::cli::SettingArgs;
+use crate::config_file::ConfigFile;
 use crate::engine_settings::{EngineSettings, Said};
+use crate::log_file::Bounds;
+use crate::template_dir;
 use crate::tls::TlsFiles;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use dtma_api::ServeLimits;
 use dtma_api::limit::Rates;
-use dtma_config::Policy;
+use dtma_config::{Policy, Templates};
 use dtma_docker::NetworkPool;
 use serde::Deserialize;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 
-const CONFIG: &str = "/etc/dtma/daemon.toml";
-const LISTEN: &str = "127.0.0.1:30000";
-const STATE_DIR: &str = "/var/lib/dtma";
+pub(crate) const CONFIG: &str = "/etc/dtma/daemon.toml";
+pub(crate) const LISTEN: &str = "127.0.0.1:30000";
+pub(crate) const STATE_DIR: &str = "/var/lib/dtma";
+/// 16 MiB.
+pub(crate) const LOG_FILE_SIZE: &str = "16777216";
+pub(crate) const LOG_FILES: &str = "5";
 /// Where the original daemon kept its token.
-const CONF: &str = "/etc/dtma.conf";
+pub(crate) const CONF: &str = "/etc/dtma.conf";
 const ACCESS_LOG_SIZE: u64 = 64 << 20;
 /// What the system's file descriptors allow at the utmost.
 const MOST_CONNECTIONS: usize = 100_000;
@@ -31,10 +37,13 @@ pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     pub(crate) engine: EngineSettings,
     pub(crate) policy: Policy,
+    pub(crate) templates: Templates,
     pub(crate) network_pool: NetworkPool,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) log_format: LogFormat,
     pub(crate) log: String,
+    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) log_bounds: Bounds,
     pub(crate) dev_no_auth: bool,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) conf: PathBuf,
@@ -71,6 +80,13 @@ pub(crate) struct Mistake {
     problem: String,
 }
 
+impl Mistake {
+    /// What a service manager passed is wrong.
+    pub(crate) fn of_socket(problem: String) -> Self {
+        Self { origin: "LISTEN_FDS".to_owned(), problem }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.origin, self.problem)
@@ -90,10 +106,14 @@ struct File {
     engine_change_timeout_ms: Option<u64>,
     pull_stall_ms: Option<u64>,
     policy: Option<PathBuf>,
+    templates: Option<PathBuf>,
     network_pool: Option<String>,
     allowed_hosts: Option<Vec<String>>,
     log_format: Option<String>,
     log: Option<String>,
+    log_file: Option<PathBuf>,
+    log_file_size: Option<u64>,
+    log_files: Option<u32>,
     dev_no_auth: Option<bool>,
     insecure_http: Option<bool>,
     tls_cert: Option<PathBuf>,
@@ -111,21 +131,24 @@ struct File {
 }
 
 impl Settings {
-    /// Puts together what was said where.
+    /// Puts together what was said where. A socket that was passed already listens at `passed`, whatever else is said.
     ///
     /// # Errors
     /// Every mistake.
-    pub(crate) fn resolve(args: &SettingArgs, matches: &ArgMatches) -> Result<Self, Vec<Mistake>> {
+    pub(crate) fn resolve(
+        args: &SettingArgs,
+        matches: &ArgMatches,
+        passed: Option<SocketAddr>,
+    ) -> Result<Self, Vec<Mistake>> {
         let path = args.config.clone().unwrap_or_else(|| CONFIG.into());
         let mut mistakes = Vec::new();
-        let file = match File::read(&path, args.config.is_none()) {
-            Ok(file) => file,
-            Err(problem) => {
-                mistakes.push(Mistake { origin: path.display().to_string(), problem });
-                File::default()
-            }
-        };
-        let mut sources = Sources { matches, path: &path, mistakes };
+        let found = ConfigFile::read(&path, args.config.is_none()).unwrap_or_else(|problem| {
+            mistakes.push(Mistake { origin: path.display().to_string(), problem });
+            ConfigFile::default()
+        });
+        let (file, wrong) = found.fields();
+        mistakes.extend(wrong.into_iter().map(|(origin, problem)| Mistake { origin, problem }));
+        let mut sources = Sources { matches, file: &found, passed, mistakes };
         let settings = sources.settings(args, file);
         if sources.mistakes.is_empty() { Ok(settings) } else { Err(sources.mistakes) }
     }
@@ -144,20 +167,11 @@ fn engine(args: &SettingArgs, file: &mut File) -> Said {
     }
 }
 
-impl File {
-    fn read(path: &Path, optional: bool) -> Result<Self, String> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| error.to_string()),
-            Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
 /// Where values came from, and what was wrong with them.
 pub(crate) struct Sources<'a> {
     matches: &'a ArgMatches,
-    path: &'a Path,
+    file: &'a ConfigFile,
+    passed: Option<SocketAddr>,
     mistakes: Vec<Mistake>,
 }
 
@@ -166,6 +180,7 @@ impl Sources<'_> {
         let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
         let said = engine(args, &mut file);
         let listen = self.parsed("listen", args.listen.clone().or(file.listen), LISTEN);
+        let listen = self.passed.or(listen);
         let log = args.log.clone().or(file.log).unwrap_or_else(|| "info".to_owned());
         if let Err(error) = EnvFilter::try_new(&log) {
             self.report("log", error.to_string());
@@ -185,6 +200,7 @@ impl Sources<'_> {
             state_dir: args.state_dir.clone().or(file.state_dir).unwrap_or_else(|| STATE_DIR.into()),
             engine: self.engine(said),
             policy: self.policy(args.policy.clone().or(file.policy)),
+            templates: self.templates(args.templates.clone().or(file.templates)),
             network_pool: match pool {
                 Some(text) => self.parsed("network_pool", Some(text), "").unwrap_or_default(),
                 None => NetworkPool::default(),
@@ -194,6 +210,8 @@ impl Sources<'_> {
                 .parsed("log_format", args.log_format.clone().or(file.log_format), "human")
                 .unwrap_or(LogFormat::Human),
             log,
+            log_file: args.log_file.clone().or(file.log_file),
+            log_bounds: self.log_bounds(args, (file.log_file_size, file.log_files)),
             dev_no_auth,
             tls,
             conf: args.conf.clone().or(file.conf).unwrap_or_else(|| CONF.into()),
@@ -274,12 +292,41 @@ impl Sources<'_> {
 
     fn policy(&mut self, path: Option<PathBuf>) -> Policy {
         let Some(path) = path else { return Policy::default() };
-        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
-        let policy = text.and_then(|text| toml::from_str(&text).map_err(|error| error.to_string()));
-        policy.unwrap_or_else(|problem| {
-            self.report("policy", format!("{}: {problem}", path.display()));
-            Policy::default()
+        match ConfigFile::read(&path, false) {
+            Ok(file) => {
+                let (policy, wrong) = file.fields();
+                self.mistakes.extend(wrong.into_iter().map(|(origin, problem)| Mistake { origin, problem }));
+                policy
+            }
+            Err(problem) => {
+                self.report("policy", format!("{}: {problem}", path.display()));
+                Policy::default()
+            }
+        }
+    }
+
+    fn templates(&mut self, dir: Option<PathBuf>) -> Templates {
+        let Some(dir) = dir else { return Templates::builtin() };
+        template_dir::read(&dir).unwrap_or_else(|wrong| {
+            for (file, problem) in wrong {
+                match file {
+                    Some(file) => self.mistakes.push(Mistake { origin: file.display().to_string(), problem }),
+                    None => self.report("templates", format!("{}: {problem}", dir.display())),
+                }
+            }
+            Templates::builtin()
         })
+    }
+
+    fn log_bounds(&mut self, args: &SettingArgs, (size, files): (Option<u64>, Option<u32>)) -> Bounds {
+        const SMALLEST: u64 = 4096;
+        let size = args.log_file_size.clone().or(size.map(|size| size.to_string()));
+        let files = args.log_files.clone().or(files.map(|files| files.to_string()));
+        let size = self.parsed("log_file_size", size, LOG_FILE_SIZE).unwrap_or(SMALLEST);
+        if size < SMALLEST {
+            self.report("log_file_size", format!("{size} bytes are fewer than {SMALLEST}"));
+        }
+        Bounds { size, files: self.parsed("log_files", files, LOG_FILES).unwrap_or(0) }
     }
 
     fn parsed<T>(&mut self, id: &'static str, said: Option<String>, default: &str) -> Option<T>
@@ -295,7 +342,7 @@ impl Sources<'_> {
         let origin = match self.matches.value_source(id) {
             Some(ValueSource::CommandLine) => format!("--{}", id.replace('_', "-")),
             Some(ValueSource::EnvVariable) => format!("DTMA_{}", id.to_uppercase()),
-            _ => format!("{id} in {}", self.path.display()),
+            _ => self.file.origin(id),
         };
         self.mistakes.push(Mistake { origin, problem });
     }
@@ -310,7 +357,7 @@ mod tests {
 
     fn resolve(line: &[&str]) -> Result<Settings, Vec<Mistake>> {
         let matches = Cli::command().get_matches_from([&["dtma-daemon"], line].concat());
-        Settings::resolve(&Cli::from_arg_matches(&matches).unwrap().settings, &matches)
+        Settings::resolve(&Cli::from_arg_matches(&matches).unwrap().settings, &matches, None)
     }
 
     #[track_caller]
@@ -359,6 +406,35 @@ mod tests {
     }
 
     #[test]
+    fn a_passed_socket_decides_where_the_daemon_listens() {
+        let matches = Cli::command().get_matches_from(["dtma-daemon", "--listen", "127.0.0.1:1"]);
+        let args = Cli::from_arg_matches(&matches).unwrap().settings;
+        let at = |address: &str| Settings::resolve(&args, &matches, Some(address.parse().unwrap()));
+        assert_eq!(at("127.0.0.1:2").ok().unwrap().listen.port(), 2);
+        assert_eq!(
+            at("0.0.0.0:2").err().unwrap().len(),
+            1,
+            "a socket unit opens no door that a flag could not"
+        );
+    }
+
+    #[test]
+    fn every_mistake_of_policy_and_templates_is_named_with_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (policy, templates) = (dir.path().join("policy.toml"), dir.path().join("templates"));
+        std::fs::write(&policy, "memory = \"much\"\nprivileged = true\n").unwrap();
+        std::fs::create_dir(&templates).unwrap();
+        std::fs::write(templates.join("big.yaml"), "name: big\nprivileged: true\npids: many\n").unwrap();
+        let (policy, templates) = (policy.to_str().unwrap(), templates.to_str().unwrap());
+        let big = format!("{templates}/big.yaml");
+        check(
+            &["--policy", policy, "--templates", templates],
+            &[&format!("{policy}:1: memory: "), &format!("{policy}:2: privileged: "), &big, &big],
+        );
+        check(&["--templates", "/nowhere/at/all"], &["--templates: /nowhere/at/all: "]);
+    }
+
+    #[test]
     fn beyond_loopback_needs_a_word() {
         check(&["--listen", "0.0.0.0:1"], &["--listen: 0.0.0.0:1 is not on loopback"]);
         check(&["--listen", "0.0.0.0:1", "--insecure-http"], &[]);
@@ -401,7 +477,9 @@ mod tests {
         let file = path.to_str().unwrap();
         let settings = resolve(&["run", "--config", file, "--listen", "127.0.0.1:2"]).ok().unwrap();
         assert_eq!((settings.listen.port(), settings.state_dir), (2, PathBuf::from("/from/file")));
-        std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
-        check(&["--config", file], &[file]);
+        std::fs::write(&path, "log = 1\nlisen = \"127.0.0.1:1\"\nlog_format = \"xml\"\n").unwrap();
+        let expected =
+            [format!("{file}:2: lisen: "), format!("{file}:1: log: "), format!("{file}:3: log_format: ")];
+        check(&["--config", file], &expected.each_ref().map(String::as_str));
     }
 }

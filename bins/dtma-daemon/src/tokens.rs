@@ -85,6 +85,14 @@ fn given(conf: &Path) -> Result<Vec<Token>> {
     Ok(tokens.collect())
 }
 
+/// Where tokens in clear are given, without the tokens. A file that cannot be read gives none.
+pub(crate) fn given_names(conf: &Path) -> Vec<String> {
+    let said = |token: Token| {
+        if token.name == CONF_KEY { conf.display().to_string() } else { format!("env {}", token.name) }
+    };
+    given(conf).unwrap_or_default().into_iter().map(said).collect()
+}
+
 /// `DTMA_AUTH_TOKEN=…` in a file of shell assignments.
 fn conf_token(path: &Path) -> Result<Option<String>> {
     let text = match std::fs::read_to_string(path) {

@@ -17,6 +17,7 @@
 mod check;
 mod configurator;
 mod hash;
+mod operator;
 mod overrides;
 mod policy;
 mod render;
@@ -28,5 +29,6 @@ mod warn;
 
 pub use configurator::{Configurator, Rendered};
 pub use hash::config_hash;
+pub use operator::TemplateFile;
 pub use policy::Policy;
 pub use template::{STANDARD, Template, TemplateTmpfs, TemplateValues, Templates};

@@ -4,7 +4,7 @@
 
 use crate::policy::MIB;
 use dtma_core::container::{Isolation, Limits};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The template used when a server names none.
 pub const STANDARD: &str = "standard";
@@ -56,8 +56,8 @@ pub struct TemplateValues {
 }
 
 /// A tmpfs of a template.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TemplateTmpfs {
     /// Absolute path inside.
     pub target: String,
@@ -189,6 +189,10 @@ impl Templates {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Template> {
         self.list().find(|template| template.name == name)
+    }
+
+    pub(crate) fn add(&mut self, template: Template) {
+        self.others.push(template);
     }
 
     /// What a server gets that names none.

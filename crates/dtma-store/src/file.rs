@@ -8,7 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// The state file's name inside the state directory.
@@ -48,7 +48,7 @@ fn refuse_empty(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Runs redb over a file nobody has vouched for: some damage makes it panic instead of answer.
-fn guarded(
+pub(crate) fn guarded(
     path: &Path,
     work: impl FnOnce() -> Result<Database, redb::DatabaseError>,
 ) -> Result<Database, StoreError> {
@@ -58,7 +58,7 @@ fn guarded(
     }
 }
 
-fn builder() -> Builder {
+pub(crate) fn builder() -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     builder
@@ -77,20 +77,30 @@ pub(crate) fn make_directory(state_dir: &Path) -> Result<(), StoreError> {
 /// Makes the file under a name of its own, with schema and owner in it, and links it to the real one: whoever is
 /// killed in between leaves no half-made state behind, and of two who try at once one is second.
 fn make(state_dir: &Path, path: &Path) -> Result<(), StoreError> {
-    let failed = |error| io("making the state file", error);
-    let new = state_dir.join(format!("{UNFINISHED}{}", Uuid::new_v4()));
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&new).map_err(failed)?;
-    let database = guarded(&new, || builder().create_file(file))?;
+    let new = unfinished(state_dir);
+    let database = create(&new)?;
     meta::initialise(&database, path)?;
     match std::fs::hard_link(&new, path) {
         // Not found: the one who was first has swept ours away.
         Err(error) if !matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
-            return Err(failed(error));
+            return Err(io("making the state file", error));
         }
         Ok(()) | Err(_) => {}
     }
     sync_directory(state_dir)
+}
+
+/// A name that no start takes for the state's.
+pub(crate) fn unfinished(state_dir: &Path) -> PathBuf {
+    state_dir.join(format!("{UNFINISHED}{}", Uuid::new_v4()))
+}
+
+/// A file with nothing in it yet, for nobody else's eyes.
+pub(crate) fn create(new: &Path) -> Result<Database, StoreError> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(new);
+    let file = file.map_err(|error| io("making the state file", error))?;
+    guarded(new, || builder().create_file(file))
 }
 
 /// Removes what a killed first start left. Nothing depends on it, so a failure is worth no more than a line.

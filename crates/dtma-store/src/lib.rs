@@ -35,6 +35,7 @@
 //! [`LoadedState::damaged`]: dtma_core::port::store::LoadedState::damaged
 
 mod answers;
+mod backup;
 mod error;
 mod file;
 mod journal;
@@ -42,9 +43,12 @@ mod load;
 mod lock;
 mod meta;
 mod migrate;
+mod rows;
 mod store;
+mod strict;
 mod table;
 
+pub use backup::{BackupError, Import, StateCopy, import};
 pub use file::FILE_NAME;
 pub use lock::LOCK_NAME;
 pub use meta::SCHEMA;

@@ -12,24 +12,28 @@ use uuid::Uuid;
 /// The schema this version writes and reads: one for each step that led there.
 pub const SCHEMA: u32 = migrate::reached_by(migrate::STEPS);
 
-const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+/// The table that says what the file is.
+pub(crate) const TABLE_NAME: &str = "meta";
+const META: TableDefinition<'_, &str, &str> = TableDefinition::new(TABLE_NAME);
 const APPLICATION: &str = "application";
 const OURS: &str = "dtma";
 
 /// Writes schema and a new owner into an empty file.
 pub(crate) fn initialise(database: &Database, path: &Path) -> Result<(), StoreError> {
-    write(database).map_err(|error| explain(path, "making the state file", &error))
+    let made = || {
+        let transaction = database.begin_write()?;
+        write(&transaction, SCHEMA, &Uuid::new_v4().to_string())?;
+        Ok(transaction.commit()?)
+    };
+    made().map_err(|error: redb::Error| explain(path, "making the state file", &error))
 }
 
-fn write(database: &Database) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    {
-        let mut meta = transaction.open_table(META)?;
-        meta.insert(APPLICATION, OURS)?;
-        meta.insert("schema", SCHEMA.to_string().as_str())?;
-        meta.insert("owner", Uuid::new_v4().to_string().as_str())?;
-    }
-    transaction.commit()?;
+/// Makes the file ours.
+pub(crate) fn write(to: &WriteTransaction, schema: u32, owner: &str) -> Result<(), redb::Error> {
+    let mut meta = to.open_table(META)?;
+    meta.insert(APPLICATION, OURS)?;
+    meta.insert("schema", schema.to_string().as_str())?;
+    meta.insert("owner", owner)?;
     Ok(())
 }
 

@@ -9,20 +9,24 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 
 /// From a name to JSON.
-pub(crate) type ByName = TableDefinition<'static, &'static str, &'static [u8]>;
+pub(crate) type ByName<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
+
+/// Every table of records there is.
+pub(crate) const NAMES: [&str; 6] =
+    ["groups", "histories", "operations", "operations-ended", "sessions", "handshakes"];
 
 /// A record with a table of its own. Implemented for these types and no others: that is the whole list of what can
 /// reach the disk.
 pub(crate) trait Stored: Serialize + DeserializeOwned {
     /// Its table.
-    const TABLE: ByName;
+    const TABLE: ByName<'static>;
 
     /// What is wrong with finding this record under this key; JSON that parses may still contradict itself.
     fn contradiction(&self, key: &str) -> Option<String>;
 }
 
 impl Stored for GroupRecord {
-    const TABLE: ByName = TableDefinition::new("groups");
+    const TABLE: ByName<'static> = TableDefinition::new("groups");
 
     fn contradiction(&self, key: &str) -> Option<String> {
         let wanted: BTreeSet<_> = self.spec.servers.iter().map(|server| &server.instance).collect();
@@ -35,7 +39,7 @@ impl Stored for GroupRecord {
 }
 
 impl Stored for GroupHistory {
-    const TABLE: ByName = TableDefinition::new("histories");
+    const TABLE: ByName<'static> = TableDefinition::new("histories");
 
     fn contradiction(&self, key: &str) -> Option<String> {
         GroupId::new(key).err().map(|error| error.to_string())
@@ -44,7 +48,7 @@ impl Stored for GroupHistory {
 
 /// The operations under way; those with an outcome are in [`crate::journal::ENDED`].
 impl Stored for Operation {
-    const TABLE: ByName = TableDefinition::new("operations");
+    const TABLE: ByName<'static> = TableDefinition::new("operations");
 
     fn contradiction(&self, key: &str) -> Option<String> {
         differs(key, self.id.as_str())
@@ -52,7 +56,7 @@ impl Stored for Operation {
 }
 
 impl Stored for GatewaySession {
-    const TABLE: ByName = TableDefinition::new("sessions");
+    const TABLE: ByName<'static> = TableDefinition::new("sessions");
 
     fn contradiction(&self, key: &str) -> Option<String> {
         differs(key, &self.id)
@@ -60,7 +64,7 @@ impl Stored for GatewaySession {
 }
 
 impl Stored for Handshake {
-    const TABLE: ByName = TableDefinition::new("handshakes");
+    const TABLE: ByName<'static> = TableDefinition::new("handshakes");
 
     fn contradiction(&self, key: &str) -> Option<String> {
         let (instance, container) = handshake_of(key);

@@ -1,0 +1,200 @@
+//! `config show`: every setting as it holds, and who said so. Secrets are never shown.
+
+use crate::cli::{SettingArgs, ShowFormat};
+use crate::config_file::ConfigFile;
+use anyhow::Result;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Settings and what holds when nobody says anything; one that is not listed is unset then.
+pub(crate) const DEFAULTS: &[(&str, &str)] = &[
+    ("listen", crate::settings::LISTEN),
+    ("state_dir", crate::settings::STATE_DIR),
+    ("conf", crate::settings::CONF),
+    ("docker_host", "unix:///var/run/docker.sock"),
+    ("network_pool", "10.249.0.0/16"),
+    ("log_format", "human"),
+    ("log", "info"),
+    ("log_file_size", crate::settings::LOG_FILE_SIZE),
+    ("log_files", crate::settings::LOG_FILES),
+    ("rate_mutations", "10/10s"),
+    ("rate_reads", "off"),
+    ("rate_gateway", "off"),
+    ("rate_failures", "30/60s"),
+    ("max_connections", "1024"),
+    ("max_connections_per_peer", "512"),
+    ("access_log_size", "67108864"),
+];
+
+/// What is shown of a secret.
+const HIDDEN: &str = "***";
+
+/// One setting as it holds.
+struct Shown {
+    name: String,
+    value: Value,
+    origin: String,
+}
+
+/// Prints all settings.
+///
+/// # Errors
+/// The settings file cannot be read.
+pub(crate) fn show(args: &SettingArgs, matches: &ArgMatches, origin: bool, format: ShowFormat) -> Result<()> {
+    let path = args.config.as_deref().unwrap_or(Path::new(crate::settings::CONFIG));
+    let file = ConfigFile::read(path, args.config.is_none()).map_err(anyhow::Error::msg)?;
+    let shown = all(matches, &file);
+    match format {
+        ShowFormat::Toml => shown.iter().for_each(|setting| println!("{}", setting.line(origin))),
+        ShowFormat::Json => {
+            println!("{:#}", Value::Object(shown.iter().map(|setting| setting.entry(origin)).collect()));
+        }
+    }
+    Ok(())
+}
+
+fn all(matches: &ArgMatches, file: &ConfigFile) -> Vec<Shown> {
+    let known = SettingArgs::augment_args(clap::Command::new("settings"));
+    let names = known.get_arguments().filter(|arg| arg.get_long().is_some());
+    let mut shown: Vec<_> = names.map(|arg| Shown::of(arg, matches, file)).collect();
+    let conf = shown.iter().find(|setting| setting.name == "conf").and_then(|setting| setting.value.as_str());
+    let tokens = crate::tokens::given_names(Path::new(conf.unwrap_or_default()));
+    shown.extend(tokens.into_iter().map(Shown::token));
+    shown
+}
+
+impl Shown {
+    fn of(arg: &clap::Arg, matches: &ArgMatches, file: &ConfigFile) -> Self {
+        let id = arg.get_id().as_str();
+        let (value, origin) = match (matches.value_source(id), file.value(id)) {
+            (Some(ValueSource::CommandLine), _) => {
+                (said(arg, matches), format!("flag --{}", arg.get_long().unwrap_or(id)))
+            }
+            (Some(ValueSource::EnvVariable), _) => {
+                let name = arg.get_env().unwrap_or_default().to_string_lossy();
+                (said(arg, matches), format!("env {name}"))
+            }
+            (_, Some(value)) => {
+                (json!(value), file.origin(id).trim_end_matches(&format!(": {id}")).to_owned())
+            }
+            (_, None) => fallback(id, arg),
+        };
+        Self { name: id.to_owned(), value: hidden(id, value), origin }
+    }
+
+    fn token(origin: String) -> Self {
+        Self { name: "token".to_owned(), value: json!(HIDDEN), origin }
+    }
+
+    /// A line of TOML; what cannot stand in the file is a comment.
+    fn line(&self, origin: bool) -> String {
+        let name = &self.name;
+        let said = match &self.value {
+            Value::Null => format!("# {name} is not set"),
+            _ if name == "token" || name == "config" => format!("# {name} = {}", self.value),
+            // The JSON of text, numbers, truth values and lists of them is TOML too.
+            value => format!("{name} = {value}"),
+        };
+        if origin { format!("{said}  # {}", self.origin) } else { said }
+    }
+
+    fn entry(&self, origin: bool) -> (String, Value) {
+        let value =
+            if origin { json!({"value": self.value, "origin": self.origin}) } else { self.value.clone() };
+        let name = if self.name == "token" { format!("token ({})", self.origin) } else { self.name.clone() };
+        (name, value)
+    }
+}
+
+/// A value of the command line or the environment, in the type the file would have.
+fn said(arg: &clap::Arg, matches: &ArgMatches) -> Value {
+    let id = arg.get_id().as_str();
+    let mut texts = matches.get_raw(id).into_iter().flatten().map(|text| text.to_string_lossy().into_owned());
+    match arg.get_action() {
+        ArgAction::SetTrue => json!(matches.get_flag(id)),
+        ArgAction::Append => json!(texts.collect::<Vec<_>>()),
+        _ => texts.next_back().map_or(Value::Null, |text| match text.parse::<u64>() {
+            Ok(number) => json!(number),
+            Err(_) => json!(text),
+        }),
+    }
+}
+
+fn fallback(id: &str, arg: &clap::Arg) -> (Value, String) {
+    if id == "docker_host"
+        && let Some(host) = crate::engine_settings::docker_variable("DOCKER_HOST")
+    {
+        return (json!(host), "env DOCKER_HOST".to_owned());
+    }
+    let known = DEFAULTS.iter().find(|(name, _)| *name == id).map(|(_, value)| match value.parse::<u64>() {
+        Ok(number) => json!(number),
+        Err(_) => json!(value),
+    });
+    let of_flag = matches!(arg.get_action(), ArgAction::SetTrue).then(|| json!(false));
+    (known.or(of_flag).unwrap_or(Value::Null), "default".to_owned())
+}
+
+/// A setting that is a secret, or an address with one in it. A file's name is none.
+fn hidden(id: &str, value: Value) -> Value {
+    let is_secret = ["token", "password", "secret"].iter().any(|word| id.contains(word));
+    if is_secret && !id.ends_with("_file") && !value.is_null() {
+        return json!(HIDDEN);
+    }
+    let Some((scheme, rest)) = value.as_str().and_then(|text| text.split_once("://")) else { return value };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((_, host)) => json!(format!("{scheme}://{HIDDEN}@{host}{}", &rest[authority.len()..])),
+        None => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory;
+
+    fn lines(words: &[&str], text: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.toml");
+        std::fs::write(&path, text).unwrap();
+        let matches = Cli::command().get_matches_from([&["dtma-daemon"], words].concat());
+        let shown = all(&matches, &ConfigFile::read(&path, false).unwrap());
+        let home = format!("{}/", dir.path().display());
+        shown.iter().map(|setting| setting.line(true).replace(&home, "")).collect()
+    }
+
+    #[track_caller]
+    fn check(lines: &[String], expected: &str) {
+        assert!(lines.iter().any(|line| line == expected), "{expected} is not in {lines:#?}");
+    }
+
+    #[test]
+    fn every_setting_says_where_it_comes_from() {
+        let shown =
+            lines(&["--listen", "127.0.0.1:1", "--allowed-host", "a"], "\nlog = \"debug\"\nlisten = \"x\"\n");
+        check(&shown, "listen = \"127.0.0.1:1\"  # flag --listen");
+        check(&shown, "allowed_hosts = [\"a\"]  # flag --allowed-host");
+        check(&shown, "log = \"debug\"  # d.toml:2");
+        check(&shown, "state_dir = \"/var/lib/dtma\"  # default");
+        check(&shown, "dev_no_auth = false  # default");
+        check(&shown, "# policy is not set  # default");
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        assert_eq!(hidden("backend_token", json!("s3cret")), json!(HIDDEN));
+        assert_eq!(hidden("token_file", json!("/a/file")), json!("/a/file"));
+        assert_eq!(hidden("docker_host", json!("tcp://u:s3cret@h:1/x")), json!("tcp://***@h:1/x"));
+    }
+
+    #[test]
+    fn a_default_is_that_of_a_setting() {
+        let known = SettingArgs::augment_args(clap::Command::new("settings"));
+        for (name, _) in DEFAULTS {
+            assert!(known.get_arguments().any(|arg| arg.get_id() == name), "{name}");
+        }
+    }
+}
