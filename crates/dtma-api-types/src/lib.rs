@@ -4,6 +4,7 @@
 //! description in the OpenAPI document. Requests refuse unknown fields; responses do not, so that an older client
 //! can read a newer daemon's answers.
 
+pub mod compat;
 pub mod duration;
 mod envelope;
 mod event;

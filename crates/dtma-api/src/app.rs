@@ -10,6 +10,7 @@ use crate::observe::AccessLines;
 use crate::openapi::openapi_json;
 use crate::schema::Schemas;
 use bytes::Bytes;
+use dtma_api_types::compat::SystemMetrics;
 use dtma_core::Timestamp;
 use dtma_core::port::Meter;
 use dtma_manager::wall::Wall;
@@ -34,7 +35,12 @@ pub struct Parts {
     pub wall: Wall,
     /// Reads what containers use; none when the engine is not on this machine.
     pub meter: Option<Arc<dyn Meter>>,
+    /// How the machine does.
+    pub system: SystemProbe,
 }
+
+/// Looks at the machine; asked once for every status, so it must be quick.
+pub type SystemProbe = Arc<dyn Fn() -> SystemMetrics + Send + Sync>;
 
 /// Everything that handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -97,6 +103,10 @@ impl App {
 
     pub(crate) fn now(&self) -> Timestamp {
         (self.0.parts.wall)()
+    }
+
+    pub(crate) fn system_metrics(&self) -> SystemMetrics {
+        (self.0.parts.system)()
     }
 
     pub(crate) fn started_at(&self) -> Timestamp {

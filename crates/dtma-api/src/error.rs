@@ -1,7 +1,7 @@
 //! Every way a request can fail, and the one place that chooses the HTTP status for it.
 
 use dtma_api_types::{ErrorBody, ErrorDetail};
-use dtma_core::id::InstanceName;
+use dtma_core::id::{GroupId, InstanceName};
 use dtma_core::port::RuntimeError;
 use dtma_core::violation::Violation;
 use dtma_manager::{GroupStatus, ManagerError};
@@ -63,6 +63,12 @@ pub(crate) enum ApiError {
     StandsStill(InstanceName, String),
     /// No such session with this server.
     NoSession,
+    /// Another server bears the caller's own id.
+    IdTaken(String, InstanceName),
+    /// The server is one of several of its group.
+    OneOfMany(InstanceName, GroupId),
+    /// A capability was executed and failed.
+    CapabilityFailed(String, String),
     /// The manager said no.
     Manager(ManagerError),
     /// The manager said no to something that stands at a place of the request.
@@ -112,6 +118,9 @@ impl ApiError {
             Self::NotMcp(_) => (StatusCode::NOT_FOUND, "not_an_mcp_server"),
             Self::StandsStill(..) => (StatusCode::BAD_GATEWAY, "server_not_running"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no_such_session"),
+            Self::IdTaken(..) => (StatusCode::CONFLICT, "account_id_taken"),
+            Self::OneOfMany(..) => (StatusCode::CONFLICT, "one_of_many"),
+            Self::CapabilityFailed(..) => (StatusCode::BAD_GATEWAY, "capability_failed"),
             Self::Manager(error) | Self::Located(error, _) => manager_kind(error),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -154,6 +163,13 @@ impl ApiError {
                 )
             }
             Self::NoSession => "there is no such session; begin anew with initialize".into(),
+            Self::IdTaken(id, bearer) => format!("the accountToolInstanceId {id:?} is that of {bearer}"),
+            Self::OneOfMany(instance, group) => {
+                format!("{instance} is one of several servers of group {group}; remove the group instead")
+            }
+            Self::CapabilityFailed(capability, why) => {
+                format!("Failed to execute capability '{capability}': {why}")
+            }
             Self::Manager(ManagerError::Invalid(found)) => {
                 format!("the request is not valid: {}", count(found.len()))
             }

@@ -16,6 +16,7 @@ mod app;
 mod asker;
 pub mod auth;
 mod body;
+mod compat;
 mod convert;
 mod duration;
 mod error;
@@ -38,7 +39,7 @@ mod suggest;
 pub mod tls;
 mod view;
 
-pub use app::{App, Parts};
+pub use app::{App, Parts, SystemProbe};
 pub use observe::AccessLines;
 pub use openapi::{openapi, openapi_json};
 pub use serve::{Door, ServeLimits, serve};

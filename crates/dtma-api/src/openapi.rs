@@ -28,7 +28,13 @@ use utoipa::{Modify, OpenApi};
         routes::operations::list_operations, routes::operations::get_operation,
         routes::groups::deploy_group, routes::groups::list_groups, routes::groups::get_group,
         routes::groups::remove_group, routes::groups::restart_group, routes::groups::validate_group,
-        routes::status::get_status, routes::stats::get_stats,
+        routes::status::get_status, routes::stats::get_stats, routes::daemon_status::get_daemon_status, routes::exec::exec_server,
+        routes::tools::deploy_tool, routes::tools::list_tools, routes::tools::get_tools_status,
+        routes::tools::remove_tool, routes::tools::start_tool, routes::tools::stop_tool, routes::tools::execute_tool,
+        routes::mcp_servers::deploy_mcp_server, routes::mcp_servers::deploy_mcp_servers,
+        routes::mcp_servers::get_mcp_servers_status, routes::mcp_servers::remove_mcp_server,
+        routes::container_groups::create_container_group, routes::container_groups::get_container_group,
+        routes::container_groups::restart_container_group,
         routes::servers::restart_server, routes::servers::start_server, routes::servers::stop_server,
         routes::logs::get_logs, routes::templates::list_templates, routes::templates::get_template,
         gateway::gateway_post, gateway::gateway_listen, gateway::gateway_close,
@@ -39,6 +45,9 @@ use utoipa::{Modify, OpenApi};
         (name = "groups", description = "Groups of servers, deployed and removed together"),
         (name = "servers", description = "One server"),
         (name = "templates", description = "Configuration templates"),
+        (name = "tools", description = "One tool or MCP server at a time, in the words of the original"),
+        (name = "mcp-servers", description = "MCP servers, in the words of the original"),
+        (name = "container-groups", description = "Groups, in the words of the original"),
         (name = "gateway", description = "Where agents come in: MCP onto the servers"),
         (name = "daemon", description = "The daemon itself")
     )
@@ -76,11 +85,15 @@ impl Modify for FromTheTable {
             if route.mutates() {
                 operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }
-            if let Access::Needs(scope) = route.access {
-                operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
-                let extensions = operation.extensions.get_or_insert_default();
-                extensions.insert("x-dtma-scope".to_owned(), scope.as_str().into());
-            }
+            let (scope, alternatives) = match route.access {
+                Access::Open => continue,
+                Access::Needs(scope) => (scope, None),
+                Access::Redacted(scope) => (scope, Some(SecurityRequirement::default())),
+            };
+            let needed = SecurityRequirement::new(SCHEME, [scope.as_str()]);
+            operation.security = Some(std::iter::once(needed).chain(alternatives).collect());
+            let extensions = operation.extensions.get_or_insert_default();
+            extensions.insert("x-dtma-scope".to_owned(), scope.as_str().into());
         }
     }
 }

@@ -1,16 +1,21 @@
 //! The table of routes: what exists, which scope it needs, and who answers it. Everything else follows from it: the
 //! router, the front page, the security part of the OpenAPI document, and the tests over all routes.
 
+pub(crate) mod container_groups;
+pub(crate) mod daemon_status;
 pub(crate) mod docs;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod groups;
 pub(crate) mod logs;
+pub(crate) mod mcp_servers;
 pub(crate) mod meta;
 pub(crate) mod operations;
 pub(crate) mod servers;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod templates;
+pub(crate) mod tools;
 
 use crate::app::App;
 use crate::auth::{Access, Scope, authorise};
@@ -20,7 +25,7 @@ use crate::mutation::mutate;
 use crate::observe::observe;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 /// One route.
 pub(crate) struct Route {
@@ -58,12 +63,14 @@ pub(crate) fn table() -> Vec<Route> {
     const OPEN: Access = Access::Open;
     const READ: Access = Access::Needs(Scope::Read);
     const DEPLOY: Access = Access::Needs(Scope::Deploy);
+    const ADMIN: Access = Access::Needs(Scope::Admin);
     const GATEWAY: Access = Access::Needs(Scope::Gateway);
     vec![
         route("GET", "/", "getIndex", READ, get(meta::get_index)),
         route("GET", "/health", "getHealth", OPEN, get(meta::get_health)),
         route("GET", "/healthz", "getHealthz", OPEN, get(meta::get_healthz)),
         route("GET", "/readyz", "getReadyz", OPEN, get(meta::get_readyz)),
+        route("GET", "/status", "getDaemonStatus", Access::Redacted(Scope::Read), get(daemon_status::get_daemon_status)),
         route("GET", "/openapi.json", "getOpenapi", READ, get(meta::get_openapi)),
         route("GET", "/docs", "getDocs", OPEN, get(docs::get_docs)),
         route("GET", "/docs/docs.js", "getDocsScript", OPEN, get(docs::get_docs_script)),
@@ -83,9 +90,24 @@ pub(crate) fn table() -> Vec<Route> {
         route("POST", "/mcp/servers/{instanceName}/restart", "restartServer", DEPLOY, post(servers::restart_server)),
         route("POST", "/mcp/servers/{instanceName}/start", "startServer", DEPLOY, post(servers::start_server)),
         route("POST", "/mcp/servers/{instanceName}/stop", "stopServer", DEPLOY, post(servers::stop_server)),
+        route("POST", "/mcp/servers/{instanceName}/exec", "execServer", ADMIN, post(exec::exec_server)),
         route("GET", "/mcp/servers/{instanceName}/logs", "getLogs", READ, get(logs::get_logs)),
         route("GET", "/mcp/templates", "listTemplates", READ, get(templates::list_templates)),
         route("GET", "/mcp/templates/{name}", "getTemplate", READ, get(templates::get_template)),
+        route("POST", "/tools", "deployTool", DEPLOY, post(tools::deploy_tool)),
+        route("GET", "/tools", "listTools", READ, get(tools::list_tools)),
+        route("GET", "/tools/status", "getToolsStatus", READ, get(tools::get_tools_status)),
+        route("DELETE", "/tools/{name}", "removeTool", DEPLOY, delete(tools::remove_tool)),
+        route("POST", "/tools/{name}/start", "startTool", DEPLOY, post(tools::start_tool)),
+        route("POST", "/tools/{name}/stop", "stopTool", DEPLOY, post(tools::stop_tool)),
+        route("POST", "/tools/{name}/execute", "executeTool", ADMIN, post(tools::execute_tool)),
+        route("POST", "/mcp-servers", "deployMcpServer", DEPLOY, post(mcp_servers::deploy_mcp_server)),
+        route("POST", "/mcp-servers/deploy", "deployMcpServers", DEPLOY, post(mcp_servers::deploy_mcp_servers)),
+        route("GET", "/mcp-servers/status", "getMcpServersStatus", READ, get(mcp_servers::get_mcp_servers_status)),
+        route("DELETE", "/mcp-servers/{id}", "removeMcpServer", DEPLOY, delete(mcp_servers::remove_mcp_server)),
+        route("POST", "/container-groups", "createContainerGroup", DEPLOY, post(container_groups::create_container_group)),
+        route("GET", "/container-groups/{id}", "getContainerGroup", READ, get(container_groups::get_container_group)),
+        route("PUT", "/container-groups/{id}/restart", "restartContainerGroup", DEPLOY, put(container_groups::restart_container_group)),
         route("POST", "/gateway/servers/{instanceName}/mcp", "gatewayPost", GATEWAY, post(gateway::gateway_post)),
         route("GET", "/gateway/servers/{instanceName}/mcp", "gatewayListen", GATEWAY, get(gateway::gateway_listen)),
         route("DELETE", "/gateway/servers/{instanceName}/mcp", "gatewayClose", GATEWAY, delete(gateway::gateway_close)),

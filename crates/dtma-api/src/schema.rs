@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The request bodies there are.
-const REQUESTS: [&str; 1] = ["GroupRequest"];
+const REQUESTS: [&str; 5] =
+    ["GroupRequest", "ToolRequest", "DeployServersRequest", "ExecuteRequest", "ExecRequestBody"];
 /// Mistakes listed in one answer; the rest of a body that is nothing but mistakes is not worth its bytes.
 const MOST: usize = 200;
 

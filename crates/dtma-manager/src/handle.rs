@@ -224,6 +224,12 @@ impl ManagerHandle {
         Ok(kept.filter(|answer| is_remembered(answer.at, now)))
     }
 
+    /// What is wanted of a group.
+    #[must_use]
+    pub fn spec(&self, group: &GroupId) -> Option<Arc<GroupSpec>> {
+        Some(self.registry.live(group)?.spec)
+    }
+
     /// The group a server belongs to.
     #[must_use]
     pub fn group_of(&self, instance: &InstanceName) -> Option<GroupId> {

@@ -20,6 +20,9 @@ pub(crate) async fn authorise(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if is_stranger(&app, access, request.headers()) {
+        request.extensions_mut().insert(Stranger);
+    }
     match admit(&app, access, &request) {
         Ok(caller) => {
             request.extensions_mut().insert(caller.clone());
@@ -31,14 +34,23 @@ pub(crate) async fn authorise(
     }
 }
 
+/// Marks a request that came without a token to a route that then tells less.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stranger;
+
+fn is_stranger(app: &App, access: Access, headers: &HeaderMap) -> bool {
+    let redacted = matches!(access, Access::Redacted(_));
+    redacted && app.auth().is_required() && !headers.contains_key(AUTHORIZATION)
+}
+
 fn admit(app: &App, access: Access, request: &Request) -> Result<Caller, ApiError> {
-    let Access::Needs(scope) = access else { return Ok(anonymous()) };
+    let (Access::Needs(scope) | Access::Redacted(scope)) = access else { return Ok(anonymous()) };
     let headers = request.headers();
     app.hosts()
         .check(headers)
         .map_err(|(header, value)| ApiError::Foreign(header, value.chars().take(100).collect()))?;
     let peer = request.extensions().get::<Peer>().map_or(NOBODY, |peer| peer.0);
-    if !app.auth().is_required() {
+    if !app.auth().is_required() || is_stranger(app, access, headers) {
         app.limiter().admit(access, || Asker::Peer(peer))?;
         return Ok(anonymous());
     }

@@ -76,6 +76,8 @@ pub(crate) enum Access {
     Open,
     /// A token that covers this scope.
     Needs(Scope),
+    /// Without a token less is told; with one it must cover this scope.
+    Redacted(Scope),
 }
 
 /// True when one of `held` is enough.

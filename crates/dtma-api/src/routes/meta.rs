@@ -21,7 +21,7 @@ pub(crate) async fn get_index() -> Answer {
         operation_id: route.operation.to_owned(),
         scope: match route.access {
             Access::Open => None,
-            Access::Needs(scope) => Some(scope.to_string()),
+            Access::Needs(scope) | Access::Redacted(scope) => Some(scope.to_string()),
         },
     };
     ok(

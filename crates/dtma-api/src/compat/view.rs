@@ -1,0 +1,215 @@
+//! What became of servers, in the older words.
+
+use super::find::account_id;
+use super::label;
+use crate::app::App;
+use crate::view::group_state;
+use dtma_api_types::compat::{
+    ContainerGroupView, DockerPort, DockerState, PortBinding, ToolInstanceView, TransportDistribution,
+};
+use dtma_core::Timestamp;
+use dtma_core::phase::{Phase, Trouble};
+use dtma_core::spec::{ServerKind, ServerSpec};
+use dtma_manager::{GroupState, GroupStatus, PublishStatus, ServerStatus};
+use std::collections::BTreeMap;
+
+/// Where the daemon publishes ports.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// A container's state in Docker's words, and two more for what Docker does not know.
+pub(crate) fn word(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Creating | Phase::Waiting { .. } | Phase::Starting { .. } => "starting",
+        Phase::Ready { .. } => "running",
+        Phase::Backoff { .. } | Phase::Failed { .. } => "error",
+        Phase::Completed { .. } | Phase::Stopped => "exited",
+        Phase::Stopping => "stopping",
+        Phase::Removing => "removing",
+    }
+}
+
+/// The short form for MCP servers.
+pub(crate) fn mcp_status(word: &str) -> &'static str {
+    match word {
+        "running" => "active",
+        "exited" => "stopped",
+        "starting" => "starting",
+        "error" => "error",
+        _ => "unknown",
+    }
+}
+
+/// The richer form: state and health.
+pub(crate) fn mcp_state(word: &str) -> (&'static str, &'static str) {
+    match word {
+        "running" => ("running", "healthy"),
+        "exited" => ("stopped", "unhealthy"),
+        "starting" => ("starting", "unknown"),
+        "error" => ("error", "unhealthy"),
+        _ => ("unknown", "unknown"),
+    }
+}
+
+/// How an MCP server is spoken to; `None` for what is none.
+pub(crate) fn transport(spec: Option<&ServerSpec>, kind: ServerKind) -> Option<String> {
+    match kind {
+        ServerKind::Mcp(transport) => Some(transport.as_str().to_owned()),
+        ServerKind::Tool => spec?.labels.get(label::TRANSPORT).cloned(),
+    }
+}
+
+fn started_at(phase: &Phase) -> Option<Timestamp> {
+    match phase {
+        Phase::Starting { run, .. } => run.as_ref().map(|run| run.started_at),
+        Phase::Ready { run, .. } => Some(run.started_at),
+        Phase::Creating
+        | Phase::Waiting { .. }
+        | Phase::Backoff { .. }
+        | Phase::Completed { .. }
+        | Phase::Stopping
+        | Phase::Stopped
+        | Phase::Failed { .. }
+        | Phase::Removing => None,
+    }
+}
+
+pub(crate) fn state(server: &ServerStatus) -> DockerState {
+    let exit = server.last_exit.as_ref();
+    let trouble = match &server.phase {
+        Phase::Backoff { reason, .. } | Phase::Failed { reason, .. } => Some(reason),
+        Phase::Creating
+        | Phase::Waiting { .. }
+        | Phase::Starting { .. }
+        | Phase::Ready { .. }
+        | Phase::Completed { .. }
+        | Phase::Stopping
+        | Phase::Stopped
+        | Phase::Removing => None,
+    };
+    DockerState {
+        status: word(&server.phase).to_owned(),
+        running: matches!(server.phase, Phase::Ready { .. }),
+        restarting: matches!(server.phase, Phase::Backoff { .. }),
+        oom_killed: exit.is_some_and(|exit| exit.oom),
+        exit_code: exit.map_or(0, |exit| exit.code),
+        error: trouble.map(Trouble::to_string).unwrap_or_default(),
+        started_at: started_at(&server.phase).map(|at| at.to_string()),
+        finished_at: exit.map(|exit| exit.at.to_string()),
+    }
+}
+
+/// As `NetworkSettings.Ports` has them.
+pub(crate) fn bindings(publish: &[PublishStatus]) -> BTreeMap<String, Vec<PortBinding>> {
+    let mut ports: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+    for PublishStatus { publish, .. } in publish {
+        let binding = PortBinding { host_ip: LOOPBACK.to_owned(), host_port: publish.host_port.to_string() };
+        ports.entry(format!("{}/tcp", publish.container_port)).or_default().push(binding);
+    }
+    ports
+}
+
+fn port(status: &PublishStatus) -> DockerPort {
+    DockerPort {
+        ip: LOOPBACK.to_owned(),
+        private_port: status.publish.container_port,
+        public_port: status.publish.host_port,
+        kind: "tcp".to_owned(),
+    }
+}
+
+pub(crate) fn instance(
+    group: &GroupStatus,
+    spec: Option<&ServerSpec>,
+    server: &ServerStatus,
+) -> ToolInstanceView {
+    let transport = transport(spec, server.kind);
+    let (word, mcp) = (word(&server.phase), transport.is_some());
+    let container = server.container.as_ref().map(ToString::to_string);
+    let (state, health) = mcp_state(word);
+    ToolInstanceView {
+        account_tool_instance_id: spec.and_then(account_id).map(str::to_owned),
+        instance_name_on_toolbox: server.instance.to_string(),
+        container_id: container.clone(),
+        status: word.to_owned(),
+        image: server.image.to_string(),
+        ports: server.publish.iter().map(port).collect(),
+        created: group.created_at.as_second(),
+        id: container,
+        names: server.container_name.iter().map(|name| format!("/{name}")).collect(),
+        image_id: server.image_id.as_ref().map(ToString::to_string),
+        command: spec.map(command).unwrap_or_default(),
+        state: word.to_owned(),
+        started_at: started_at(&server.phase).map(|at| at.to_string()),
+        reason: server.phase.reason(),
+        group_id: group.group_id.to_string(),
+        mcp_status: mcp.then(|| mcp_status(word).to_owned()),
+        mcp_state: mcp.then(|| state.to_owned()),
+        mcp_health: mcp.then(|| health.to_owned()),
+        endpoint: server.kind.is_stdio().then(|| format!("/gateway/servers/{}/mcp", server.instance)),
+        mcp_transport_type: transport,
+    }
+}
+
+fn command(spec: &ServerSpec) -> String {
+    let words = spec.command.iter().chain(&spec.args).flatten();
+    words.map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Every server of every group.
+pub(crate) fn instances(app: &App) -> Vec<ToolInstanceView> {
+    app.manager().groups().iter().flat_map(|group| of_group(app, group)).collect()
+}
+
+fn of_group(app: &App, group: &GroupStatus) -> Vec<ToolInstanceView> {
+    let spec = app.manager().spec(&group.group_id);
+    let wanted = |server: &ServerStatus| spec.as_ref().and_then(|spec| spec.server(&server.instance));
+    group.servers.iter().map(|server| instance(group, wanted(server), server)).collect()
+}
+
+pub(crate) fn distribution(servers: &[ToolInstanceView]) -> TransportDistribution {
+    let count = |word: &str| {
+        let of = servers.iter().filter(|server| server.mcp_transport_type.as_deref() == Some(word));
+        u64::try_from(of.count()).unwrap_or(u64::MAX)
+    };
+    TransportDistribution {
+        stdio: count("stdio"),
+        sse: count("sse"),
+        websocket: count("websocket"),
+        streamable_http: count("streamable-http"),
+    }
+}
+
+pub(crate) fn container_group(app: &App, group: &GroupStatus) -> ContainerGroupView {
+    let health = match group.state {
+        GroupState::Ready => "healthy",
+        GroupState::Degraded => "degraded",
+        GroupState::Failed => "unhealthy",
+        GroupState::Deploying | GroupState::Removing => "unknown",
+    };
+    ContainerGroupView {
+        id: group.group_id.to_string(),
+        mcp_servers: of_group(app, group),
+        status: group_state(group.state),
+        health_state: health.to_owned(),
+        network: group.network.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_for_mcp_follow_from_dockers() {
+        let table = [
+            ("running", "active", ("running", "healthy")),
+            ("exited", "stopped", ("stopped", "unhealthy")),
+            ("starting", "starting", ("starting", "unknown")),
+            ("error", "error", ("error", "unhealthy")),
+            ("stopping", "unknown", ("unknown", "unknown")),
+        ];
+        for (docker, short, rich) in table {
+            assert_eq!((mcp_status(docker), mcp_state(docker)), (short, rich), "{docker}");
+        }
+    }
+}
