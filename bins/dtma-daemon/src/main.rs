@@ -17,6 +17,7 @@ mod run;
 mod settings;
 mod show;
 mod state;
+mod system;
 mod systemd;
 mod template_dir;
 mod tls;

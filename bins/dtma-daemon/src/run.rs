@@ -5,7 +5,7 @@ use crate::log::Log;
 use crate::settings::Settings;
 use crate::systemd::{self, Service};
 use crate::tls::TlsFiles;
-use crate::{backends, log, tokens};
+use crate::{backends, log, system, tokens};
 use anyhow::{Context, Result};
 use dtma_api::{AccessLines, App, Door, Parts, auth::Hosts, serve};
 use dtma_core::port::ContainerRuntime;
@@ -60,6 +60,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         access,
         wall,
         meter: backends::meter(settings),
+        system: system::probe(&settings.state_dir),
     });
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("listening on {scheme}://{address}");

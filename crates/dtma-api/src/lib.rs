@@ -40,6 +40,7 @@ pub mod tls;
 mod view;
 
 pub use app::{App, Parts, SystemProbe};
+pub use compat::view::instances as tool_instances;
 pub use observe::AccessLines;
 pub use openapi::{openapi, openapi_json};
 pub use serve::{Door, ServeLimits, serve};

@@ -129,7 +129,7 @@ impl Limiter {
         let (buckets, what) = match access {
             Access::Open => return Ok(()),
             Access::Needs(Scope::Gateway) => (&self.gateway, "messages to servers"),
-            Access::Needs(Scope::Read) => (&self.reads, "requests"),
+            Access::Needs(Scope::Read) | Access::Redacted(_) => (&self.reads, "requests"),
             Access::Needs(Scope::Deploy | Scope::Credentials | Scope::Admin) => (&self.mutations, "changes"),
         };
         let Some(buckets) = buckets else { return Ok(()) };

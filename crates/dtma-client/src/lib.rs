@@ -7,6 +7,7 @@
 //! spoken with the authority given to the builder.
 
 mod client;
+mod compat;
 mod error;
 pub mod mcp;
 mod operations;

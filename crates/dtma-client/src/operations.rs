@@ -90,7 +90,7 @@ pub struct LogOptions {
 const DAEMONS_OWN_WAIT: Duration = Duration::from_secs(310);
 
 impl Wait {
-    fn query(self, query: Query) -> Query {
+    pub(crate) fn query(self, query: Query) -> Query {
         match self {
             Self::UntilDone => query,
             Self::Until(time) => query.with("timeout", Some(format!("{}ms", time.as_millis()))),
@@ -98,7 +98,7 @@ impl Wait {
         }
     }
 
-    fn patience(self) -> Duration {
+    pub(crate) fn patience(self) -> Duration {
         match self {
             Self::UntilDone => DAEMONS_OWN_WAIT,
             Self::Until(time) => time,

@@ -3,7 +3,11 @@
 use serde_json::Value;
 
 const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
-const METHODS: &str = concat!(include_str!("../src/operations.rs"), include_str!("../src/mcp.rs"));
+const METHODS: &str = concat!(
+    include_str!("../src/operations.rs"),
+    include_str!("../src/compat.rs"),
+    include_str!("../src/mcp.rs")
+);
 
 /// `deployGroup` as Rust writes it.
 fn snake(operation: &str) -> String {

@@ -2,7 +2,6 @@
 
 use super::find::account_id;
 use super::label;
-use crate::app::App;
 use crate::view::group_state;
 use dtma_api_types::compat::{
     ContainerGroupView, DockerPort, DockerState, PortBinding, ToolInstanceView, TransportDistribution,
@@ -10,7 +9,7 @@ use dtma_api_types::compat::{
 use dtma_core::Timestamp;
 use dtma_core::phase::{Phase, Trouble};
 use dtma_core::spec::{ServerKind, ServerSpec};
-use dtma_manager::{GroupState, GroupStatus, PublishStatus, ServerStatus};
+use dtma_manager::{GroupState, GroupStatus, ManagerHandle, PublishStatus, ServerStatus};
 use std::collections::BTreeMap;
 
 /// Where the daemon publishes ports.
@@ -155,13 +154,14 @@ fn command(spec: &ServerSpec) -> String {
     words.map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// Every server of every group.
-pub(crate) fn instances(app: &App) -> Vec<ToolInstanceView> {
-    app.manager().groups().iter().flat_map(|group| of_group(app, group)).collect()
+/// Every server of every group, in the older words: for `/status` and for the heartbeat.
+#[must_use]
+pub fn instances(manager: &ManagerHandle) -> Vec<ToolInstanceView> {
+    manager.groups().iter().flat_map(|group| of_group(manager, group)).collect()
 }
 
-fn of_group(app: &App, group: &GroupStatus) -> Vec<ToolInstanceView> {
-    let spec = app.manager().spec(&group.group_id);
+fn of_group(manager: &ManagerHandle, group: &GroupStatus) -> Vec<ToolInstanceView> {
+    let spec = manager.spec(&group.group_id);
     let wanted = |server: &ServerStatus| spec.as_ref().and_then(|spec| spec.server(&server.instance));
     group.servers.iter().map(|server| instance(group, wanted(server), server)).collect()
 }
@@ -179,7 +179,7 @@ pub(crate) fn distribution(servers: &[ToolInstanceView]) -> TransportDistributio
     }
 }
 
-pub(crate) fn container_group(app: &App, group: &GroupStatus) -> ContainerGroupView {
+pub(crate) fn container_group(manager: &ManagerHandle, group: &GroupStatus) -> ContainerGroupView {
     let health = match group.state {
         GroupState::Ready => "healthy",
         GroupState::Degraded => "degraded",
@@ -188,7 +188,7 @@ pub(crate) fn container_group(app: &App, group: &GroupStatus) -> ContainerGroupV
     };
     ContainerGroupView {
         id: group.group_id.to_string(),
-        mcp_servers: of_group(app, group),
+        mcp_servers: of_group(manager, group),
         status: group_state(group.state),
         health_state: health.to_owned(),
         network: group.network.clone(),

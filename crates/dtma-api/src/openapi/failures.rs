@@ -30,7 +30,7 @@ impl Kind {
     fn of(access: Access) -> Self {
         match access {
             Access::Open => Self::Open,
-            Access::Needs(Scope::Read) => Self::Read,
+            Access::Needs(Scope::Read) | Access::Redacted(_) => Self::Read,
             Access::Needs(Scope::Gateway) => Self::Gateway,
             Access::Needs(Scope::Deploy | Scope::Credentials | Scope::Admin) => Self::Change,
         }
@@ -78,9 +78,9 @@ const TABLE: &[Row] = &[
     (401, "token_expired", |f| f.kind != Kind::Open),
     (403, "scope_missing", |f| f.kind != Kind::Open),
     (403, "foreign_origin", |f| f.kind != Kind::Open),
-    (404, "no_such_group", |f| f.names("{groupId}") && f.kind != Kind::Gateway),
-    (404, "no_such_server", |f| f.names("{instanceName}")),
-    (404, "no_such_template", |f| f.names("{name}")),
+    (404, "no_such_group", |f| (f.names("{groupId}") || f.names("/container-groups/{id}")) && f.kind != Kind::Gateway),
+    (404, "no_such_server", |f| f.names("{instanceName}") || f.names("/tools/{name}") || f.names("/mcp-servers/{id}")),
+    (404, "no_such_template", |f| f.names("{name}") && f.kind == Kind::Read),
     (404, "no_such_operation", |f| f.names("{operationId}")),
     (404, "not_an_mcp_server", |f| f.kind == Kind::Gateway),
     (404, "no_such_session", |f| f.kind == Kind::Gateway),
@@ -93,6 +93,8 @@ const TABLE: &[Row] = &[
     (409, "port_taken", |f| f.kind == Kind::Change),
     (409, "busy", |f| f.kind == Kind::Change),
     (409, "superseded", |f| f.kind == Kind::Change),
+    (409, "account_id_taken", |f| f.kind == Kind::Change),
+    (409, "one_of_many", |f| f.kind == Kind::Change),
     (409, "engine_busy", |f| f.kind == Kind::Change),
     (409, "not_running", |f| f.kind == Kind::Change),
     (409, "idempotency_key_reused", |f| f.kind == Kind::Change),
@@ -104,6 +106,7 @@ const TABLE: &[Row] = &[
     (429, "rate_limited", |f| f.kind != Kind::Open),
     (429, "too_many_operations", |f| f.kind == Kind::Change),
     (500, "internal", |_| true),
+    (502, "capability_failed", |f| f.kind == Kind::Change),
     (502, "servers_failed", |f| f.kind == Kind::Change),
     (502, "operation_failed", |f| f.kind == Kind::Change),
     (502, "engine_lost_object", |f| f.kind == Kind::Change),

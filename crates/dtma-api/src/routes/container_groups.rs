@@ -34,7 +34,7 @@ pub(crate) async fn deploy(app: &App, asker: Asker, wait: Wait, request: DeployS
     let mut notes = Notes::default();
     let request = compat::group(request, &mut notes);
     let deployed = compat::deploy(app, asker, wait, request, &mut notes).await?;
-    let group = view::container_group(app, &deployed.status);
+    let group = view::container_group(app.manager(), &deployed.status);
     let id = group.id.clone();
     let view = DeployedServersView { group, warnings: details(notes.warnings) };
     match wait {
@@ -50,7 +50,7 @@ pub(crate) async fn deploy(app: &App, asker: Asker, wait: Wait, request: DeployS
 pub(crate) async fn get_container_group(State(app): State<App>, Named(group): Named<GroupId>) -> Answer {
     let status = app.manager().group(&group).ok_or(ManagerError::NoSuchGroup(group))?;
     let message = format!("group {} is {}", status.group_id, status.state.word());
-    ok(message, view::container_group(&app, &status))
+    ok(message, view::container_group(app.manager(), &status))
 }
 
 /// Restart a container group
@@ -68,7 +68,7 @@ pub(crate) async fn restart_container_group(
 ) -> Answer {
     let (wait, manager) = (query.wait()?, app.manager().clone());
     let done = app.finish(async move { manager.restart_group(&group, asker.asking(wait)).await }).await?;
-    let (id, view) = (&done.status.group_id, view::container_group(&app, &done.status));
+    let (id, view) = (&done.status.group_id, view::container_group(app.manager(), &done.status));
     match wait {
         Wait::No => with(StatusCode::ACCEPTED, format!("accepted; watch group {id}"), view),
         Wait::Until(_) => ok(format!("group {id} was restarted"), view),

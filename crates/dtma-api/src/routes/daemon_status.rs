@@ -44,7 +44,7 @@ fn summary(app: &App) -> CompatStatusView {
 }
 
 fn everything(app: &App, summary: CompatStatusView) -> CompatStatusView {
-    let all = view::instances(app);
+    let all = view::instances(app.manager());
     let (mcp, tools): (Vec<_>, Vec<_>) =
         all.iter().cloned().partition(|instance| instance.mcp_transport_type.is_some());
     CompatStatusView {

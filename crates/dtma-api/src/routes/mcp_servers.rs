@@ -51,7 +51,7 @@ pub(crate) async fn deploy_mcp_servers(
 #[utoipa::path(get, path = "/mcp-servers/status", operation_id = "getMcpServersStatus", tag = "mcp-servers",
     responses((status = 200, description = "Every MCP server", body = Envelope<McpServersView>)))]
 pub(crate) async fn get_mcp_servers_status(State(app): State<App>) -> Answer {
-    let mut servers = view::instances(&app);
+    let mut servers = view::instances(app.manager());
     servers.retain(|server| server.mcp_transport_type.is_some());
     let (total, distribution) = (servers.len(), view::distribution(&servers));
     let view = McpServersView { mcp_servers: servers, total, transport_distribution: distribution };

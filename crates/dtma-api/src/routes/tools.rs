@@ -92,7 +92,7 @@ pub(crate) async fn get_tools_status(State(app): State<App>) -> Answer {
 }
 
 fn list(app: &App) -> Answer {
-    let tools = view::instances(app);
+    let tools = view::instances(app.manager());
     let total = tools.len();
     ok(format!("{total} tool instance(s)"), ToolListView { tools, total })
 }

@@ -6,6 +6,7 @@ use dtma_api::limit::Rates;
 use dtma_api::tls::Tls;
 use dtma_api::{AccessLines, App, Door, Parts, ServeLimits, serve};
 use dtma_client::Client;
+use dtma_client::types::compat::SystemMetrics;
 use dtma_config::{Configurator, Policy, Templates};
 use dtma_core::id::ContainerId;
 use dtma_core::port::meter::Usage;
@@ -93,6 +94,7 @@ impl House {
             access,
             wall,
             meter: Some(Arc::new(OneSize)),
+            system: Arc::new(SystemMetrics::default),
         });
         let shutdown = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]

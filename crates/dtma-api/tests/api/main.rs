@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod compat;
 mod contract;
 mod gateway;
 mod groups;
