@@ -17,13 +17,15 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
     let store = RedbStore::open(&settings.state_dir)
         .with_context(|| format!("cannot use the state directory {}", settings.state_dir.display()))?;
+    let standard = dtma_docker::Settings::new(store.owner().clone());
     let docker = dtma_docker::Settings {
         host: settings.engine.host.clone(),
         tls: settings.engine.tls.clone(),
         registries: settings.engine.registries.clone(),
         deadlines: settings.engine.deadlines,
         network_pool: settings.network_pool,
-        ..dtma_docker::Settings::new(store.owner().clone())
+        pull_min_free: settings.engine.pull_min_free.unwrap_or(standard.pull_min_free),
+        ..standard
     };
     let runtime = DockerRuntime::connect(docker).context("cannot use this engine")?;
     let configurator = Configurator::new(settings.templates.clone(), settings.policy);

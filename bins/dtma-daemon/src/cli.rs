@@ -163,6 +163,9 @@ pub(crate) struct SettingArgs {
     /// A pull of which nothing is heard for so long is given up, in milliseconds [default: 60000]
     #[arg(long, env = "DTMA_PULL_STALL_MS", value_name = "MS", global = true)]
     pub(crate) pull_stall_ms: Option<String>,
+    /// Nothing is pulled when the engine's disk has less than this free, in MiB; 0 asks for none [default: 512]
+    #[arg(long, env = "DTMA_PULL_MIN_FREE_MB", value_name = "MIB", global = true)]
+    pub(crate) pull_min_free_mb: Option<String>,
     /// The TOML file with the operator's ceilings [default: 2 GiB, 2 CPU, 512 pids for each server]
     #[arg(long, env = "DTMA_POLICY", value_name = "FILE", global = true)]
     pub(crate) policy: Option<PathBuf>,

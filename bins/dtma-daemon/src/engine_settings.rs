@@ -13,6 +13,8 @@ pub(crate) struct EngineSettings {
     pub(crate) tls: Option<Tls>,
     pub(crate) registries: RegistryLogins,
     pub(crate) deadlines: Deadlines,
+    /// Bytes; `None` takes the adapter's own.
+    pub(crate) pull_min_free: Option<u64>,
 }
 
 /// What was said about it: by flag, environment or file.
@@ -23,6 +25,7 @@ pub(crate) struct Said {
     pub(crate) engine_read_timeout_ms: Option<String>,
     pub(crate) engine_change_timeout_ms: Option<String>,
     pub(crate) pull_stall_ms: Option<String>,
+    pub(crate) pull_min_free_mb: Option<String>,
 }
 
 impl Sources<'_> {
@@ -44,6 +47,7 @@ impl Sources<'_> {
                 pull_stall: self.millis("pull_stall_ms", said.pull_stall_ms, standard.pull_stall),
                 ..standard
             },
+            pull_min_free: self.mebibytes("pull_min_free_mb", said.pull_min_free_mb),
         }
     }
 
@@ -77,6 +81,15 @@ impl Sources<'_> {
                 self.report("registry_auth", format!("{}: {problem}", path.display()));
                 RegistryLogins::default()
             })
+    }
+
+    fn mebibytes(&mut self, id: &'static str, said: Option<String>) -> Option<u64> {
+        let text = said?;
+        let bytes = text.parse::<u64>().ok().and_then(|count| count.checked_mul(1 << 20));
+        if bytes.is_none() {
+            self.report(id, format!("{text:?} is not a number of MiB"));
+        }
+        bytes
     }
 
     fn millis(&mut self, id: &'static str, said: Option<String>, default: Duration) -> Duration {

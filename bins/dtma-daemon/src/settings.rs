@@ -105,6 +105,7 @@ struct File {
     engine_read_timeout_ms: Option<u64>,
     engine_change_timeout_ms: Option<u64>,
     pull_stall_ms: Option<u64>,
+    pull_min_free_mb: Option<u64>,
     policy: Option<PathBuf>,
     templates: Option<PathBuf>,
     network_pool: Option<String>,
@@ -156,14 +157,15 @@ impl Settings {
 
 /// What was said about the engine, flags and environment before the file.
 fn engine(args: &SettingArgs, file: &mut File) -> Said {
-    let millis = |said: &Option<String>, file: Option<u64>| said.clone().or(file.map(|ms| ms.to_string()));
+    let number = |said: &Option<String>, file: Option<u64>| said.clone().or(file.map(|ms| ms.to_string()));
     Said {
         docker_host: args.docker_host.clone().or(file.docker_host.take()),
         docker_cert_path: args.docker_cert_path.clone().or(file.docker_cert_path.take()),
         registry_auth: args.registry_auth.clone().or(file.registry_auth.take()),
-        engine_read_timeout_ms: millis(&args.engine_read_timeout_ms, file.engine_read_timeout_ms),
-        engine_change_timeout_ms: millis(&args.engine_change_timeout_ms, file.engine_change_timeout_ms),
-        pull_stall_ms: millis(&args.pull_stall_ms, file.pull_stall_ms),
+        engine_read_timeout_ms: number(&args.engine_read_timeout_ms, file.engine_read_timeout_ms),
+        engine_change_timeout_ms: number(&args.engine_change_timeout_ms, file.engine_change_timeout_ms),
+        pull_stall_ms: number(&args.pull_stall_ms, file.pull_stall_ms),
+        pull_min_free_mb: number(&args.pull_min_free_mb, file.pull_min_free_mb),
     }
 }
 

@@ -36,7 +36,12 @@ pub struct Settings {
     pub network_pool: NetworkPool,
     /// How long calls may take.
     pub deadlines: Deadlines,
+    /// Bytes that must be free on the engine's disk before anything is pulled; 0 asks for none.
+    pub pull_min_free: u64,
 }
+
+/// 512 MiB: what an image of a language's runtime with its packages takes.
+const PULL_MIN_FREE: u64 = 512 << 20;
 
 impl Settings {
     /// Docker's default socket, pool and deadlines.
@@ -49,6 +54,7 @@ impl Settings {
             owner,
             network_pool: NetworkPool::default(),
             deadlines: Deadlines::default(),
+            pull_min_free: PULL_MIN_FREE,
         }
     }
 }

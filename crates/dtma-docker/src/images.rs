@@ -3,6 +3,7 @@
 use crate::connect::Link;
 use crate::errors::{Op, path_segment};
 use crate::registry::{self, RegistryLogins};
+use crate::space;
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
@@ -92,14 +93,15 @@ type Pull = Shared<BoxFuture<'static, Result<(), RuntimeError>>>;
 #[derive(Debug)]
 pub(crate) struct Pulls {
     logins: RegistryLogins,
+    min_free: u64,
     running: Mutex<HashMap<ImageRef, (WeakPull, watch::Receiver<PullProgress>)>>,
 }
 
 type WeakPull = WeakShared<BoxFuture<'static, Result<(), RuntimeError>>>;
 
 impl Pulls {
-    pub(crate) fn new(logins: RegistryLogins) -> Self {
-        Self { logins, running: Mutex::default() }
+    pub(crate) fn new(logins: RegistryLogins, min_free: u64) -> Self {
+        Self { logins, min_free, running: Mutex::default() }
     }
 
     async fn join(
@@ -133,7 +135,12 @@ impl Pulls {
         }
         let (tell, news) = watch::channel(PullProgress { image: image.clone(), received: 0, total: 0 });
         let login = self.logins.of(image);
-        let pull = pull(Arc::clone(link), image.clone(), login, tell).boxed().shared();
+        let (link, image_of_it, min_free) = (Arc::clone(link), image.clone(), self.min_free);
+        let pull = async move {
+            space::check(&link, Op::new(CALL, "image", image_of_it.as_str()), min_free).await?;
+            pull(link, image_of_it, login, tell).await
+        };
+        let pull = pull.boxed().shared();
         if let Some(weak) = pull.downgrade() {
             running.insert(image.clone(), (weak, news.clone()));
         }

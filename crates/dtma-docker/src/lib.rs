@@ -20,6 +20,7 @@ mod observe;
 mod oom;
 mod pool;
 mod registry;
+mod space;
 mod tls;
 mod transport;
 mod volumes;
@@ -68,11 +69,11 @@ impl DockerRuntime {
     /// # Errors
     /// [`RuntimeError::Refused`] when the address is of a kind that is not supported.
     pub fn connect(settings: Settings) -> Result<Self, RuntimeError> {
-        let Settings { host, tls, registries, owner, network_pool, deadlines } = settings;
+        let Settings { host, tls, registries, owner, network_pool, deadlines, pull_min_free } = settings;
         Ok(Self {
             link: Arc::new(Link::new(Transport::new(host, tls)?, deadlines)),
             owner,
-            pulls: images::Pulls::new(registries),
+            pulls: images::Pulls::new(registries, pull_min_free),
             networks: networks::Allocator::new(network_pool),
         })
     }

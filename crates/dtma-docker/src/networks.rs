@@ -2,7 +2,7 @@
 
 use crate::connect::Link;
 use crate::errors::{Op, path_segment};
-use crate::observe::label_filter;
+use crate::observe::{in_scope, label_filter};
 use crate::pool::{NetworkPool, Subnet, routed};
 use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
@@ -161,7 +161,8 @@ pub(crate) async fn list(link: &Link, scope: &Scope) -> Result<Vec<NetworkObserv
     let observe = |network: Network| {
         Some(NetworkObservation { id: network.id?.into(), name: network.name.unwrap_or_default() })
     };
-    Ok(all(link, Some(scope)).await?.into_iter().filter_map(observe).collect())
+    let ours = |network: &Network| network.labels.as_ref().is_some_and(|labels| in_scope(scope, labels));
+    Ok(all(link, Some(scope)).await?.into_iter().filter(ours).filter_map(observe).collect())
 }
 
 pub(crate) async fn remove(link: &Link, id: &NetworkId) -> Result<(), RuntimeError> {

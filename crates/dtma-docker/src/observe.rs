@@ -26,6 +26,14 @@ pub(crate) fn label_filter(scope: &Scope) -> HashMap<String, Vec<String>> {
     [("label".to_owned(), labels)].into()
 }
 
+/// Whether labels are of this scope: Podman (4.3, measured) takes several label filters of volumes for alternatives.
+pub(crate) fn in_scope(scope: &Scope, labels: &HashMap<String, String>) -> bool {
+    let is = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
+    is(label::MANAGED, "true")
+        && is(label::OWNER, scope.owner.as_str())
+        && scope.group.as_ref().is_none_or(|group| is(label::GROUP, group.as_str()))
+}
+
 pub(crate) async fn containers(
     link: &Link,
     scope: &Scope,
@@ -164,6 +172,20 @@ mod tests {
             } },
             "NetworkSettings": { "Networks": { "none": { "IPAddress": "" } } },
         })
+    }
+
+    #[test]
+    fn labels_of_another_installation_or_group_are_out_of_scope() {
+        let scope =
+            |group: Option<&str>| Scope { owner: OWNER.into(), group: group.map(|g| g.parse().unwrap()) };
+        let labels = |owner: &str| {
+            [(label::MANAGED, "true"), (label::OWNER, owner), (label::GROUP, "demo")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
+        };
+        assert!(in_scope(&scope(None), &labels(OWNER)) && in_scope(&scope(Some("demo")), &labels(OWNER)));
+        assert!(!in_scope(&scope(None), &labels("else")) && !in_scope(&scope(Some("other")), &labels(OWNER)));
+        assert!(!in_scope(&scope(None), &HashMap::new()));
     }
 
     fn observe(raw: Value) -> Result<ContainerObservation, &'static str> {

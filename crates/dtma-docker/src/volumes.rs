@@ -3,7 +3,7 @@
 
 use crate::connect::Link;
 use crate::errors::{Op, path_segment};
-use crate::observe::label_filter;
+use crate::observe::{in_scope, label_filter};
 use bollard::models::{Volume, VolumeCreateRequest};
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
 use dtma_core::container::RunAs;
@@ -81,7 +81,8 @@ pub(crate) async fn list(link: &Link, scope: &Scope) -> Result<Vec<VolumeObserva
     let found = link.read(op, |docker| async move { docker.list_volumes(Some(options)).await }).await?;
     let observe =
         |volume: Volume| VolumeObservation { name: volume.name, labels: volume.labels.into_iter().collect() };
-    Ok(found.volumes.unwrap_or_default().into_iter().map(observe).collect())
+    let ours = |volume: &Volume| in_scope(scope, &volume.labels);
+    Ok(found.volumes.unwrap_or_default().into_iter().filter(ours).map(observe).collect())
 }
 
 pub(crate) async fn remove(link: &Link, name: &str) -> Result<(), RuntimeError> {

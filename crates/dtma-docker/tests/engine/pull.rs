@@ -79,6 +79,23 @@ async fn a_tag_that_the_registry_does_not_have_is_named() {
 }
 
 #[tokio::test]
+async fn nothing_is_pulled_onto_a_disk_that_is_nearly_full() {
+    let (harness, registry) = (Harness::new().await, Registry::with_layer_of(10, Duration::ZERO).await);
+    let image = ImageRef::from(format!("{}:1", registry.repository()));
+    let settings = Settings {
+        host: Some(harness.host()),
+        pull_min_free: u64::MAX,
+        ..Settings::new(harness.owner_id().clone())
+    };
+    let careful = DockerRuntime::connect(settings).expect("connect");
+    let answer = careful.ensure_image(&image, PullPolicy::Missing, &|_| {}).await;
+    let Err(RuntimeError::OutOfSpace { problem }) = &answer else { panic!("{answer:?}") };
+    assert!(problem.contains(" MiB free, and nothing is pulled below "), "{problem}");
+    assert_eq!(registry.asked("/"), 0, "the registry was asked all the same");
+    harness.leave().await;
+}
+
+#[tokio::test]
 async fn a_pull_that_stalls_is_given_up() {
     let (harness, registry) =
         (Harness::new().await, Registry::with_layer_of(SIZE, Duration::from_secs(60)).await);
