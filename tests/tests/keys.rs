@@ -77,8 +77,8 @@ async fn a_restart_asked_again_after_a_kill_restarts_once() {
         toolbox.kill9();
         toolbox.start_again();
         let rest = toolbox.rest().with_key(&key);
-        let answer = rest.post("/mcp/servers/idle/restart", &Value::Null).await.expect(200);
-        let again = rest.post("/mcp/servers/idle/restart", &Value::Null).await.expect(200);
+        let answer = rest.send(Method::POST, "/mcp/servers/idle/restart", "").await.expect(200);
+        let again = rest.send(Method::POST, "/mcp/servers/idle/restart", "").await.expect(200);
         assert_eq!((named(&again), again.replayed), (named(&answer), true));
         let view = toolbox.ready(&toolbox.named("keyed"), STANDS).await;
         assert_eq!(groups::restarts(&view), [round as u64 + 1], "killed after {after} ms");
