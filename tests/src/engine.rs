@@ -121,7 +121,9 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-fn cli(args: &[&str]) -> Command {
+/// The engine's own command line.
+#[must_use]
+pub fn cli(args: &[&str]) -> Command {
     let mut command = program::command("docker", args);
     command.env_remove("DOCKER_CONTEXT");
     command

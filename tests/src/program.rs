@@ -59,6 +59,12 @@ pub async fn run_aside(mut command: Command, patience: Duration) -> Ended {
     tokio::task::spawn_blocking(move || run(&mut command, patience)).await.expect("the program's thread")
 }
 
+/// Where this machine's programs are.
+#[must_use]
+pub fn path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
 /// A command with arguments, for one line.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>, args: &[&str]) -> Command {

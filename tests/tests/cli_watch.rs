@@ -2,8 +2,8 @@
 //! contexts, starters, support bundles.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
-use dtma_tests::program::{Ended, run_aside};
-use dtma_tests::{Toolbox, binaries, groups};
+use dtma_tests::program::{self, Ended, run_aside};
+use dtma_tests::{Toolbox, binaries, engine, groups};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -108,7 +108,8 @@ async fn waiting_ends_when_it_is_so_in_time_or_never() {
     ends(&toolbox, &["wait", "dying", "--for", "stopped", "--timeout", "1s"], 8).await;
     ends(&toolbox, &["wait", "nobody"], 5).await;
     let waiting = run_aside(dtma(&toolbox, &["wait", &group, "--for", "removed"]), PATIENCE);
-    let (waited, _) = tokio::join!(waiting, ends(&toolbox, &["down", &group], 0));
+    let down = ["down", &group];
+    let (waited, _) = tokio::join!(waiting, ends(&toolbox, &down, 0));
     assert_eq!(waited.code(), 0, "{}", waited.stderr);
     let events = ends(&toolbox, &["events", "--group", &group], 0).await.stdout;
     assert!(events.contains("failed") && events.contains("removed"), "{events}");
@@ -172,4 +173,35 @@ async fn a_support_bundle_holds_no_canary() {
     for canary in ["canary-in", toolbox.token()] {
         assert!(!everything.contains(canary), "{canary} is in the bundle");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_becomes_a_server_and_is_baked_once() {
+    const IMAGE: &str = "dtma/uvx-mcp-server-time:2026.10.19";
+    let toolbox = Toolbox::start();
+    let group = toolbox.named("baked");
+    // Left by a test that was killed, perhaps.
+    let _ = run_aside(engine::cli(&["image", "rm", "--force", IMAGE]), PATIENCE).await;
+    let line = ["run", "uvx:mcp-server-time@2026.10.19", "--name", &group, "--progress", "plain"];
+    let with_programs = || {
+        let mut command = dtma(&toolbox, &line);
+        command.env("PATH", program::path());
+        run_aside(command, Duration::from_secs(600))
+    };
+    let first = with_programs().await;
+    assert_eq!(first.code(), 0, "{}", first.stderr);
+    assert!(first.stderr.contains("baking"), "{}", first.stderr);
+    let again = with_programs().await.stderr;
+    assert!(again.contains("there already") && again.contains("nothing had to be"), "{again}");
+    let call = ["mcp", "call", &group, "get_current_time", "--arg", "timezone=Europe/Berlin"];
+    assert!(ends(&toolbox, &call, 0).await.stdout.contains("Europe/Berlin"));
+
+    let mut bare = dtma(&toolbox, &["run", "npx:cowsay@0.0.1", "--name", "x"]);
+    bare.env("PATH", toolbox.dir());
+    let absent = run_aside(bare, PATIENCE).await;
+    assert_eq!(absent.code(), 2, "without npm: {}", absent.stderr);
+    assert!(absent.stderr.contains("npm") && absent.stderr.contains("dtma run IMAGE"), "{}", absent.stderr);
+    ends(&toolbox, &["down", &group], 0).await;
+    let removed = run_aside(engine::cli(&["image", "rm", IMAGE]), PATIENCE).await;
+    assert_eq!(removed.code(), 0, "{removed:?}");
 }

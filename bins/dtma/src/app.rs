@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) token: Option<String>,
     /// The file of contexts, where there is a place for one.
     pub(crate) contexts: Option<PathBuf>,
+    /// Nobody watches: this runs on a CI machine.
+    pub(crate) ci: bool,
     /// The two outputs.
     pub(crate) screens: Screens,
     pub(crate) clock: Clock,
@@ -59,7 +61,7 @@ impl App {
         Ok(Self {
             client: builder.build()?,
             output: output(global, world.screens),
-            progress: if global.quiet { ProgressMode::None } else { global.progress },
+            progress: progress(global, world.ci),
             clock: world.clock,
             token,
             contexts: world.contexts.clone(),
@@ -74,6 +76,15 @@ impl App {
     /// One group.
     pub(crate) async fn group(&self, name: &str) -> Result<GroupView, Failure> {
         Ok(self.client.get_group(name).await?)
+    }
+}
+
+/// A live view is for somebody who watches.
+fn progress(global: &Global, ci: bool) -> ProgressMode {
+    match global.progress {
+        _ if global.quiet => ProgressMode::None,
+        ProgressMode::Auto if ci => ProgressMode::Plain,
+        said => said,
     }
 }
 

@@ -35,8 +35,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, screens: Screens) -> Result<(), Failure> {
-    let world =
-        World { token: environment("DTMA_TOKEN"), contexts: contexts_file(), screens, clock: clock() };
+    let (token, ci) = (environment("DTMA_TOKEN"), environment("CI").is_some());
+    let world = World { token, contexts: contexts_file(), ci, screens, clock: clock() };
     let output = app::output(&cli.global, screens);
     match commands::alone(&output, &cli.global, &world, &cli.command) {
         Some(done) => done,
