@@ -47,7 +47,7 @@ fn check(found: &Found, request: &ExecuteRequest) -> Result<(), ApiError> {
     };
     match (capability, &request.command) {
         (false, None) => {
-            mistake("/capabilityName", "schema.required", "the field \"capabilityName\" is missing")
+            mistake("/capabilityName", "schema.required", "the field \"capabilityName\" is missing");
         }
         (true, Some(_)) => mistake("/command", "compat.contradiction", "there is a capability and a command"),
         (true, None) | (false, Some(_)) => {}
