@@ -2,7 +2,7 @@
 //! about restarts to be made again after the daemon was killed.
 
 use crate::Timestamp;
-use crate::id::{InstanceName, RunKey};
+use crate::id::{ConfigHash, ContainerId, InstanceName, ReplicaId, RunKey};
 use crate::observation::{ContainerObservation, ContainerState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,24 +11,50 @@ use std::time::Duration;
 /// Exits remembered per server; older ones are dropped (no policy may count more, see `dtma-config`).
 pub const MAX_EXITS: usize = 128;
 
+/// Runs remembered besides those whose exits are.
+const MAX_KNOWN: usize = 16;
+
 /// The history of a group's servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GroupHistory {
-    /// By instance name.
-    pub servers: BTreeMap<InstanceName, ServerHistory>,
+    /// By replica.
+    pub servers: BTreeMap<ReplicaId, ServerHistory>,
 }
 
 impl GroupHistory {
-    /// The history of one server, empty when nothing happened yet.
+    /// The history of one replica, empty when nothing happened yet.
     #[must_use]
-    pub fn server(&self, instance: &InstanceName) -> &ServerHistory {
+    pub fn of(&self, replica: &ReplicaId) -> &ServerHistory {
         static EMPTY: ServerHistory = ServerHistory::EMPTY;
-        self.servers.get(instance).unwrap_or(&EMPTY)
+        self.servers.get(replica).unwrap_or(&EMPTY)
     }
 
     /// The same, to change.
-    pub fn server_mut(&mut self, instance: &InstanceName) -> &mut ServerHistory {
-        self.servers.entry(instance.clone()).or_default()
+    pub fn of_mut(&mut self, replica: &ReplicaId) -> &mut ServerHistory {
+        self.servers.entry(replica.clone()).or_default()
+    }
+
+    /// The histories of all replicas a server ever had.
+    pub fn all_of<'a>(&'a self, instance: &'a InstanceName) -> impl Iterator<Item = &'a ServerHistory> {
+        self.servers.iter().filter(move |(id, _)| id.instance == *instance).map(|(_, history)| history)
+    }
+
+    /// True when the server ran to completion and nobody asked for another run since.
+    #[must_use]
+    pub fn completed(&self, instance: &InstanceName) -> bool {
+        self.all_of(instance).any(ServerHistory::completed)
+    }
+
+    /// How often a server was started again, by whomever, all replicas together. Never falls.
+    #[must_use]
+    pub fn restarts(&self, instance: &InstanceName) -> u64 {
+        self.all_of(instance).map(ServerHistory::restarts).sum()
+    }
+
+    /// A person wants the server to run (again), see [`ServerHistory::reset`].
+    pub fn reset(&mut self, instance: &InstanceName, now: Timestamp) {
+        let of_server = self.servers.iter_mut().filter(|(id, _)| id.instance == *instance);
+        of_server.for_each(|(_, history)| history.reset(now));
     }
 }
 
@@ -66,6 +92,9 @@ pub struct Refusal {
     pub action: String,
     /// What the engine said.
     pub message: String,
+    /// Trying the same again will not help.
+    #[serde(default)]
+    pub permanent: bool,
 }
 
 /// What happened to one server.
@@ -80,6 +109,15 @@ pub struct ServerHistory {
     pub crashes: u64,
     /// The last process seen.
     pub last_run: Option<RunKey>,
+    /// The processes seen lately, the last one included: during an update two of them take turns.
+    #[serde(default)]
+    pub known: Vec<RunKey>,
+    /// The configuration of the newest container that was seen running.
+    #[serde(default)]
+    pub config: Option<ConfigHash>,
+    /// Runs that began because the configuration changed: they are no restarts. Never falls.
+    #[serde(default)]
+    pub replacements: u64,
     /// Exits, oldest first.
     pub exits: Vec<Exit>,
     /// Exits before this do not count: a person reset the budget.
@@ -96,6 +134,9 @@ impl ServerHistory {
         manual_restarts: 0,
         crashes: 0,
         last_run: None,
+        known: Vec::new(),
+        config: None,
+        replacements: 0,
         exits: Vec::new(),
         reset_at: None,
         completed_at: None,
@@ -105,7 +146,7 @@ impl ServerHistory {
     /// How often it was started again, by whomever. Never falls.
     #[must_use]
     pub fn restarts(&self) -> u64 {
-        self.runs.saturating_sub(1)
+        self.runs.saturating_sub(1).saturating_sub(self.replacements)
     }
 
     /// When the run before the present one wrote its log: from there to there. Between two runs the border lies halfway
@@ -132,6 +173,12 @@ impl ServerHistory {
         self.exits.iter().filter(counts).cloned().collect()
     }
 
+    /// The same, of one container: a new one begins with an untouched budget.
+    #[must_use]
+    pub fn counted_of(&self, container: &ContainerId) -> Vec<Exit> {
+        self.counted().into_iter().filter(|exit| exit.run.container == *container).collect()
+    }
+
     /// The exit of this very run, when it was noted.
     #[must_use]
     pub fn exit_of(&self, run: &RunKey) -> Option<&Exit> {
@@ -144,10 +191,8 @@ impl ServerHistory {
     pub fn note(&mut self, seen: &ContainerObservation, asked: bool, once: bool) -> bool {
         let Some(run) = seen.run() else { return false };
         let mut news = false;
-        if self.last_run.as_ref() != Some(&run) && self.exit_of(&run).is_none() {
-            self.runs += 1;
-            self.last_run = Some(run.clone());
-            self.refusal = None;
+        if !self.knows(&run) {
+            self.begin(run.clone(), &seen.config_hash);
             news = true;
         }
         if let ContainerState::Exited { finished_at, code, oom, .. } = seen.state
@@ -157,6 +202,28 @@ impl ServerHistory {
             news = true;
         }
         news
+    }
+
+    fn knows(&self, run: &RunKey) -> bool {
+        self.last_run.as_ref() == Some(run) || self.known.contains(run) || self.exit_of(run).is_some()
+    }
+
+    fn begin(&mut self, run: RunKey, config: &ConfigHash) {
+        let before = self.known.iter().chain(&self.last_run).chain(self.exits.iter().map(|exit| &exit.run));
+        let is_new = before.into_iter().all(|known| known.container != run.container);
+        if is_new && self.config.as_ref().is_some_and(|last| last != config) {
+            self.replacements += 1;
+        }
+        if is_new {
+            self.config = Some(config.clone());
+        }
+        self.runs += 1;
+        if self.known.len() >= MAX_KNOWN {
+            self.known.remove(0);
+        }
+        self.known.push(run.clone());
+        self.last_run = Some(run);
+        self.refusal = None;
     }
 
     fn push_exit(&mut self, exit: Exit, once: bool) {
@@ -179,9 +246,9 @@ impl ServerHistory {
     }
 
     /// The engine refused `action`.
-    pub fn refuse(&mut self, action: &str, message: String, now: Timestamp) {
+    pub fn refuse(&mut self, action: &str, message: String, permanent: bool, now: Timestamp) {
         let count = self.refusal.as_ref().map_or(0, |refusal| refusal.count).saturating_add(1);
-        self.refusal = Some(Refusal { at: now, count, action: action.to_owned(), message });
+        self.refusal = Some(Refusal { at: now, count, action: action.to_owned(), message, permanent });
     }
 }
 
@@ -230,6 +297,28 @@ mod tests {
         );
         history.note(&container("c", running(34)), false, false);
         assert_eq!(history.previous_run(), Some((Some(at(21)), at(32))));
+    }
+
+    #[test]
+    fn two_runs_side_by_side_are_two_runs_however_often_they_are_seen() {
+        let mut history = ServerHistory::default();
+        let (old, mut new) = (container("old", running(10)), container("new", running(20)));
+        new.config_hash = "other".into();
+        for _ in 0..3 {
+            history.note(&old, false, false);
+            history.note(&new, false, false);
+        }
+        assert_eq!((history.runs, history.restarts()), (2, 0), "an update is no restart");
+        history.note(&container("old", running(30)), false, false);
+        assert_eq!((history.runs, history.restarts()), (3, 1));
+    }
+
+    #[test]
+    fn a_row_of_an_earlier_version_is_read() {
+        let old = r#"{"servers":{"a":{"runs":2,"manual_restarts":0,"last_run":null,"exits":[],"reset_at":null,
+            "completed_at":null,"refusal":null}}}"#;
+        let history: GroupHistory = serde_json::from_str(old).unwrap();
+        assert_eq!(history.restarts(&"a".parse().unwrap()), 1);
     }
 
     #[test]

@@ -173,6 +173,14 @@ impl ContainerId {
     }
 }
 
+impl ConfigHash {
+    /// The first eight characters, enough to tell the configurations of one server apart.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
 impl OwnerId {
     /// The first eight characters, used in names where the whole does not fit.
     #[must_use]
@@ -209,6 +217,69 @@ impl fmt::Display for SlotId {
     }
 }
 
+/// One of the replicas of a server inside its group: `web` for the first, `web/1` for the second.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ReplicaId {
+    /// The server.
+    pub instance: InstanceName,
+    /// Which of its replicas, from 0.
+    pub replica: u32,
+}
+
+impl ReplicaId {
+    /// A replica of a server, by its number.
+    #[must_use]
+    pub fn new(instance: InstanceName, replica: u32) -> Self {
+        Self { instance, replica }
+    }
+    /// The first replica, which every server has.
+    #[must_use]
+    pub fn first(instance: &InstanceName) -> Self {
+        Self::new(instance.clone(), 0)
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.replica {
+            0 => self.instance.fmt(f),
+            replica => write!(f, "{}/{replica}", self.instance),
+        }
+    }
+}
+
+impl From<ReplicaId> for String {
+    fn from(id: ReplicaId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for ReplicaId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let (instance, replica) = text.split_once('/').unwrap_or((&text, "0"));
+        let not_a_number = |_| NameError { value: text.clone(), problem: "its replica is not a number" };
+        Ok(Self { instance: instance.parse()?, replica: replica.parse().map_err(not_a_number)? })
+    }
+}
+
+/// What a container is for its server: which replica, made from which configuration. During a rolling update the old
+/// and the new member of one replica stand side by side.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member {
+    /// The replica it is.
+    pub replica: ReplicaId,
+    /// The configuration it is made from.
+    pub config: ConfigHash,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.replica, self.config.short())
+    }
+}
+
 /// One execution of a container's process: the same container started twice is two runs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunKey {
@@ -222,6 +293,21 @@ pub struct RunKey {
 #[must_use]
 pub fn container_name(owner: &OwnerId, slot: &SlotId) -> String {
     bounded(&format!("dtma-{}-{}-{}-{}", owner.short(), slot.group, slot.instance, slot.replica))
+}
+
+/// The name of a container that is made while another one of its replica bears [`container_name`]: the same with
+/// the configuration's hash behind it. It gets the plain name once the other one is gone.
+#[must_use]
+pub fn provisional_name(owner: &OwnerId, slot: &SlotId, config: &ConfigHash) -> String {
+    let suffix = config.short();
+    let name = container_name(owner, slot);
+    format!("{}-{suffix}", bounded_to(&name, MAX_NAME - 1 - suffix.len()))
+}
+
+/// True for a [`provisional_name`] of a container of this configuration.
+#[must_use]
+pub fn is_provisional(name: &str, config: &ConfigHash) -> bool {
+    name.strip_suffix(config.short()).is_some_and(|rest| rest.ends_with('-'))
 }
 
 /// `dtma-<owner8>-<group>`, the group's own bridge network.
@@ -239,12 +325,16 @@ pub fn volume_name(owner: &OwnerId, group: &GroupId, volume: &VolumeName) -> Str
 
 /// Keeps a name within 63 characters (a host name's limit) by replacing its tail with a hash of the whole.
 fn bounded(name: &str) -> String {
-    if name.len() <= MAX_NAME {
+    bounded_to(name, MAX_NAME)
+}
+
+fn bounded_to(name: &str, max: usize) -> String {
+    if name.len() <= max {
         return name.to_owned();
     }
     let digest = Sha256::digest(name.as_bytes());
     let hash: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
-    format!("{}-{hash}", &name[..MAX_NAME - 13])
+    format!("{}-{hash}", &name[..max - 13])
 }
 
 #[cfg(test)]
@@ -279,6 +369,27 @@ mod tests {
         let (a, b) = (container_name(&owner, &a), container_name(&owner, &b));
         assert!(a.len() <= 63 && b.len() <= 63 && a != b, "{a} {b}");
         assert_eq!(container_name(&owner, &slot("demo", "time")), "dtma-01234567-demo-time-0");
+    }
+
+    #[test]
+    fn a_provisional_name_is_recognised_and_fits() {
+        let (owner, hash) = (OwnerId::from("0123456789abcdef"), ConfigHash::from("89abcdef01234567"));
+        for slot in [slot("demo", "time"), slot(&"g".repeat(60), "one")] {
+            let (plain, provisional) =
+                (container_name(&owner, &slot), provisional_name(&owner, &slot, &hash));
+            assert!(provisional.len() <= 63 && is_provisional(&provisional, &hash), "{provisional}");
+            assert!(!is_provisional(&plain, &hash), "{plain}");
+        }
+    }
+
+    #[test]
+    fn a_replica_is_read_back_from_its_text() {
+        for (text, replica) in [("web", 0), ("web/1", 1)] {
+            let id = ReplicaId::new("web".parse().unwrap(), replica);
+            assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<ReplicaId>(&format!("\"{text}\"")).unwrap(), id);
+        }
+        assert!(serde_json::from_str::<ReplicaId>("\"web/x\"").is_err());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What is seen of a group: its containers as the engine reports them, and what the daemon itself knows of them.
 
 use crate::Timestamp;
-use crate::id::{ConfigHash, ContainerId, Generation, ImageId, InstanceName, NetworkId, RunKey, SlotId};
+use crate::id::{
+    ConfigHash, ContainerId, Generation, ImageId, InstanceName, Member, NetworkId, ReplicaId, RunKey, SlotId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -57,6 +59,18 @@ pub enum ContainerState {
 }
 
 impl ContainerObservation {
+    /// The replica it is.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        ReplicaId::new(self.slot.instance.clone(), self.slot.replica)
+    }
+
+    /// Which replica it is, made from which configuration.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        Member { replica: self.replica(), config: self.config_hash.clone() }
+    }
+
     /// The run it shows, when its process was ever started.
     #[must_use]
     pub fn run(&self) -> Option<RunKey> {
@@ -135,8 +149,8 @@ pub struct Observation {
 /// What an action acts on. At most one action at a time is under way for each.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// The containers of one server.
-    Server(InstanceName),
+    /// The containers of one member of a server.
+    Member(Member),
     /// The group's network.
     Network,
     /// The group's volumes.
@@ -147,6 +161,28 @@ impl Observation {
     /// The containers of one server.
     pub fn of<'a>(&'a self, instance: &InstanceName) -> impl Iterator<Item = &'a ContainerObservation> {
         self.containers.iter().filter(move |container| container.slot.instance == *instance)
+    }
+
+    /// The containers of one replica, old and new.
+    pub fn at<'a>(&'a self, replica: &'a ReplicaId) -> impl Iterator<Item = &'a ContainerObservation> {
+        self.of(&replica.instance).filter(move |seen| seen.slot.replica == replica.replica)
+    }
+
+    /// True when what runs in this container answered, as far as is known.
+    #[must_use]
+    pub fn is_ready(&self, container: &ContainerObservation) -> bool {
+        let readiness = container.run().filter(|_| container.is_live());
+        readiness.is_some_and(|run| matches!(self.readiness_of(&run), Some(Readiness::Ready { .. })))
+    }
+
+    /// True while something is done to this server of which the outcome is not seen yet.
+    #[must_use]
+    pub fn is_busy(&self, instance: &InstanceName) -> bool {
+        let concerns = |subject: &Subject| match subject {
+            Subject::Member(member) => member.replica.instance == *instance,
+            Subject::Network | Subject::Volumes => false,
+        };
+        self.busy.iter().any(concerns)
     }
 
     /// What is known of this run.

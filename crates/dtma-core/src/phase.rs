@@ -8,7 +8,9 @@ use crate::spec::Condition;
 ///
 /// ```text
 ///  Creating -> Waiting -> Starting -> Ready -> Stopping -> Stopped
-///      ^          |           |         |          |
+///      ^          |           |       ^  |         |
+///      |          |           |       |  v         |
+///      |          |           |      Updating      |
 ///      |          |           +----+----+          v
 ///      +-- Backoff <---------------+            Removing
 ///             |                    |
@@ -37,6 +39,13 @@ pub enum Phase {
         run: RunKey,
         /// Since when.
         since: Timestamp,
+    },
+    /// Its new container is being proved while the old one serves.
+    Updating {
+        /// What serves meanwhile, if anything does.
+        serving: Option<RunKey>,
+        /// Where the new one is.
+        candidate: Box<Phase>,
     },
     /// It will be tried again.
     Backoff {
@@ -114,6 +123,7 @@ impl Phase {
             Self::Waiting { .. } => "waiting",
             Self::Starting { .. } => "starting",
             Self::Ready { .. } => "ready",
+            Self::Updating { .. } => "updating",
             Self::Backoff { .. } => "backoff",
             Self::Completed { .. } => "completed",
             Self::Stopping => "stopping",
@@ -135,6 +145,11 @@ impl Phase {
                 Some(format!("waiting for {}", missing.join(", ")))
             }
             Self::Starting { reason, .. } => reason.clone(),
+            Self::Updating { serving, candidate } => {
+                let old = if serving.is_some() { "the old one serves" } else { "nothing serves" };
+                let new = candidate.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                Some(format!("the new one is {}{new}; {old}", candidate.word()))
+            }
             Self::Backoff { reason, attempt, .. } => Some(format!("{reason}; attempt {attempt}")),
             Self::Failed { reason, .. } => Some(reason.to_string()),
             Self::Creating
@@ -154,9 +169,38 @@ impl Phase {
             Self::Creating
             | Self::Waiting { .. }
             | Self::Starting { .. }
+            | Self::Updating { .. }
             | Self::Backoff { .. }
             | Self::Stopping
             | Self::Removing => false,
+        }
+    }
+
+    /// True when it is as wanted: it answers, is done, or stands still because a person wants it to.
+    #[must_use]
+    pub fn is_as_wanted(&self) -> bool {
+        self.is_settled() && !matches!(self, Self::Failed { .. })
+    }
+
+    /// The phase of a server whose replicas are in these: the one that most needs a look.
+    #[must_use]
+    pub fn of_all(replicas: impl IntoIterator<Item = Self>) -> Option<Self> {
+        replicas
+            .into_iter()
+            .reduce(|worst, other| if other.urgency() > worst.urgency() { other } else { worst })
+    }
+
+    fn urgency(&self) -> u8 {
+        match self {
+            Self::Ready { .. } | Self::Completed { .. } => 0,
+            Self::Stopped => 1,
+            Self::Updating { .. } => 2,
+            Self::Starting { .. } => 3,
+            Self::Creating | Self::Waiting { .. } => 4,
+            Self::Stopping => 5,
+            Self::Backoff { .. } => 6,
+            Self::Failed { .. } => 7,
+            Self::Removing => 8,
         }
     }
 }

@@ -9,20 +9,24 @@
 //! A plan holds only what may begin at this moment, all of it in parallel, at most one action per subject. Doing it
 //! and planning again reaches the goal; at the goal the plan is empty. Guarantees, each a property test in
 //! `tests/plan.rs`: it converges under any sequence of failing actions, is empty at its fixpoint, never yields two
-//! live containers for one slot, starts dependencies first and stops them last.
+//! live containers of one configuration for one replica, starts dependencies first and stops them last, and during an
+//! update never ends what serves before what follows it is ready.
 //!
 //! The caller notes exits in the history (`ServerHistory::note`) before it asks; this function only reads it.
 
 mod removal;
+mod rollout;
 mod server;
+
+pub use rollout::Progress;
 
 use crate::Timestamp;
 use crate::graph::Graph;
 use crate::history::GroupHistory;
-use crate::id::{ContainerId, InstanceName, NetworkId};
-use crate::observation::{Observation, Subject};
+use crate::id::{ContainerId, InstanceName, Member, NetworkId, ReplicaId};
+use crate::observation::{ContainerObservation, Observation, Subject};
 use crate::phase::Phase;
-use crate::record::{GroupGoal, GroupRecord, Removal, ServerGoal};
+use crate::record::{GroupGoal, GroupRecord, Removal, ServerGoal, ServerRecord};
 use crate::spec::NetworkMode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,8 +36,14 @@ use std::time::Duration;
 pub struct Plan {
     /// What may begin now, in parallel.
     pub actions: Vec<Action>,
-    /// Where each server of the spec is.
+    /// Where each server of the spec is, its replicas taken together.
     pub phases: BTreeMap<InstanceName, Phase>,
+    /// Where each replica is.
+    pub replicas: BTreeMap<ReplicaId, Phase>,
+    /// The containers that are to be given work now, by server; absent while none of a server's runs.
+    pub serving: BTreeMap<InstanceName, Vec<ContainerId>>,
+    /// How far the update under way is.
+    pub progress: Progress,
     /// When to plan again if nothing is heard before.
     pub wake_at: Option<Timestamp>,
     /// The group was to be removed and nothing of it is left: the record may be forgotten.
@@ -52,20 +62,20 @@ pub enum Action {
     },
     /// Fetch the image, make the volumes, make the container.
     Create {
-        /// For which server.
-        instance: InstanceName,
+        /// Which.
+        member: Member,
     },
     /// Start the container's process.
     Start {
-        /// Of which server.
-        instance: InstanceName,
+        /// Of which member.
+        member: Member,
         /// Which container.
         container: ContainerId,
     },
     /// End the container's process.
     Stop {
-        /// Of which server.
-        instance: InstanceName,
+        /// Of which member.
+        member: Member,
         /// Which container.
         container: ContainerId,
         /// Between SIGTERM and SIGKILL.
@@ -75,8 +85,15 @@ pub enum Action {
     },
     /// Remove the container.
     Remove {
-        /// Of which server.
-        instance: InstanceName,
+        /// Of which member.
+        member: Member,
+        /// Which container.
+        container: ContainerId,
+    },
+    /// Give the container its replica's plain name: the one that bore it is gone.
+    Rename {
+        /// Of which member.
+        member: Member,
         /// Which container.
         container: ContainerId,
     },
@@ -98,6 +115,11 @@ pub enum StopReason {
     Removal,
     /// It is not the container that is wanted.
     Surplus,
+    /// Its successor serves, or it is to make room for it: what it has begun may be finished first.
+    Replaced {
+        /// How long that may take.
+        drain: Duration,
+    },
     /// It did not become ready in time.
     StartTimeout,
 }
@@ -108,10 +130,11 @@ impl Action {
     pub fn subject(&self) -> Subject {
         match self {
             Self::EnsureNetwork | Self::RemoveNetwork { .. } => Subject::Network,
-            Self::Create { instance }
-            | Self::Start { instance, .. }
-            | Self::Stop { instance, .. }
-            | Self::Remove { instance, .. } => Subject::Server(instance.clone()),
+            Self::Create { member }
+            | Self::Start { member, .. }
+            | Self::Stop { member, .. }
+            | Self::Remove { member, .. }
+            | Self::Rename { member, .. } => Subject::Member(member.clone()),
             Self::RemoveVolume { .. } => Subject::Volumes,
         }
     }
@@ -126,6 +149,7 @@ impl Action {
             Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
             Self::Remove { .. } => "remove",
+            Self::Rename { .. } => "rename",
             Self::RemoveVolume { .. } => "remove volume",
         }
     }
@@ -159,13 +183,18 @@ impl Context<'_> {
         if self.needs_network() && self.observed.networks.is_empty() {
             plan.actions.push(Action::EnsureNetwork);
         }
-        for (instance, record) in &self.desired.servers {
-            let step = self.server(instance, record);
-            plan.actions.extend(step.action);
-            plan.wake_at = earliest(plan.wake_at, step.wake_at);
-            plan.phases.insert(instance.clone(), step.phase);
+        for spec in &self.desired.spec.servers {
+            let Some(record) = self.desired.servers.get(&spec.instance) else { continue };
+            for replica in spec.places() {
+                let step = self.replica(&replica, record);
+                plan.actions.extend(step.actions);
+                plan.wake_at = earliest(plan.wake_at, step.wake_at);
+                plan.replicas.insert(replica, step.phase);
+            }
         }
-        plan.actions.extend(self.strangers());
+        plan.phases = together(&plan.replicas);
+        plan.serving = self.serving();
+        self.see_update_through(&mut plan);
         plan
     }
 
@@ -175,7 +204,7 @@ impl Context<'_> {
             plan.phases.insert(instance.clone(), Phase::Removing);
             plan.actions.extend(self.server_removal(instance, how));
         }
-        plan.actions.extend(self.strangers());
+        plan.actions.extend(self.leavers().map(|leaver| self.discard(leaver)));
         if self.observed.containers.is_empty() && self.observed.busy.is_empty() {
             plan.actions.extend(self.leftovers(how));
             plan.gone = plan.actions.is_empty();
@@ -183,31 +212,38 @@ impl Context<'_> {
         plan
     }
 
-    /// True while something is done to this server of which the outcome is not seen yet.
-    fn is_busy(&self, instance: &InstanceName) -> bool {
-        self.observed.busy.contains(&Subject::Server(instance.clone()))
-    }
-
     fn needs_network(&self) -> bool {
-        let wants = |record: &crate::record::ServerRecord| {
+        let wants = |record: &ServerRecord| {
             record.goal == ServerGoal::Run && record.config.network == NetworkMode::Group
         };
         self.desired.servers.values().any(wants)
     }
 
-    /// Containers that bear the group's label and a name the spec does not know.
-    fn strangers(&self) -> Vec<Action> {
-        let unknown = |instance: &InstanceName| !self.desired.servers.contains_key(instance);
-        let strangers = self.observed.containers.iter().filter(|seen| unknown(&seen.slot.instance));
-        strangers.map(server::discard).collect()
+    /// Containers that bear the group's label and stand in a place that the spec does not know.
+    fn leavers(&self) -> impl Iterator<Item = &ContainerObservation> {
+        self.observed.containers.iter().filter(|seen| !self.has_place(&seen.replica()))
+    }
+
+    fn has_place(&self, replica: &ReplicaId) -> bool {
+        let spec = self.desired.spec.server(&replica.instance);
+        spec.is_some_and(|spec| replica.replica < spec.replicas.max(1))
     }
 }
 
-/// What is decided for one server.
+/// What is decided for one replica.
 struct Step {
-    action: Option<Action>,
+    actions: Vec<Action>,
     phase: Phase,
     wake_at: Option<Timestamp>,
+}
+
+/// The phases of servers from those of their replicas.
+fn together(replicas: &BTreeMap<ReplicaId, Phase>) -> BTreeMap<InstanceName, Phase> {
+    let mut servers: BTreeMap<InstanceName, Vec<Phase>> = BTreeMap::new();
+    for (replica, phase) in replicas {
+        servers.entry(replica.instance.clone()).or_default().push(phase.clone());
+    }
+    servers.into_iter().filter_map(|(instance, phases)| Some((instance, Phase::of_all(phases)?))).collect()
 }
 
 /// Drops actions on what is being acted on already, and all but the first on the same subject.

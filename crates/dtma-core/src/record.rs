@@ -5,8 +5,9 @@ use crate::Timestamp;
 use crate::container::ContainerConfig;
 use crate::id::{ConfigHash, Generation, GroupId, InstanceName, OperationId, RunKey};
 use crate::idempotency::IdempotencyKey;
+use crate::observation::ContainerObservation;
 use crate::spec::GroupSpec;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -40,8 +41,23 @@ pub struct ServerRecord {
     pub generation: Generation,
     /// Run or stand still.
     pub goal: ServerGoal,
-    /// A run that a person wants ended and followed by another. Done as soon as that run is over.
-    pub restart: Option<RunKey>,
+    /// Runs that a person wants ended and followed by others. Done as soon as each is over.
+    #[serde(default, deserialize_with = "runs")]
+    pub restart: BTreeSet<RunKey>,
+}
+
+/// Reads what earlier versions wrote, too: one run, or none.
+fn runs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<RunKey>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Runs {
+        Many(BTreeSet<RunKey>),
+        One(Option<RunKey>),
+    }
+    Ok(match Runs::deserialize(deserializer)? {
+        Runs::Many(runs) => runs,
+        Runs::One(run) => run.into_iter().collect(),
+    })
 }
 
 /// What a group is to do.
@@ -80,8 +96,8 @@ impl Removal {
     }
 }
 
-/// Whether a group ever stood as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a group is on its way to its generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rollout {
     /// Being deployed for the first time: a refusal by the engine undoes it.
@@ -91,6 +107,41 @@ pub enum Rollout {
     },
     /// It stood: refusals are retried.
     Established,
+    /// What changed is being replaced; what stood before serves meanwhile.
+    Updating(Box<Update>),
+}
+
+/// An update under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// What stands until the new generation is proved: the last one that was, or, on the way back, the failed one.
+    pub from: Previous,
+    /// When it was accepted.
+    pub since: Timestamp,
+    /// Set on the way back: why the generation that is being left failed.
+    pub reverting: Option<String>,
+}
+
+/// A generation as it was rendered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Previous {
+    /// Which.
+    pub generation: Generation,
+    /// As accepted.
+    pub spec: GroupSpec,
+    /// As rendered.
+    pub servers: BTreeMap<InstanceName, ServerRecord>,
+}
+
+impl Update {
+    /// True when this update replaces, adds or scales the server of that name.
+    #[must_use]
+    pub fn changes(&self, to: &GroupRecord, instance: &InstanceName) -> bool {
+        let now = to.servers.get(instance).map(|server| &server.config_hash);
+        let before = self.from.servers.get(instance).map(|server| &server.config_hash);
+        let replicas = |spec: &GroupSpec| spec.server(instance).map(|server| server.replicas);
+        now != before || replicas(&to.spec) != replicas(&self.from.spec)
+    }
 }
 
 /// What a server is to do.
@@ -110,8 +161,115 @@ impl GroupRecord {
         let of_server = self
             .servers
             .get(instance)
-            .is_none_or(|server| server.goal == ServerGoal::Stop || server.restart.as_ref() == Some(run));
+            .is_none_or(|server| server.goal == ServerGoal::Stop || server.restart.contains(run));
         of_server || matches!(self.goal, GroupGoal::Remove(_))
+    }
+
+    /// True for a container that is made from what is wanted now: only its exit completes a server.
+    #[must_use]
+    pub fn is_wanted(&self, seen: &ContainerObservation) -> bool {
+        let server = self.servers.get(&seen.slot.instance);
+        server.is_some_and(|server| server.config_hash == seen.config_hash)
+    }
+
+    /// The update under way, if any.
+    #[must_use]
+    pub fn update(&self) -> Option<&Update> {
+        match &self.rollout {
+            Rollout::Updating(update) => Some(update),
+            Rollout::Deploying { .. } | Rollout::Established => None,
+        }
+    }
+
+    /// What stands now, to go back to.
+    #[must_use]
+    pub fn as_previous(&self) -> Previous {
+        Previous { generation: self.generation, spec: self.spec.clone(), servers: self.servers.clone() }
+    }
+}
+
+/// One accepted generation of a group: what it was, who wanted it, what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Which. A number that failed may be used again.
+    pub generation: Generation,
+    /// The spec as accepted.
+    pub spec: GroupSpec,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// Who wanted it: the name of a token, never the token.
+    pub author: String,
+    /// What for.
+    pub cause: Cause,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// Why there is a new generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The first deployment.
+    Deploy,
+    /// A new spec.
+    Apply,
+    /// Another number of replicas.
+    Scale {
+        /// Of which server.
+        instance: InstanceName,
+        /// How many.
+        replicas: u32,
+    },
+    /// Back to the spec of an earlier one.
+    Rollback {
+        /// Which.
+        to: Generation,
+    },
+}
+
+/// What became of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// On its way.
+    Rolling,
+    /// It stood as a whole.
+    Established {
+        /// When.
+        at: Timestamp,
+    },
+    /// It failed; where the group reverts by itself, the one before stands again.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+    /// A later one took its place before it stood.
+    Superseded {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What is to be kept together with a group, in the same transaction.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Journal<'a> {
+    /// The operation that changed it.
+    pub operation: Option<&'a Operation>,
+    /// Revisions that came about or whose fate changed, by their generation.
+    pub revisions: &'a [Revision],
+}
+
+impl<'a> From<Option<&'a Operation>> for Journal<'a> {
+    fn from(operation: Option<&'a Operation>) -> Self {
+        Self { operation, revisions: &[] }
+    }
+}
+
+impl<'a> From<&'a Operation> for Journal<'a> {
+    fn from(operation: &'a Operation) -> Self {
+        Self::from(Some(operation))
     }
 }
 
@@ -158,6 +316,12 @@ pub enum OperationKind {
     Start,
     /// Stop a server.
     Stop,
+    /// Change a group's spec.
+    Apply,
+    /// Change a server's number of replicas.
+    Scale,
+    /// Go back to an earlier generation.
+    Rollback,
 }
 
 /// How an operation ended.

@@ -1,7 +1,7 @@
 //! What a person may want: groups, servers, and how they hang together. Already parsed and well formed; whether
 //! policy allows it is `dtma-config`'s business.
 
-use crate::id::{GroupId, ImageRef, InstanceName, VolumeName};
+use crate::id::{GroupId, ImageRef, InstanceName, ReplicaId, VolumeName};
 use crate::restart::RestartPolicy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,11 +39,32 @@ pub struct GroupOptions {
     pub dependency_order: bool,
     /// Most servers created or started at the same moment.
     pub max_concurrent_deployments: u32,
+    /// An update that fails goes back to what stood before.
+    #[serde(default = "yes")]
+    pub auto_revert: bool,
+    /// An update that is not through after this has failed.
+    #[serde(default = "default_progress_deadline")]
+    pub progress_deadline: Duration,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Ten minutes, as with a Kubernetes Deployment.
+fn default_progress_deadline() -> Duration {
+    Duration::from_secs(600)
 }
 
 impl Default for GroupOptions {
     fn default() -> Self {
-        Self { shared_networking: true, dependency_order: true, max_concurrent_deployments: 16 }
+        Self {
+            shared_networking: true,
+            dependency_order: true,
+            max_concurrent_deployments: 16,
+            auto_revert: true,
+            progress_deadline: default_progress_deadline(),
+        }
     }
 }
 
@@ -86,6 +107,12 @@ pub struct ServerSpec {
     /// What happens when it exits.
     #[serde(default)]
     pub restart: RestartPolicy,
+    /// How many containers serve it at the same time, at least 1.
+    #[serde(default = "one")]
+    pub replicas: u32,
+    /// In which order an update replaces its containers.
+    #[serde(default)]
+    pub update: UpdateSpec,
     /// Its network; `None` takes the kind's default (none for stdio, the group's for a tool).
     #[serde(default)]
     pub network: Option<NetworkMode>,
@@ -104,6 +131,10 @@ pub struct ServerSpec {
     /// Labels for people and other tools.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Ten seconds, as `docker stop` has taught people.
@@ -130,6 +161,8 @@ impl ServerSpec {
             resources: Resources::default(),
             readiness: ReadinessSpec::default(),
             restart: RestartPolicy::default(),
+            replicas: 1,
+            update: UpdateSpec::default(),
             network: None,
             pull: PullPolicy::default(),
             stop_grace: default_stop_grace(),
@@ -137,6 +170,62 @@ impl ServerSpec {
             overrides: None,
             labels: BTreeMap::new(),
         }
+    }
+}
+
+/// How an update replaces the containers of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdateSpec {
+    /// `None`: [`UpdateOrder::StopFirst`] for a server that writes to a volume, which two processes would spoil for
+    /// each other, [`UpdateOrder::StartFirst`] for every other.
+    pub order: Option<UpdateOrder>,
+    /// How long what the old container has begun (calls, connections) may take once the new one serves.
+    pub drain: Duration,
+}
+
+impl Default for UpdateSpec {
+    fn default() -> Self {
+        Self { order: None, drain: Duration::from_secs(30) }
+    }
+}
+
+/// Which container of a replica goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// The new one is started beside the old one and proved ready before that is stopped: no request is lost.
+    StartFirst,
+    /// The old one is stopped before the new one is started; calls wait meanwhile.
+    StopFirst,
+}
+
+impl UpdateOrder {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StartFirst => "start-first",
+            Self::StopFirst => "stop-first",
+        }
+    }
+}
+
+impl ServerSpec {
+    /// The order in which an update replaces its containers.
+    #[must_use]
+    pub fn update_order(&self) -> UpdateOrder {
+        let writes = |mount: &Mount| !mount.read_only && matches!(mount.source, MountSource::Volume(_));
+        let by_nature = match self.mounts.iter().any(writes) {
+            true => UpdateOrder::StopFirst,
+            false => UpdateOrder::StartFirst,
+        };
+        self.update.order.unwrap_or(by_nature)
+    }
+
+    /// Its replicas.
+    pub fn places(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        (0..self.replicas.max(1)).map(|replica| ReplicaId::new(self.instance.clone(), replica))
     }
 }
 

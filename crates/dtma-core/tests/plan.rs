@@ -12,19 +12,23 @@ use dtma_core::Timestamp;
 use dtma_core::container::{ContainerConfig, Isolation, Limits, LogDriver};
 use dtma_core::graph::Graph;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{Generation, ImageId, ImageRef, InstanceName, RunKey, SlotId};
+use dtma_core::id::{
+    ConfigHash, Generation, ImageId, ImageRef, InstanceName, Member, ReplicaId, RunKey, SlotId,
+    is_provisional,
+};
 use dtma_core::observation::{
     ContainerObservation, ContainerState, NetworkObservation, Observation, Readiness,
 };
 use dtma_core::phase::Phase;
-use dtma_core::plan::{Action, Plan, StopReason, plan};
-use dtma_core::record::{GroupGoal, GroupRecord, Removal, Rollout, ServerGoal, ServerRecord};
+use dtma_core::plan::{Action, Plan, Progress, StopReason, plan};
+use dtma_core::record::{GroupGoal, GroupRecord, Removal, Rollout, ServerGoal, ServerRecord, Update};
 use dtma_core::restart::RestartPolicy;
 use dtma_core::spec::{
     Condition, Dependency, GroupOptions, GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec,
+    UpdateOrder,
 };
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 fn name(index: usize) -> InstanceName {
@@ -65,7 +69,7 @@ fn group(edges: &[(u8, Condition)], networked: bool) -> GroupRecord {
         config_hash: "wanted".into(),
         generation: Generation(1),
         goal: ServerGoal::Run,
-        restart: None,
+        restart: BTreeSet::new(),
     };
     GroupRecord {
         servers: servers.iter().map(|server| (server.instance.clone(), record(server))).collect(),
@@ -122,8 +126,8 @@ impl World {
         for seen in self.seen.containers.clone() {
             let instance = &seen.slot.instance;
             let asked = seen.run().is_some_and(|run| self.desired.asked_to_end(instance, &run));
-            let once = self.once(instance);
-            self.history.server_mut(instance).note(&seen, asked, once);
+            let once = self.once(instance) && self.desired.is_wanted(&seen);
+            self.history.of_mut(&seen.replica()).note(&seen, asked, once);
         }
     }
 
@@ -163,16 +167,17 @@ impl World {
     fn act(&mut self, action: &Action, fails: bool) {
         self.check(action);
         if fails {
-            let instance = match action {
-                Action::Create { instance } | Action::Start { instance, .. } => instance.clone(),
+            let replica = match action {
+                Action::Create { member } | Action::Start { member, .. } => member.replica.clone(),
                 Action::Stop { .. }
                 | Action::Remove { .. }
+                | Action::Rename { .. }
                 | Action::EnsureNetwork
                 | Action::RemoveNetwork { .. }
                 | Action::RemoveVolume { .. } => return,
             };
             let now = self.now;
-            self.history.server_mut(&instance).refuse(action.word(), "no".to_owned(), now);
+            self.history.of_mut(&replica).refuse(action.word(), "no".to_owned(), false, now);
             return;
         }
         match action {
@@ -180,7 +185,7 @@ impl World {
                 self.seen.networks.push(NetworkObservation { id: "n".into(), name: "n".into() });
             }
             Action::RemoveNetwork { id } => self.seen.networks.retain(|network| network.id != *id),
-            Action::Create { instance } => self.create(instance, "wanted"),
+            Action::Create { member } => self.create(&member.replica, &member.config),
             Action::Start { container, .. } => {
                 let (index, started_at) = (self.find(container), self.now);
                 self.seen.containers[index].state = ContainerState::Running { started_at };
@@ -193,35 +198,55 @@ impl World {
                 let index = self.find(container);
                 self.seen.containers.remove(index);
             }
+            Action::Rename { container, .. } => {
+                let index = self.find(container);
+                self.seen.containers[index].name = "plain".to_owned();
+            }
             Action::RemoveVolume { name } => drop(self.seen.volumes.remove(name)),
         }
         self.tick(Duration::from_millis(1));
     }
 
-    fn create(&mut self, instance: &InstanceName, hash: &str) {
+    fn create(&mut self, replica: &ReplicaId, config: &ConfigHash) {
         self.made += 1;
+        let slot = SlotId {
+            group: "g".parse().unwrap(),
+            instance: replica.instance.clone(),
+            replica: replica.replica,
+        };
+        let alone = self.seen.at(replica).next().is_none();
         self.seen.containers.push(ContainerObservation {
             id: format!("c{}", self.made).into(),
-            name: format!("c{}", self.made),
-            slot: SlotId { group: "g".parse().unwrap(), instance: instance.clone(), replica: 0 },
+            name: if alone { "plain".to_owned() } else { format!("plain-{}", config.short()) },
+            slot,
             generation: Generation(1),
-            config_hash: hash.into(),
+            config_hash: config.clone(),
             image_id: ImageId::from("i"),
             state: ContainerState::Created,
             ip: None,
         });
     }
 
+    fn members(&self, member: &Member) -> impl Iterator<Item = &ContainerObservation> {
+        self.seen.containers.iter().filter(move |seen| seen.member() == *member)
+    }
+
     fn check(&self, action: &Action) {
         match action {
-            Action::Start { instance, .. } => {
-                assert_eq!(self.live(instance), 0, "a second live container for {instance}");
-                self.check_dependencies(instance);
+            Action::Start { member, container } => {
+                let mut others = self.members(member).filter(|seen| seen.id != *container);
+                assert!(!others.any(ContainerObservation::is_live), "a second live container for {member}");
+                let standing = self.desired.servers.get(&member.replica.instance);
+                if standing.is_some_and(|record| record.config_hash == member.config) {
+                    self.check_dependencies(&member.replica.instance);
+                }
             }
-            Action::Create { instance } => {
-                assert_eq!(self.seen.of(instance).count(), 0, "a second container for {instance}");
+            Action::Create { member } => {
+                assert_eq!(self.members(member).count(), 0, "a second container for {member}");
             }
-            Action::Stop { instance, reason: StopReason::Removal, .. } => {
+            Action::Stop { member, reason: StopReason::Replaced { .. }, .. } => self.check_successor(member),
+            Action::Stop { member, reason: StopReason::Removal, .. } => {
+                let instance = &member.replica.instance;
                 let graph = Graph::unchecked(&self.desired.spec.servers);
                 let needed = graph.dependents(instance).any(|dependent| self.live(dependent) > 0);
                 assert!(!needed, "{instance} is stopped before its dependents");
@@ -229,13 +254,42 @@ impl World {
             Action::RemoveNetwork { .. } | Action::RemoveVolume { .. } => {
                 assert!(self.seen.containers.is_empty(), "removed under the feet of a container");
             }
+            Action::Rename { container, .. } => {
+                let seen = &self.seen.containers[self.find(container)];
+                assert!(is_provisional(&seen.name, &seen.config_hash), "{}", seen.name);
+                assert_eq!(self.seen.at(&seen.replica()).count(), 1, "the name is taken");
+            }
             Action::EnsureNetwork | Action::Stop { .. } | Action::Remove { .. } => {}
+        }
+    }
+
+    /// What serves is ended only when what follows it is ready, or is about to be started in its place.
+    fn check_successor(&self, member: &Member) {
+        let instance = &member.replica.instance;
+        let (Some(spec), Some(record)) =
+            (self.desired.spec.server(instance), self.desired.servers.get(instance))
+        else {
+            return;
+        };
+        if member.replica.replica >= spec.replicas {
+            return;
+        }
+        let next = Member { replica: member.replica.clone(), config: record.config_hash.clone() };
+        let mut next = self.members(&next);
+        let completed = self.history.of(&member.replica).completed();
+        match spec.update_order() {
+            UpdateOrder::StartFirst => {
+                assert!(completed || next.any(|seen| self.seen.is_ready(seen)), "{member} has no successor");
+            }
+            UpdateOrder::StopFirst => {
+                assert!(completed || next.next().is_some(), "{member} has no successor")
+            }
         }
     }
 
     fn check_dependencies(&self, instance: &InstanceName) {
         for wanted in &self.desired.spec.server(instance).unwrap().depends_on {
-            let completed = self.history.server(&wanted.instance).completed();
+            let completed = self.history.completed(&wanted.instance);
             let holds = match wanted.condition {
                 Condition::Completed => completed,
                 Condition::Started | Condition::Healthy => completed || self.live(&wanted.instance) > 0,
@@ -247,9 +301,10 @@ impl World {
     /// Acts on every plan without faults until nothing is left to do.
     fn settle(&mut self) -> Plan {
         for _ in 0..500 {
-            let plan = self.pass();
-            if plan.actions.is_empty() && plan.wake_at.is_none() {
-                return plan;
+            let plan = self.decide();
+            let steady = self.desired.update().is_none() || self.desired.goal != GroupGoal::Run;
+            if plan.actions.is_empty() && plan.wake_at.is_none() && steady {
+                return self.pass();
             }
             let wake = plan.wake_at.unwrap_or(self.now);
             for action in &plan.actions {
@@ -278,6 +333,8 @@ enum Fault {
     Restart(usize),
     Stop(usize),
     Start(usize),
+    /// Somebody changes a server: its configuration, its replicas, how it is updated.
+    Apply(usize, u8, u32, bool),
     /// Time passes.
     Later(u64),
 }
@@ -291,6 +348,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         (0..6_usize).prop_map(Fault::Restart),
         (0..6_usize).prop_map(Fault::Stop),
         (0..6_usize).prop_map(Fault::Start),
+        (0..6_usize, 0..3_u8, 1..4_u32, any::<bool>())
+            .prop_map(|(n, to, replicas, stop)| { Fault::Apply(n, to, replicas, stop) }),
         (1..700_u64).prop_map(Fault::Later),
     ]
 }
@@ -306,7 +365,7 @@ impl World {
         let count = self.desired.servers.len();
         match fault {
             Fault::Fail(n) => {
-                let plan = self.pass();
+                let plan = self.decide();
                 for (index, action) in plan.actions.iter().enumerate() {
                     self.act(action, index == n % plan.actions.len());
                 }
@@ -319,7 +378,10 @@ impl World {
                 }
             }
             Fault::Exit(..) => {}
-            Fault::Stranger(n) => self.create(&name(n % count), "older"),
+            Fault::Stranger(n) => self.create(&ReplicaId::first(&name(n % count)), &"older".into()),
+            Fault::Apply(n, to, replicas, stop_first) => {
+                self.apply(&name(n % count), &format!("wanted{to}"), *replicas, *stop_first);
+            }
             Fault::Restart(n) => self.person(&name(n % count), ServerGoal::Run, true),
             Fault::Stop(n) => self.person(&name(n % count), ServerGoal::Stop, false),
             Fault::Start(n) => self.person(&name(n % count), ServerGoal::Run, false),
@@ -327,15 +389,62 @@ impl World {
         }
     }
 
+    /// What the owner of a group does with an accepted change.
+    fn apply(&mut self, instance: &InstanceName, config: &str, replicas: u32, stop_first: bool) {
+        let from = match &self.desired.rollout {
+            Rollout::Updating(update) => update.from.clone(),
+            Rollout::Established | Rollout::Deploying { .. } => self.desired.as_previous(),
+        };
+        let (now, once) = (self.now, self.once(instance));
+        let record = self.desired.servers.get_mut(instance).unwrap();
+        if record.config_hash.as_str() != config {
+            self.history.reset(instance, now);
+        }
+        record.config_hash = config.into();
+        let spec = self.desired.spec.servers.iter_mut().find(|server| server.instance == *instance).unwrap();
+        spec.replicas = if once { 1 } else { replicas };
+        spec.update.order = stop_first.then_some(UpdateOrder::StopFirst);
+        self.desired.rollout = Rollout::Updating(Box::new(Update { from, since: now, reverting: None }));
+    }
+
+    /// What the owner of a group does with what a plan says of an update: then it plans anew.
+    fn decide(&mut self) -> Plan {
+        let plan = self.pass();
+        match &plan.progress {
+            Progress::Steady | Progress::Rolling => return plan,
+            Progress::Through => self.desired.rollout = Rollout::Established,
+            Progress::Failed { .. } => self.revert(),
+        }
+        self.pass()
+    }
+
+    fn revert(&mut self) {
+        let Rollout::Updating(update) = self.desired.rollout.clone() else { return };
+        if update.reverting.is_some() {
+            return;
+        }
+        let (from, now) = (self.desired.as_previous(), self.now);
+        let names: Vec<_> = self.desired.servers.keys().cloned().collect();
+        names.iter().for_each(|name| self.history.reset(name, now));
+        let goals: Vec<_> =
+            names.iter().map(|name| (name.clone(), self.desired.servers[name].goal)).collect();
+        (self.desired.spec, self.desired.servers) = (update.from.spec, update.from.servers);
+        for (name, goal) in goals {
+            self.desired.servers.get_mut(&name).unwrap().goal = goal;
+        }
+        let reverting = Some("it failed".to_owned());
+        self.desired.rollout = Rollout::Updating(Box::new(Update { from, since: now, reverting }));
+    }
+
     fn person(&mut self, instance: &InstanceName, goal: ServerGoal, restart: bool) {
         let run = self.seen.of(instance).find(|seen| seen.is_live()).and_then(ContainerObservation::run);
         let (now, record) = (self.now, self.desired.servers.get_mut(instance).unwrap());
         record.goal = goal;
         if restart {
-            record.restart = run;
+            record.restart = run.into_iter().collect();
         }
         if goal == ServerGoal::Run {
-            self.history.server_mut(instance).reset(now);
+            self.history.reset(instance, now);
         }
     }
 }
@@ -360,7 +469,12 @@ proptest! {
         }
         let last = world.settle();
         prop_assert!(last.phases.values().all(ends_well), "{:?}", last.phases);
-        prop_assert_eq!(world.seen.containers.len(), edges.len(), "one container for each server");
+        let places: Vec<_> = world.desired.spec.servers.iter().flat_map(ServerSpec::places).collect();
+        prop_assert_eq!(world.seen.containers.len(), places.len(), "one container for each replica");
+        for seen in &world.seen.containers {
+            let wanted = &world.desired.servers[&seen.slot.instance].config_hash;
+            prop_assert!(seen.config_hash == *wanted && seen.name == "plain" && places.contains(&seen.replica()));
+        }
         prop_assert_eq!(world.pass(), last);
     }
 
@@ -392,8 +506,8 @@ proptest! {
         let mut last = BTreeMap::new();
         for fault in &faults {
             world.suffer(fault);
-            for (instance, history) in &world.history.servers {
-                let before = last.insert(instance.clone(), history.restarts()).unwrap_or(0);
+            for (replica, history) in &world.history.servers {
+                let before = last.insert(replica.clone(), history.restarts()).unwrap_or(0);
                 prop_assert!(history.restarts() >= before);
             }
         }
@@ -410,7 +524,7 @@ fn check(world: &mut World, action: &str, phase: &str) {
 
 fn one() -> World {
     let mut world = World::new(group(&[(0, Condition::Started)], false));
-    world.create(&name(0), "wanted");
+    world.create(&ReplicaId::first(&name(0)), &"wanted".into());
     world
 }
 
@@ -427,7 +541,7 @@ fn a_late_start_is_ended_and_counts() {
     check(&mut world, "stop", "stopping");
     world.exit(0, 143);
     world.note();
-    assert_eq!(world.history.server(&name(0)).counted().len(), 1);
+    assert_eq!(world.history.of(&ReplicaId::first(&name(0))).counted().len(), 1);
 }
 
 #[test]
@@ -448,7 +562,10 @@ fn a_person_restarts_a_running_server_once() {
     world.tick(Duration::from_secs(1));
     world.exit(0, 143);
     world.note();
-    assert!(world.history.server(&name(0)).counted().is_empty(), "a person's restart is not counted");
+    assert!(
+        world.history.of(&ReplicaId::first(&name(0))).counted().is_empty(),
+        "a person's restart is not counted"
+    );
     check(&mut world, "start", "starting");
     world.seen.containers[0].state = ContainerState::Running { started_at: world.now };
     check(&mut world, "", "starting");
@@ -478,6 +595,116 @@ fn independent_servers_are_planned_together() {
 #[test]
 fn what_is_busy_is_left_alone() {
     let mut world = one();
-    world.seen.busy.insert(dtma_core::observation::Subject::Server(name(0)));
+    world.seen.busy.insert(dtma_core::observation::Subject::Member(world.seen.containers[0].member()));
     check(&mut world, "", "starting");
+}
+
+/// A world in which one server stands and is ready, and a change of its configuration was accepted.
+fn updating(stop_first: bool) -> World {
+    let mut world = World::new(group(&[(0, Condition::Started)], false));
+    world.settle();
+    world.apply(&name(0), "newer", 1, stop_first);
+    world
+}
+
+impl World {
+    /// Does what is planned, once.
+    fn step(&mut self) -> Plan {
+        let plan = self.pass();
+        plan.actions.iter().for_each(|action| self.act(action, false));
+        plan
+    }
+
+    fn serving(&mut self) -> Vec<String> {
+        let serving = self.pass().serving.remove(&name(0)).unwrap_or_default();
+        let hash = |id| self.seen.containers[self.find(id)].config_hash.to_string();
+        serving.iter().map(hash).collect()
+    }
+}
+
+#[test]
+fn the_new_one_is_made_and_proved_beside_the_old_one() {
+    let mut world = updating(false);
+    check(&mut world, "create", "updating");
+    world.step();
+    assert_eq!(world.serving(), ["wanted"]);
+    check(&mut world, "start", "updating");
+    world.step();
+    assert_eq!(world.serving(), ["newer"], "the prober of this world is quick");
+    check(&mut world, "stop", "ready");
+    world.step();
+    check(&mut world, "remove", "ready");
+    world.step();
+    check(&mut world, "rename", "ready");
+    world.step();
+    assert_eq!(world.pass().progress, Progress::Through);
+}
+
+#[test]
+fn two_that_write_to_one_volume_never_run_together() {
+    let mut world = updating(true);
+    for action in ["create", "stop", "start", "remove", "rename"] {
+        assert_eq!(world.step().actions.iter().map(Action::word).collect::<Vec<_>>(), [action]);
+        assert!(world.live(&name(0)) <= 1);
+    }
+    assert_eq!(world.pass().progress, Progress::Through);
+}
+
+#[test]
+fn a_new_one_that_exits_twice_has_failed_and_the_old_one_serves_on() {
+    for exits in [1, 2] {
+        let mut world = updating(false);
+        world.step();
+        for _ in 0..exits {
+            let index = world.seen.containers.len() - 1;
+            world.seen.containers[index].state = ContainerState::Running { started_at: world.now };
+            world.tick(Duration::from_secs(1));
+            world.exit(index, 3);
+            world.note();
+        }
+        let plan = plan(&world.desired, &world.seen, &world.history, world.now);
+        let failed = matches!(&plan.progress, Progress::Failed { reason, .. } if reason.contains("code 3"));
+        assert_eq!(failed, exits == 2, "{:?}", plan.progress);
+        assert_eq!(world.serving(), ["wanted"]);
+    }
+}
+
+#[test]
+fn an_update_that_is_refused_for_good_or_too_late_has_failed() {
+    let mut world = updating(false);
+    let now = world.now;
+    world.history.of_mut(&ReplicaId::first(&name(0))).refuse("create", "no image".to_owned(), true, now);
+    assert!(matches!(&world.pass().progress, Progress::Failed { reason, .. } if reason.contains("no image")));
+    let mut world = updating(false);
+    world.tick(Duration::from_secs(601));
+    assert!(
+        matches!(&world.pass().progress, Progress::Failed { instance: None, reason } if reason.contains("600 s"))
+    );
+}
+
+#[test]
+fn what_a_new_spec_does_not_know_goes_last_and_dependents_first() {
+    let mut world = World::new(group(
+        &[(0, Condition::Started), (1, Condition::Healthy), (0, Condition::Started)],
+        false,
+    ));
+    world.settle();
+    let from = world.desired.as_previous();
+    for gone in [name(0), name(1)] {
+        world.desired.servers.remove(&gone);
+        world.desired.spec.servers.retain(|server| server.instance != gone);
+    }
+    world.desired.servers.get_mut(&name(2)).unwrap().config_hash = "newer".into();
+    let since = world.now;
+    world.desired.rollout = Rollout::Updating(Box::new(Update { from, since, reverting: None }));
+    let mut stopped = Vec::new();
+    for _ in 0..20 {
+        for action in world.step().actions {
+            if let Action::Stop { member, .. } = action {
+                stopped.push(member.replica.to_string());
+            }
+        }
+    }
+    assert_eq!(stopped, ["s2", "s1", "s0"], "the changed one is proved, then the others go");
+    assert_eq!(world.seen.containers.len(), 1);
 }

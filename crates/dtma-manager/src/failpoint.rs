@@ -18,7 +18,7 @@ mod armed {
     };
     use dtma_core::port::store::LoadedState;
     use dtma_core::port::{ContainerRuntime, RuntimeError, StateStore, StoreError};
-    use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+    use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
     use dtma_core::spec::PullPolicy;
     use futures_util::stream::BoxStream;
     use std::sync::Arc;
@@ -178,12 +178,11 @@ mod armed {
         async fn load(&self) -> Result<LoadedState, StoreError> {
             self.0.load().await
         }
-        async fn put_group(
-            &self,
-            group: &GroupRecord,
-            operation: Option<&Operation>,
-        ) -> Result<(), StoreError> {
-            pass!(self, "store.put_group", self.0.put_group(group, operation))
+        async fn put_group(&self, group: &GroupRecord, journal: Journal<'_>) -> Result<(), StoreError> {
+            pass!(self, "store.put_group", self.0.put_group(group, journal))
+        }
+        async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, StoreError> {
+            self.0.revisions(group).await
         }
         async fn remove_group(
             &self,

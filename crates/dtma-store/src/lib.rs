@@ -44,6 +44,7 @@ mod lock;
 mod meta;
 mod migrate;
 mod rows;
+mod revisions;
 mod store;
 mod strict;
 mod table;

@@ -3,13 +3,13 @@
 use crate::error::{explain, io};
 use crate::lock::StateLock;
 use crate::table::{Stored, handshake_key, handshake_of, keys_of, put, remove};
-use crate::{answers, file, journal, load, meta, migrate};
+use crate::{answers, file, journal, load, meta, migrate, revisions};
 use async_trait::async_trait;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId};
 use dtma_core::idempotency::KeptAnswer;
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use redb::{Database, Durability, WriteTransaction};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -143,13 +143,20 @@ impl StateStore for RedbStore {
         self.run("reading the state", move |database| load::load(database, owner)).await
     }
 
-    async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError> {
-        let (group, operation) = (group.clone(), operation.cloned());
+    async fn put_group(&self, group: &GroupRecord, journal: Journal<'_>) -> Result<(), StoreError> {
+        let (group, operation) = (group.clone(), journal.operation.cloned());
+        let revisions = journal.revisions.to_vec();
         self.commit("keeping the group", move |to| {
             put(to, group.spec.group_id.as_str(), &group)?;
+            revisions.iter().try_for_each(|revision| revisions::keep(to, revision))?;
             operation.iter().try_for_each(|operation| journal::keep(to, operation))
         })
         .await
+    }
+
+    async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, StoreError> {
+        let group = group.clone();
+        self.run("reading the revisions", move |database| revisions::load(database, &group)).await
     }
 
     async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {
@@ -157,6 +164,7 @@ impl StateStore for RedbStore {
         self.commit("forgetting the group", move |from| {
             remove::<GroupRecord>(from, group.as_str())?;
             remove::<GroupHistory>(from, group.as_str())?;
+            revisions::forget(from, &group)?;
             operation.iter().try_for_each(|operation| journal::keep(from, operation))
         })
         .await

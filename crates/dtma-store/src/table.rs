@@ -2,7 +2,7 @@
 
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Revision};
 use redb::{ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +35,14 @@ impl Stored for GroupRecord {
             return Some("its spec and its rendered servers disagree".to_owned());
         }
         differs(key, self.spec.group_id.as_str())
+    }
+}
+
+impl Stored for Revision {
+    const TABLE: ByName = TableDefinition::new("revisions");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        differs(key, &crate::revisions::key(self))
     }
 }
 

@@ -10,6 +10,7 @@
 mod support;
 
 use dtma_core::port::store::{DamagedRecord, StateStore, StoreError};
+use dtma_core::record::Journal;
 use dtma_store::{FILE_NAME, RedbStore};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::fs::OpenOptions;
@@ -75,7 +76,7 @@ async fn writing_goes_on_beside_a_damaged_record() {
     put_raw(directory.path(), "sessions", "broken", b"?");
     let store = RedbStore::open(directory.path()).unwrap();
     store.forget_server(&"time".parse().unwrap()).await.unwrap();
-    store.put_group(&content.groups[0], None).await.unwrap();
+    store.put_group(&content.groups[0], Journal::default()).await.unwrap();
     let state = store.load().await.unwrap();
     assert_eq!((state.sessions, state.handshakes, state.damaged.len()), (vec![], vec![], 1));
 }

@@ -38,7 +38,7 @@ async fn the_writer_acknowledges_what_it_has_kept() {
         let mut group = sample::group_record(&name);
         group.updated_at = sample::at(number.into());
         let operation = sample::operation(&format!("o{number}"), &name, number.into());
-        store.put_group(&group, Some(&operation)).await.unwrap();
+        store.put_group(&group, (&operation).into()).await.unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "ack {number}").unwrap();
         out.flush().unwrap();

@@ -3,10 +3,10 @@
 
 use async_trait::async_trait;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, GroupId, InstanceName, OperationId, OwnerId};
+use dtma_core::id::{ContainerId, Generation, GroupId, InstanceName, OperationId, OwnerId};
 use dtma_core::idempotency::{KeptAnswer, is_remembered};
-use dtma_core::port::store::{DamagedRecord, LoadedState, StateStore, StoreError};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::port::store::{DamagedRecord, LoadedState, MAX_REVISIONS, StateStore, StoreError};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub enum StoreCall {
     Load,
     /// `put_group`.
     PutGroup(GroupId),
+    /// `revisions`.
+    Revisions(GroupId),
     /// `remove_group`.
     RemoveGroup(GroupId),
     /// `put_history`.
@@ -49,6 +51,7 @@ pub enum StoreCall {
 struct Tables {
     groups: BTreeMap<GroupId, GroupRecord>,
     histories: BTreeMap<GroupId, GroupHistory>,
+    revisions: BTreeMap<GroupId, BTreeMap<Generation, Revision>>,
     operations: BTreeMap<OperationId, Operation>,
     answers: BTreeMap<(String, String), KeptAnswer>,
     sessions: BTreeMap<String, GatewaySession>,
@@ -197,6 +200,14 @@ impl Tables {
         }
     }
 
+    fn put_revision(&mut self, revision: &Revision) {
+        let of_group = self.revisions.entry(revision.spec.group_id.clone()).or_default();
+        of_group.insert(revision.generation, revision.clone());
+        while of_group.len() > MAX_REVISIONS {
+            of_group.pop_first();
+        }
+    }
+
     fn put_operation(&mut self, operation: &Operation) {
         self.operations.insert(operation.id.clone(), operation.clone());
         let ended: Vec<_> = self.operations_by_age().into_iter().filter(|o| o.outcome.is_some()).collect();
@@ -212,14 +223,20 @@ impl StateStore for MemoryStore {
         Ok(self.enter(StoreCall::Load)?.load())
     }
 
-    async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError> {
+    async fn put_group(&self, group: &GroupRecord, journal: Journal<'_>) -> Result<(), StoreError> {
         let id = group.spec.group_id.clone();
         {
             let tables = &mut self.enter(StoreCall::PutGroup(id.clone()))?.tables;
             tables.groups.insert(id, group.clone());
-            operation.into_iter().for_each(|operation| tables.put_operation(operation));
+            journal.revisions.iter().for_each(|revision| tables.put_revision(revision));
+            journal.operation.into_iter().for_each(|operation| tables.put_operation(operation));
         }
         self.answered().await
+    }
+
+    async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, StoreError> {
+        let shared = self.enter(StoreCall::Revisions(group.clone()))?;
+        Ok(shared.tables.revisions.get(group).into_iter().flat_map(|all| all.values().cloned()).collect())
     }
 
     async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {
@@ -227,6 +244,7 @@ impl StateStore for MemoryStore {
             let tables = &mut self.enter(StoreCall::RemoveGroup(group.clone()))?.tables;
             tables.groups.remove(group);
             tables.histories.remove(group);
+            tables.revisions.remove(group);
             operation.into_iter().for_each(|operation| tables.put_operation(operation));
         }
         self.answered().await

@@ -18,7 +18,7 @@ use dtma_core::port::runtime::{
     ExecResult, LogLine, LogQuery, OnProgress, RuntimeError, Scope, VolumeObservation,
 };
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use dtma_core::spec::PullPolicy;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
@@ -122,7 +122,13 @@ impl ContainerRuntime for MockContainerRuntime {
 mockall::mock! {
     pub StateStore {
         pub fn load(&self) -> Result<LoadedState, StoreError>;
-        pub fn put_group(&self, group: &GroupRecord, operation: Option<Operation>) -> Result<(), StoreError>;
+        pub fn put_group(
+            &self,
+            group: &GroupRecord,
+            operation: Option<Operation>,
+            revisions: Vec<Revision>,
+        ) -> Result<(), StoreError>;
+        pub fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, StoreError>;
         pub fn remove_group(&self, group: &GroupId, operation: Option<Operation>) -> Result<(), StoreError>;
         pub fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError>;
         pub fn put_operation(&self, operation: &Operation) -> Result<(), StoreError>;
@@ -141,8 +147,11 @@ impl StateStore for MockStateStore {
     async fn load(&self) -> Result<LoadedState, StoreError> {
         self.load()
     }
-    async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError> {
-        self.put_group(group, operation.cloned())
+    async fn put_group(&self, group: &GroupRecord, journal: Journal<'_>) -> Result<(), StoreError> {
+        self.put_group(group, journal.operation.cloned(), journal.revisions.to_vec())
+    }
+    async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, StoreError> {
+        self.revisions(group)
     }
     async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {
         self.remove_group(group, operation.cloned())
@@ -203,8 +212,12 @@ mod tests {
         assert_eq!(runtime.kill(&"c".into()).await, Ok(()));
 
         let mut store = MockStateStore::new();
-        store.expect_put_group().withf(|_, operation| operation.is_none()).once().returning(|_, _| Ok(()));
+        store
+            .expect_put_group()
+            .withf(|_, operation, _| operation.is_none())
+            .once()
+            .returning(|_, _, _| Ok(()));
         let store: Arc<dyn StateStore> = Arc::new(store);
-        assert_eq!(store.put_group(&crate::sample::group_record("g"), None).await, Ok(()));
+        assert_eq!(store.put_group(&crate::sample::group_record("g"), Journal::default()).await, Ok(()));
     }
 }

@@ -6,17 +6,17 @@ use dtma_core::container::{
 };
 use dtma_core::history::{Exit, GroupHistory};
 use dtma_core::id::{
-    ConfigHash, ContainerId, Generation, GroupId, ImageRef, InstanceName, OwnerId, RunKey, SlotId,
+    ConfigHash, ContainerId, Generation, GroupId, ImageRef, InstanceName, OwnerId, ReplicaId, RunKey, SlotId,
     container_name,
 };
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer};
 use dtma_core::label;
 use dtma_core::record::{
-    GatewaySession, GroupGoal, GroupRecord, Handshake, Operation, OperationKind, Outcome, Rollout,
-    ServerGoal, ServerRecord,
+    Cause, Fate, GatewaySession, GroupGoal, GroupRecord, Handshake, Operation, OperationKind, Outcome,
+    Revision, Rollout, ServerGoal, ServerRecord,
 };
 use dtma_core::spec::{GroupOptions, GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
@@ -120,7 +120,7 @@ pub fn group_record(name: &str) -> GroupRecord {
         config_hash: "sample-hash".into(),
         generation: Generation(1),
         goal: ServerGoal::Run,
-        restart: None,
+        restart: BTreeSet::new(),
     };
     GroupRecord {
         servers: [(server.instance.clone(), record)].into(),
@@ -138,11 +138,24 @@ pub fn group_record(name: &str) -> GroupRecord {
     }
 }
 
+/// An accepted generation of [`group_record`] that is on its way.
+#[must_use]
+pub fn revision(group_id: &str, generation: u64) -> Revision {
+    Revision {
+        generation: Generation(generation),
+        spec: group_record(group_id).spec,
+        at: at(0),
+        author: "sample".to_owned(),
+        cause: Cause::Apply,
+        fate: Fate::Rolling,
+    }
+}
+
 /// A history in which the server ran once and exited with this code.
 #[must_use]
 pub fn history(server: &str, code: i64) -> GroupHistory {
     let mut history = GroupHistory::default();
-    let of_server = history.server_mut(&instance(server));
+    let of_server = history.of_mut(&ReplicaId::first(&instance(server)));
     of_server.runs = 1;
     of_server.last_run = Some(run(server));
     of_server.exits.push(Exit { run: run(server), at: at(20), code, oom: false, asked: false });

@@ -9,24 +9,24 @@ use crate::record::Removal;
 
 impl Context<'_> {
     /// What may be done now to get rid of one server.
-    pub(super) fn server_removal(&self, instance: &InstanceName, how: &Removal) -> Option<Action> {
-        let container = self.observed.of(instance).max_by_key(|container| container.is_live())?;
-        if how.force || !container.is_live() {
-            return Some(remove(container));
-        }
-        if self.is_needed(instance) {
-            return None;
-        }
+    pub(super) fn server_removal(&self, instance: &InstanceName, how: &Removal) -> Vec<Action> {
+        let needed = !how.force && self.is_needed(instance);
         let own = self.desired.servers.get(instance).map(|record| record.config.stop_grace);
         let grace = how.grace.or(own).unwrap_or_else(crate::spec::default_stop_grace);
-        Some(stop(container, grace, StopReason::Removal))
+        let placed = self.observed.of(instance).filter(|seen| self.has_place(&seen.replica()));
+        let action = |container: &ContainerObservation| match container.is_live() && !how.force {
+            true if needed => None,
+            true => Some(stop(container, grace, StopReason::Removal)),
+            false => Some(remove(container)),
+        };
+        placed.filter_map(action).collect()
     }
 
     /// True while somebody who depends on it still runs, or may just be starting.
     fn is_needed(&self, instance: &InstanceName) -> bool {
         let live = |dependent: &InstanceName| {
             let mut containers = self.observed.of(dependent);
-            containers.any(|container| container.is_live() || self.is_busy(dependent))
+            containers.any(|container| container.is_live() || self.observed.is_busy(dependent))
         };
         self.graph.dependents(instance).any(live)
     }
@@ -44,5 +44,5 @@ impl Context<'_> {
 }
 
 fn remove(container: &ContainerObservation) -> Action {
-    Action::Remove { instance: container.slot.instance.clone(), container: container.id.clone() }
+    Action::Remove { member: container.member(), container: container.id.clone() }
 }

@@ -1,13 +1,14 @@
-//! The decision for one server that is to run or to stand still.
+//! The decision for one replica of a server that is to run or to stand still.
 
 use super::{Action, Context, Step, StopReason};
 use crate::Timestamp;
-use crate::id::{InstanceName, RunKey};
-use crate::observation::{ContainerObservation, ContainerState, Readiness};
+use crate::history::Exit;
+use crate::id::{ContainerId, InstanceName, Member, ReplicaId, RunKey, is_provisional};
+use crate::observation::{ContainerObservation, ContainerState, Readiness, Subject};
 use crate::phase::{Phase, Trouble, Unmet};
 use crate::record::{ServerGoal, ServerRecord};
 use crate::restart::{Decision, after, decide, exponential};
-use crate::spec::{Condition, NetworkMode, ServerSpec};
+use crate::spec::{Condition, NetworkMode, ServerSpec, UpdateOrder};
 use std::time::Duration;
 
 /// First delay after the engine refused a call; doubles up to [`RETRY_MAX`].
@@ -17,107 +18,161 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 
 impl Step {
     fn rest(phase: Phase) -> Self {
-        Self { action: None, phase, wake_at: None }
+        Self { actions: Vec::new(), phase, wake_at: None }
     }
     fn act(action: Action, phase: Phase) -> Self {
-        Self { action: Some(action), phase, wake_at: None }
+        Self { actions: vec![action], phase, wake_at: None }
     }
     fn wait(until: Timestamp, phase: Phase) -> Self {
-        Self { action: None, phase, wake_at: Some(until) }
+        Self { actions: Vec::new(), phase, wake_at: Some(until) }
     }
 }
 
 impl Context<'_> {
-    /// What is to be done for one server of the spec.
-    pub(super) fn server(&self, instance: &InstanceName, record: &ServerRecord) -> Step {
-        let current = self.current(instance, record);
-        let mut step = match (record.goal, current) {
-            (ServerGoal::Stop, current) => self.stand_still(instance, record, current),
-            (ServerGoal::Run, None) => self.bring_into_being(instance, record),
-            (ServerGoal::Run, Some(container)) => self.keep_running(instance, record, container),
+    /// What is to be done for one replica of a server of the spec.
+    pub(super) fn replica(&self, replica: &ReplicaId, record: &ServerRecord) -> Step {
+        if record.goal == ServerGoal::Stop {
+            return self.stand_still(replica, record);
+        }
+        let slot = self.slot(replica, record);
+        let mut step = match slot.wanted {
+            None => self.bring_into_being(replica, record),
+            Some(container) => self.keep_running(replica, record, container),
         };
-        // Whatever else is to be done waits until no other container stands in this place.
-        if let Some(surplus) = self.surplus(instance, current) {
-            step.action = Some(discard(surplus));
+        if let Some(old) = slot.standing {
+            step = self.succeed(replica, slot.wanted, old, step);
+        }
+        // Whatever is to be done for the wanted one waits until nothing that is good for nothing stands in its place.
+        if !slot.surplus.is_empty() {
+            let of_wanted = |action: &Action| matches!(action.subject(), Subject::Member(member) if member.config == record.config_hash);
+            step.actions.retain(|action| !of_wanted(action));
+            step.actions.extend(slot.surplus.iter().map(|surplus| self.discard(surplus)));
+        } else if step.actions.is_empty() {
+            step.actions.extend(self.rename(replica, slot.wanted));
         }
         step
     }
 
-    /// The container that is wanted: made from the recorded configuration; a live one before others.
-    fn current(&self, instance: &InstanceName, record: &ServerRecord) -> Option<&ContainerObservation> {
-        self.observed
-            .containers
-            .iter()
-            .filter(|seen| seen.slot.instance == *instance && seen.slot.replica == 0)
-            .filter(|seen| seen.config_hash == record.config_hash && seen.state != ContainerState::Dead)
-            .max_by_key(|seen| (seen.is_live(), seen.run().map(|run| run.started_at)))
+    /// A container that was made beside another one gets the plain name when it is alone.
+    fn rename(&self, replica: &ReplicaId, wanted: Option<&ContainerObservation>) -> Option<Action> {
+        let seen = wanted.filter(|seen| is_provisional(&seen.name, &seen.config_hash))?;
+        let alone = self.observed.at(replica).count() == 1;
+        alone.then(|| Action::Rename { member: seen.member(), container: seen.id.clone() })
     }
 
-    fn surplus(
+    /// The new container takes the old one's place: beside it until it is ready, or after it.
+    fn succeed(
         &self,
-        instance: &InstanceName,
-        current: Option<&ContainerObservation>,
-    ) -> Option<&ContainerObservation> {
-        let of_instance = self.observed.containers.iter().filter(|seen| seen.slot.instance == *instance);
-        of_instance.into_iter().find(|seen| current.is_none_or(|current| current.id != seen.id))
-    }
-
-    fn stand_still(
-        &self,
-        instance: &InstanceName,
-        record: &ServerRecord,
-        current: Option<&ContainerObservation>,
+        replica: &ReplicaId,
+        wanted: Option<&ContainerObservation>,
+        old: &ContainerObservation,
+        mut step: Step,
     ) -> Step {
-        match current.filter(|container| container.is_live()) {
-            Some(live) => Step::act(stop(live, record.config.stop_grace, StopReason::Asked), Phase::Stopping),
-            // It may just be starting.
-            None if self.is_busy(instance) => Step::rest(Phase::Stopping),
-            None => Step::rest(Phase::Stopped),
+        if step.phase.is_as_wanted() {
+            step.actions.push(self.retire(old));
+            return step;
+        }
+        match self.order(&replica.instance) {
+            UpdateOrder::StartFirst => {
+                let (again, wake) = self.stand_again(replica, old);
+                step.actions.extend(again);
+                step.wake_at = super::earliest(step.wake_at, wake);
+            }
+            UpdateOrder::StopFirst => {
+                let starts = step.actions.iter().any(|action| matches!(action, Action::Start { .. }));
+                if starts && old.is_live() {
+                    step.actions = vec![self.retire(old)];
+                } else if wanted.is_none() {
+                    let (again, wake) = self.stand_again(replica, old);
+                    step.actions.extend(again);
+                    step.wake_at = super::earliest(step.wake_at, wake);
+                }
+            }
+        }
+        let serving = old.run().filter(|_| old.is_live());
+        step.phase = Phase::Updating { serving, candidate: Box::new(step.phase) };
+        step
+    }
+
+    /// The old container is kept up while the new one is not ready, as far as its own budget goes.
+    fn stand_again(
+        &self,
+        replica: &ReplicaId,
+        old: &ContainerObservation,
+    ) -> (Option<Action>, Option<Timestamp>) {
+        let stands = match old.state {
+            ContainerState::Created | ContainerState::Exited { .. } => false,
+            ContainerState::Running { .. } | ContainerState::Paused { .. } | ContainerState::Dead => true,
+        };
+        if stands || self.graph.runs_once(&replica.instance) {
+            return (None, None);
+        }
+        match self.budget(replica, &old.id) {
+            Ok((due, _)) if self.now < due => (None, Some(due)),
+            Ok(_) => (Some(Action::Start { member: old.member(), container: old.id.clone() }), None),
+            Err(_) => (None, None),
         }
     }
 
-    fn bring_into_being(&self, instance: &InstanceName, record: &ServerRecord) -> Step {
-        let history = self.history.server(instance);
+    fn stand_still(&self, replica: &ReplicaId, record: &ServerRecord) -> Step {
+        let slot = self.slot(replica, record);
+        let mut step = match slot.wanted.filter(|container| container.is_live()) {
+            Some(live) => Step::act(stop(live, record.config.stop_grace, StopReason::Asked), Phase::Stopping),
+            // It may just be starting.
+            None if self.observed.is_busy(&replica.instance) => Step::rest(Phase::Stopping),
+            None => Step::rest(Phase::Stopped),
+        };
+        let others = slot.standing.into_iter().chain(slot.surplus);
+        step.actions.extend(others.map(|other| self.discard(other)));
+        if !step.actions.is_empty() {
+            step.phase = Phase::Stopping;
+        }
+        step
+    }
+
+    fn bring_into_being(&self, replica: &ReplicaId, record: &ServerRecord) -> Step {
+        let history = self.history.of(replica);
         if let Some(at) = history.completed_at {
             return Step::rest(Phase::Completed { at });
         }
-        if let Some(wait) = self.refused(instance) {
+        if let Some(wait) = self.refused(replica) {
             return wait;
         }
         if record.config.network == NetworkMode::Group && self.observed.networks.is_empty() {
             return Step::rest(Phase::Creating);
         }
-        Step::act(Action::Create { instance: instance.clone() }, Phase::Creating)
+        let member = Member { replica: replica.clone(), config: record.config_hash.clone() };
+        Step::act(Action::Create { member }, Phase::Creating)
     }
 
     fn keep_running(
         &self,
-        instance: &InstanceName,
+        replica: &ReplicaId,
         record: &ServerRecord,
         container: &ContainerObservation,
     ) -> Step {
-        if container.is_live() && record.restart.is_some() && record.restart == container.run() {
+        if container.is_live() && container.run().is_some_and(|run| record.restart.contains(&run)) {
             let end = stop(container, record.config.stop_grace, StopReason::Restart);
             return Step::act(end, Phase::Stopping);
         }
         match container.state {
-            ContainerState::Created | ContainerState::Exited { .. } => self.start(instance, container),
+            ContainerState::Created | ContainerState::Exited { .. } => self.start(replica, container),
             ContainerState::Paused { .. } => Step::rest(Phase::Starting {
                 run: container.run(),
                 reason: Some("its container is paused".to_owned()),
             }),
             ContainerState::Running { started_at } => {
                 let run = RunKey { container: container.id.clone(), started_at };
-                self.running(instance, record, container, run)
+                self.running(replica, record, container, run)
             }
-            // Not current, see `current`: it is discarded as surplus.
+            // Never wanted, see `slot`: it is discarded as surplus.
             ContainerState::Dead => Step::rest(Phase::Creating),
         }
     }
 
     fn running(
         &self,
-        instance: &InstanceName,
+        replica: &ReplicaId,
         record: &ServerRecord,
         container: &ContainerObservation,
         run: RunKey,
@@ -126,7 +181,7 @@ impl Context<'_> {
         match self.observed.readiness_of(&run) {
             Some(Readiness::Ready { since }) => Step::rest(Phase::Ready { run, since: *since }),
             Some(Readiness::NotReady { asked_since, reason }) => {
-                let late = after(*asked_since, self.start_timeout(instance));
+                let late = after(*asked_since, self.start_timeout(&replica.instance));
                 let phase = Phase::Starting { run: Some(run), reason: Some(reason.clone()) };
                 if self.now < late {
                     return Step::wait(late, phase);
@@ -138,50 +193,49 @@ impl Context<'_> {
     }
 
     /// Start a container that stands still, unless its budget, its dependencies or a refusal say otherwise.
-    fn start(&self, instance: &InstanceName, container: &ContainerObservation) -> Step {
-        let history = self.history.server(instance);
+    fn start(&self, replica: &ReplicaId, container: &ContainerObservation) -> Step {
+        let history = self.history.of(replica);
         if let Some(at) = history.completed_at {
             return Step::rest(Phase::Completed { at });
         }
-        let (due, attempt) = match self.budget(instance) {
+        let (due, attempt) = match self.budget(replica, &container.id) {
             Ok(start) => start,
             Err(failed) => return Step::rest(failed),
         };
-        let unmet = self.unmet(instance);
+        let unmet = self.unmet(&replica.instance);
         if !unmet.is_empty() {
             return Step::rest(Phase::Waiting { on: unmet });
         }
-        if let Some(wait) = self.refused(instance) {
+        if let Some(wait) = self.refused(replica) {
             return wait;
         }
         if self.now < due {
-            let reason = last_trouble(&history.exits).unwrap_or(Trouble::Exited { code: 0, oom: false });
+            let reason = history.exits.last().map_or(UNKNOWN, trouble);
             return Step::wait(due, Phase::Backoff { until: due, attempt, reason });
         }
-        let action = Action::Start { instance: instance.clone(), container: container.id.clone() };
+        let action = Action::Start { member: container.member(), container: container.id.clone() };
         Step::act(action, Phase::Starting { run: None, reason: None })
     }
 
-    /// When the restart budget allows the next start, or the phase of a server that used it up.
-    fn budget(&self, instance: &InstanceName) -> Result<(Timestamp, u32), Phase> {
-        let history = self.history.server(instance);
-        let counted = history.counted();
-        let policy = self.spec(instance).map(|spec| spec.restart).unwrap_or_default();
-        match decide(&policy, &counted, self.seed(instance)) {
+    /// When the restart budget of a container allows its next start, or the phase of one that used it up.
+    fn budget(&self, replica: &ReplicaId, container: &ContainerId) -> Result<(Timestamp, u32), Phase> {
+        let counted = self.history.of(replica).counted_of(container);
+        let policy = self.spec(&replica.instance).map(|spec| spec.restart).unwrap_or_default();
+        match decide(&policy, &counted, self.seed(replica)) {
             Decision::StartAt { due, attempt } => Ok((due, attempt)),
             Decision::GiveUp { .. } => {
-                let at = counted.last().map_or(self.now, |exit| exit.at);
-                let reason = last_trouble(&counted).unwrap_or(Trouble::Exited { code: 0, oom: false });
-                Err(Phase::Failed { at, reason })
+                let last = counted.last();
+                let at = last.map_or(self.now, |exit| exit.at);
+                Err(Phase::Failed { at, reason: last.map_or(UNKNOWN, trouble) })
             }
         }
     }
 
-    /// The wait after the engine refused a call for this server, while it lasts.
-    fn refused(&self, instance: &InstanceName) -> Option<Step> {
-        let refusal = self.history.server(instance).refusal.as_ref()?;
+    /// The wait after the engine refused a call for this replica, while it lasts.
+    fn refused(&self, replica: &ReplicaId) -> Option<Step> {
+        let refusal = self.history.of(replica).refusal.as_ref()?;
         let step = refusal.count.saturating_sub(1) as usize;
-        let until = after(refusal.at, exponential(RETRY_BASE, RETRY_MAX, step, self.seed(instance)));
+        let until = after(refusal.at, exponential(RETRY_BASE, RETRY_MAX, step, self.seed(replica)));
         let reason = Trouble::Refused { action: refusal.action.clone(), message: refusal.message.clone() };
         (self.now < until)
             .then(|| Step::wait(until, Phase::Backoff { until, attempt: refusal.count, reason }))
@@ -194,7 +248,7 @@ impl Context<'_> {
         }
         let wanted = self.graph.dependencies(instance).iter();
         wanted
-            .filter(|dependency| !self.holds(&dependency.instance, dependency.condition))
+            .filter(|dependency| !self.holds(instance, &dependency.instance, dependency.condition))
             .map(|dependency| Unmet {
                 instance: dependency.instance.clone(),
                 condition: dependency.condition,
@@ -202,25 +256,40 @@ impl Context<'_> {
             .collect()
     }
 
-    /// True when the condition holds of `instance`. What ran to completion was started and is as healthy as it gets.
-    fn holds(&self, instance: &InstanceName, condition: Condition) -> bool {
-        if self.history.server(instance).completed() {
+    /// True when the condition holds of one replica of `other`. What ran to completion was started and is as healthy
+    /// as it gets. Who is changed by an update waits for what it depends on to be changed before; who is not may go
+    /// on with what stood before.
+    fn holds(&self, instance: &InstanceName, other: &InstanceName, condition: Condition) -> bool {
+        if self.history.completed(other) {
             return true;
         }
-        let Some(run) = self.lasting_run(instance) else { return false };
+        let Some(record) = self.desired.servers.get(other).filter(|record| record.goal == ServerGoal::Run)
+        else {
+            return false;
+        };
+        let changed = self.desired.update().is_some_and(|update| update.changes(self.desired, instance));
+        let replicas: Vec<_> = self.spec(other).into_iter().flat_map(ServerSpec::places).collect();
+        replicas.iter().any(|replica| {
+            let slot = self.slot(replica, record);
+            // One that is to make room for its successor is about to go.
+            let stays = self.order(other) == UpdateOrder::StartFirst || slot.wanted.is_none();
+            let standing = slot.standing.filter(|_| stays && !changed);
+            let mut able = slot.wanted.into_iter().chain(standing).filter(|seen| seen.is_live());
+            able.any(|seen| self.fulfils(seen, record, condition))
+        })
+    }
+
+    /// True when this container, which nobody is about to end, fulfils the condition.
+    fn fulfils(&self, seen: &ContainerObservation, record: &ServerRecord, condition: Condition) -> bool {
+        let Some(run) = seen.run().filter(|run| !record.restart.contains(run)) else { return false };
         let readiness = self.observed.readiness_of(&run);
         match condition {
-            Condition::Started => !readiness.is_some_and(|readiness| self.is_late(instance, readiness)),
+            Condition::Started => {
+                !readiness.is_some_and(|readiness| self.is_late(&seen.slot.instance, readiness))
+            }
             Condition::Healthy => matches!(readiness, Some(Readiness::Ready { .. })),
             Condition::Completed => false,
         }
-    }
-
-    /// The run of a server that nobody is about to end.
-    fn lasting_run(&self, instance: &InstanceName) -> Option<RunKey> {
-        let record = self.desired.servers.get(instance)?;
-        let run = self.current(instance, record).filter(|container| container.is_live())?.run()?;
-        (record.goal == ServerGoal::Run && record.restart.as_ref() != Some(&run)).then_some(run)
     }
 
     fn is_late(&self, instance: &InstanceName, readiness: &Readiness) -> bool {
@@ -240,28 +309,32 @@ impl Context<'_> {
         self.spec(instance).map_or(Duration::from_secs(60), |spec| spec.readiness.start_timeout)
     }
 
-    /// Differs between servers and stays the same for one, so that their delays spread and repeat (FNV-1a).
-    fn seed(&self, instance: &InstanceName) -> u64 {
-        let bytes = self.desired.spec.group_id.as_str().bytes().chain([0]).chain(instance.as_str().bytes());
+    /// Differs between replicas and stays the same for one, so that their delays spread and repeat (FNV-1a).
+    fn seed(&self, replica: &ReplicaId) -> u64 {
+        let names = [self.desired.spec.group_id.as_str(), replica.instance.as_str()];
+        let bytes =
+            names.iter().flat_map(|name| name.bytes().chain([0])).chain(replica.replica.to_le_bytes());
         bytes
             .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
-}
 
-/// Gets rid of a container nobody wants: its process first.
-pub(super) fn discard(container: &ContainerObservation) -> Action {
-    if container.is_live() {
-        return stop(container, crate::spec::default_stop_grace(), StopReason::Surplus);
+    /// Gets rid of a container nobody wants: its process first.
+    pub(super) fn discard(&self, container: &ContainerObservation) -> Action {
+        if container.is_live() {
+            return stop(container, crate::spec::default_stop_grace(), StopReason::Surplus);
+        }
+        Action::Remove { member: container.member(), container: container.id.clone() }
     }
-    Action::Remove { instance: container.slot.instance.clone(), container: container.id.clone() }
 }
 
 /// The action that ends a container's process.
 pub(super) fn stop(container: &ContainerObservation, grace: Duration, reason: StopReason) -> Action {
-    let (instance, container) = (container.slot.instance.clone(), container.id.clone());
-    Action::Stop { instance, container, grace, reason }
+    Action::Stop { member: container.member(), container: container.id.clone(), grace, reason }
 }
 
-fn last_trouble(exits: &[crate::history::Exit]) -> Option<Trouble> {
-    exits.last().map(|exit| Trouble::Exited { code: exit.code, oom: exit.oom })
+/// For a container that stands still and of whose end nothing is remembered.
+const UNKNOWN: Trouble = Trouble::Exited { code: 0, oom: false };
+
+pub(super) fn trouble(exit: &Exit) -> Trouble {
+    Trouble::Exited { code: exit.code, oom: exit.oom }
 }

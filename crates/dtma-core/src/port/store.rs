@@ -3,7 +3,7 @@
 use crate::history::GroupHistory;
 use crate::id::{ContainerId, GroupId, InstanceName, OwnerId};
 use crate::idempotency::KeptAnswer;
-use crate::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use crate::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use async_trait::async_trait;
 
 /// What was found at start-up.
@@ -69,15 +69,20 @@ fn named(holder: Option<u32>) -> String {
     holder.map_or_else(|| "another process".to_owned(), |pid| format!("another process (pid {pid})"))
 }
 
-/// Keeps groups, histories, operations and gateway sessions.
+/// Revisions kept of each group.
+pub const MAX_REVISIONS: usize = 64;
+
+/// Keeps groups with their revisions, histories, operations and gateway sessions.
 #[async_trait]
 pub trait StateStore: Send + Sync {
     /// Everything, once, at start-up.
     async fn load(&self) -> Result<LoadedState, StoreError>;
 
-    /// Keeps a group and, in the same transaction, the operation that changed it.
-    async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError>;
-    /// Forgets a group with its history, and closes `operation` in the same transaction. Unknown: no error.
+    /// Keeps a group and, in the same transaction, what its journal says.
+    async fn put_group(&self, group: &GroupRecord, journal: Journal<'_>) -> Result<(), StoreError>;
+    /// The revisions of a group that are kept, the oldest first; the newest [`MAX_REVISIONS`] are.
+    async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, StoreError>;
+    /// Forgets a group with its history and revisions, and closes `operation` in the same transaction. Unknown: no error.
     async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError>;
     /// Keeps a group's history.
     async fn put_history(&self, group: &GroupId, history: &GroupHistory) -> Result<(), StoreError>;

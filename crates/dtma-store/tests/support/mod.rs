@@ -11,7 +11,7 @@
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
 use dtma_core::port::store::{LoadedState, StateStore};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation};
 use dtma_store::{FILE_NAME, RedbStore};
 use redb::{Database, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ pub(crate) fn content(schema: u32) -> Content {
 /// Writes all of it through the port.
 pub(crate) async fn write(store: &RedbStore, content: &Content) {
     for group in &content.groups {
-        store.put_group(group, None).await.unwrap();
+        store.put_group(group, Journal::default()).await.unwrap();
     }
     for (group, history) in &content.histories {
         store.put_history(group, history).await.unwrap();

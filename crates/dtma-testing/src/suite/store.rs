@@ -2,8 +2,9 @@
 
 use crate::sample;
 use async_trait::async_trait;
+use dtma_core::port::store::MAX_REVISIONS;
 use dtma_core::port::store::{LoadedState, StateStore};
-use dtma_core::record::{GroupGoal, Handshake, Removal};
+use dtma_core::record::{Fate, GroupGoal, Handshake, Journal, Removal, Revision};
 use futures_util::future::join_all;
 
 /// A place where state is kept, empty at first.
@@ -25,6 +26,9 @@ macro_rules! store_suite {
             a_group_and_its_operation_are_kept_together
             a_group_is_replaced_by_its_next_version
             a_removed_group_takes_its_history_and_closes_its_operation
+            a_revision_is_kept_with_its_group_and_replaced_by_its_number
+            only_the_newest_revisions_are_kept
+            a_removed_group_takes_its_revisions_and_no_others
             removing_what_is_not_there_is_fine
             a_history_is_kept_and_replaced
             operations_come_oldest_first_and_once
@@ -44,6 +48,56 @@ macro_rules! store_suite {
 
 async fn load(harness: &impl StoreHarness) -> LoadedState {
     harness.open().await.load().await.expect("the store loads")
+}
+
+async fn keep(store: &dyn StateStore, group: &str, generation: u64, fate: Fate) {
+    let revision = Revision { fate, ..sample::revision(group, generation) };
+    let journal = Journal { operation: None, revisions: &[revision] };
+    store.put_group(&sample::group_record(group), journal).await.expect("put_group");
+}
+
+async fn generations(store: &dyn StateStore, group: &str) -> Vec<(u64, Fate)> {
+    let revisions = store.revisions(&group.parse().expect("a name")).await.expect("revisions");
+    revisions.into_iter().map(|revision| (revision.generation.0, revision.fate)).collect()
+}
+
+/// In one transaction, and what became of it later takes its place.
+pub async fn a_revision_is_kept_with_its_group_and_replaced_by_its_number(harness: impl StoreHarness) {
+    let stood = Fate::Established { at: sample::at(5) };
+    {
+        let store = harness.open().await;
+        keep(&*store, "g", 1, Fate::Rolling).await;
+        keep(&*store, "g", 2, Fate::Rolling).await;
+        keep(&*store, "g", 1, stood.clone()).await;
+    }
+    let store = harness.open().await;
+    assert_eq!(generations(&*store, "g").await, [(1, stood), (2, Fate::Rolling)]);
+    assert_eq!(generations(&*store, "other").await, []);
+}
+
+/// However large the numbers are.
+pub async fn only_the_newest_revisions_are_kept(harness: impl StoreHarness) {
+    let store = harness.open().await;
+    let numbers: Vec<u64> = (0..MAX_REVISIONS as u64 + 3).map(|n| n + 7).collect();
+    for generation in &numbers {
+        keep(&*store, "g", *generation, Fate::Rolling).await;
+    }
+    let kept: Vec<_> =
+        generations(&*store, "g").await.into_iter().map(|(generation, _)| generation).collect();
+    assert_eq!(kept, numbers[3..]);
+}
+
+/// A group whose name begins with another's is another group.
+pub async fn a_removed_group_takes_its_revisions_and_no_others(harness: impl StoreHarness) {
+    let store = harness.open().await;
+    for group in ["g", "g0", "g-x"] {
+        keep(&*store, group, 1, Fate::Rolling).await;
+    }
+    store.remove_group(&"g".parse().expect("a name"), None).await.expect("remove_group");
+    assert_eq!(generations(&*store, "g").await, []);
+    for group in ["g0", "g-x"] {
+        assert_eq!(generations(&*store, group).await, [(1, Fate::Rolling)]);
+    }
 }
 
 /// Nothing is in it except an id that tells this installation's things from another's.
@@ -74,7 +128,7 @@ pub async fn the_owner_stays_the_same(harness: impl StoreHarness) {
 /// One transaction, seen whole after a restart.
 pub async fn a_group_and_its_operation_are_kept_together(harness: impl StoreHarness) {
     let (group, operation) = (sample::group_record("g"), sample::operation("o", "g", 1));
-    harness.open().await.put_group(&group, Some(&operation)).await.expect("put_group");
+    harness.open().await.put_group(&group, (&operation).into()).await.expect("put_group");
     let state = load(&harness).await;
     assert_eq!((state.groups, state.operations), (vec![group], vec![operation]));
 }
@@ -84,11 +138,11 @@ pub async fn a_group_is_replaced_by_its_next_version(harness: impl StoreHarness)
     let (mut group, other) = (sample::group_record("g"), sample::group_record("other"));
     {
         let store = harness.open().await;
-        store.put_group(&group, None).await.expect("put_group");
-        store.put_group(&other, None).await.expect("put_group");
+        store.put_group(&group, Journal::default()).await.expect("put_group");
+        store.put_group(&other, Journal::default()).await.expect("put_group");
         group.goal = GroupGoal::Remove(Removal { force: true, volumes: true, ..Removal::default() });
         group.updated_at = sample::at(60);
-        store.put_group(&group, None).await.expect("put_group again");
+        store.put_group(&group, Journal::default()).await.expect("put_group again");
     }
     let mut groups = load(&harness).await.groups;
     groups.sort_by(|a, b| a.spec.group_id.cmp(&b.spec.group_id));
@@ -101,8 +155,8 @@ pub async fn a_removed_group_takes_its_history_and_closes_its_operation(harness:
     let kept = sample::group_record("kept");
     {
         let store = harness.open().await;
-        store.put_group(&sample::group_record("g"), Some(&operation)).await.expect("put_group");
-        store.put_group(&kept, None).await.expect("put_group");
+        store.put_group(&sample::group_record("g"), (&operation).into()).await.expect("put_group");
+        store.put_group(&kept, Journal::default()).await.expect("put_group");
         store.put_history(&sample::group("g"), &sample::history("a", 1)).await.expect("put_history");
         store.remove_group(&sample::group("g"), Some(&sample::done(&operation))).await.expect("remove");
     }
@@ -126,7 +180,7 @@ pub async fn a_history_is_kept_and_replaced(harness: impl StoreHarness) {
     let group = sample::group("g");
     {
         let store = harness.open().await;
-        store.put_group(&sample::group_record("g"), None).await.expect("put_group");
+        store.put_group(&sample::group_record("g"), Journal::default()).await.expect("put_group");
         store.put_history(&group, &sample::history("a", 1)).await.expect("put_history");
         store.put_history(&group, &sample::history("a", 2)).await.expect("put_history again");
     }
@@ -264,7 +318,7 @@ pub async fn concurrent_writers_lose_nothing(harness: impl StoreHarness) {
     let store = harness.open().await;
     let write = async |name: &String| {
         let operation = sample::operation(name, name, 1);
-        store.put_group(&sample::group_record(name), Some(&operation)).await.expect("put_group");
+        store.put_group(&sample::group_record(name), (&operation).into()).await.expect("put_group");
         store.put_history(&sample::group(name), &sample::history(name, 0)).await.expect("put_history");
     };
     join_all(names.iter().map(write)).await;
@@ -280,7 +334,7 @@ pub async fn everything_survives_together(harness: impl StoreHarness) {
     let name = sample::instance("g-web");
     let owner = {
         let store = harness.open().await;
-        store.put_group(&group, Some(&operation)).await.expect("put_group");
+        store.put_group(&group, (&operation).into()).await.expect("put_group");
         store.put_history(&sample::group("g"), &sample::history("g-web", 7)).await.expect("put_history");
         store.put_session(&session).await.expect("put_session");
         store.put_handshake(&name, &handshake).await.expect("put_handshake");

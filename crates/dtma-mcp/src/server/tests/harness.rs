@@ -9,7 +9,7 @@ use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, RunKey};
 use dtma_core::idempotency::KeptAnswer;
 use dtma_core::port::runtime::{AttachInput, Attached, LogQuery, OutputChunk, OutputStream};
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::io;
@@ -39,8 +39,11 @@ impl StateStore for Memory {
             damaged: Vec::new(),
         })
     }
-    async fn put_group(&self, _: &GroupRecord, _: Option<&Operation>) -> Result<(), StoreError> {
+    async fn put_group(&self, _: &GroupRecord, _: Journal<'_>) -> Result<(), StoreError> {
         Ok(())
+    }
+    async fn revisions(&self, _: &GroupId) -> Result<Vec<Revision>, StoreError> {
+        Ok(Vec::new())
     }
     async fn remove_group(&self, _: &GroupId, _: Option<&Operation>) -> Result<(), StoreError> {
         Ok(())
