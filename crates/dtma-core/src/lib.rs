@@ -7,6 +7,7 @@
 //!
 //! Words: a *spec* is wanted, an *observation* seen, a *plan* decided, a *status* reported.
 
+pub mod change;
 pub mod container;
 pub mod graph;
 pub mod history;

@@ -120,6 +120,9 @@ pub struct Update {
     pub since: Timestamp,
     /// Set on the way back: why the generation that is being left failed.
     pub reverting: Option<String>,
+    /// Set when it failed and there is no way back; it is tried on.
+    #[serde(default)]
+    pub failed: Option<String>,
 }
 
 /// A generation as it was rendered.
@@ -131,6 +134,8 @@ pub struct Previous {
     pub spec: GroupSpec,
     /// As rendered.
     pub servers: BTreeMap<InstanceName, ServerRecord>,
+    /// It stood as a whole: there is a way back to it.
+    pub stood: bool,
 }
 
 impl Update {
@@ -184,7 +189,12 @@ impl GroupRecord {
     /// What stands now, to go back to.
     #[must_use]
     pub fn as_previous(&self) -> Previous {
-        Previous { generation: self.generation, spec: self.spec.clone(), servers: self.servers.clone() }
+        Previous {
+            generation: self.generation,
+            spec: self.spec.clone(),
+            servers: self.servers.clone(),
+            stood: matches!(self.rollout, Rollout::Established),
+        }
     }
 }
 

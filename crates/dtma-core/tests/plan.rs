@@ -404,7 +404,8 @@ impl World {
         let spec = self.desired.spec.servers.iter_mut().find(|server| server.instance == *instance).unwrap();
         spec.replicas = if once { 1 } else { replicas };
         spec.update.order = stop_first.then_some(UpdateOrder::StopFirst);
-        self.desired.rollout = Rollout::Updating(Box::new(Update { from, since: now, reverting: None }));
+        self.desired.rollout =
+            Rollout::Updating(Box::new(Update { from, since: now, reverting: None, failed: None }));
     }
 
     /// What the owner of a group does with what a plan says of an update: then it plans anew.
@@ -433,7 +434,8 @@ impl World {
             self.desired.servers.get_mut(&name).unwrap().goal = goal;
         }
         let reverting = Some("it failed".to_owned());
-        self.desired.rollout = Rollout::Updating(Box::new(Update { from, since: now, reverting }));
+        self.desired.rollout =
+            Rollout::Updating(Box::new(Update { from, since: now, reverting, failed: None }));
     }
 
     fn person(&mut self, instance: &InstanceName, goal: ServerGoal, restart: bool) {
@@ -696,7 +698,8 @@ fn what_a_new_spec_does_not_know_goes_last_and_dependents_first() {
     }
     world.desired.servers.get_mut(&name(2)).unwrap().config_hash = "newer".into();
     let since = world.now;
-    world.desired.rollout = Rollout::Updating(Box::new(Update { from, since, reverting: None }));
+    world.desired.rollout =
+        Rollout::Updating(Box::new(Update { from, since, reverting: None, failed: None }));
     let mut stopped = Vec::new();
     for _ in 0..20 {
         for action in world.step().actions {

@@ -1,7 +1,7 @@
 //! Why a request to the manager was not fulfilled. One variant per kind of answer; HTTP codes are chosen elsewhere.
 
 use crate::status::GroupStatus;
-use dtma_core::id::{GroupId, InstanceName, OperationId};
+use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::port::{RuntimeError, StoreError};
 use dtma_core::violation::Violation;
 use std::time::Duration;
@@ -85,6 +85,47 @@ pub enum ManagerError {
     /// The group's task ended by a defect of ours. Its containers are as they were.
     #[error("the owner of group {0} ended by a defect; restart the daemon")]
     Defect(GroupId),
+    /// The caller has not seen the present generation.
+    #[error("generation {present} stands; look at it and ask again")]
+    Stale {
+        /// The one that stands.
+        present: Generation,
+    },
+    /// The generation that was asked for is lower than the present one.
+    #[error("generation {present} stands already, which is newer")]
+    Outdated {
+        /// The one that stands.
+        present: Generation,
+    },
+    /// The generation that was asked for stands with another spec.
+    #[error("generation {present} stands with another spec; give the new one a higher number")]
+    GenerationTaken {
+        /// The one that stands.
+        present: Generation,
+    },
+    /// No such generation is kept.
+    #[error("group {group} has no {} to go back to", .generation.map_or("earlier generation".to_owned(), |g| format!("generation {g}")))]
+    NoSuchGeneration {
+        /// The group.
+        group: GroupId,
+        /// Which was asked for.
+        generation: Option<Generation>,
+    },
+    /// A new generation did not come to stand; what stood before serves.
+    #[error("generation {generation} of group {group} failed: {reason}{}", .back_to.map_or(String::new(), |g| format!("; generation {g} stands again")))]
+    UpdateFailed {
+        /// The group.
+        group: GroupId,
+        /// Which failed.
+        generation: Generation,
+        /// Why.
+        reason: String,
+        /// What was gone back to, if anything was.
+        back_to: Option<Generation>,
+    },
+    /// A later change of the group took the place of this one.
+    #[error("a later change of group {0} took the place of this one")]
+    ChangeSuperseded(GroupId),
     /// A later request wants the opposite for the server.
     #[error("a later request for {0} took the place of this one")]
     Superseded(InstanceName),

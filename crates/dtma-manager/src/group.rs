@@ -13,27 +13,32 @@
 
 mod attend;
 mod begin;
+mod change;
 mod look;
+mod members;
 mod orders;
+mod ports;
 mod report;
 
 use crate::error::ManagerError;
 use crate::event::EventKind;
 use crate::forward::Forward;
-use crate::registry::Registry;
-use crate::status::{GroupStatus, McpSummary};
+use crate::registry::{Desired, Registry};
+use crate::status::GroupStatus;
 use attend::Sign;
 use begin::Done;
 use dtma_core::Timestamp;
 use dtma_core::graph::Graph;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, GroupId, InstanceName, RunKey};
+use dtma_core::id::{ContainerId, GroupId, InstanceName, ReplicaId, RunKey};
 use dtma_core::observation::{Observation, Subject};
 use dtma_core::phase::Phase;
-use dtma_core::plan::{Plan, plan};
+use dtma_core::plan::{Plan, Progress, plan};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
-use dtma_core::spec::GroupSpec;
-pub(crate) use orders::{Order, Want};
+pub use change::Expect;
+pub(crate) use change::{Wish, preview};
+use members::Server;
+pub(crate) use orders::{Accepted, Order, Want};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -77,22 +82,6 @@ pub(crate) struct Seed {
     pub(crate) order: Option<Order>,
 }
 
-/// What the task keeps of a server besides record and history.
-#[derive(Default)]
-struct Server {
-    /// Where its clients come in.
-    door: Option<dtma_mcp::Door>,
-    mcp: Option<dtma_mcp::ServerHandle>,
-    /// The run whose streams its MCP owner holds.
-    linked: Option<RunKey>,
-    /// The run that is being probed, and how to end that.
-    probed: Option<(RunKey, tokio::task::AbortHandle)>,
-    /// Done by an earlier daemon, with this run or with others.
-    handshakes: Vec<Handshake>,
-    forwards: Vec<Forward>,
-    summary: Option<Arc<McpSummary>>,
-}
-
 /// What the daemon is doing for a server right now, in words; written by actions, read by reports.
 type Activities = Arc<Mutex<BTreeMap<InstanceName, String>>>;
 
@@ -109,7 +98,10 @@ pub(crate) struct GroupTask {
     history: GroupHistory,
     seen: Observation,
     phases: BTreeMap<InstanceName, Phase>,
+    replicas: BTreeMap<ReplicaId, Phase>,
     servers: BTreeMap<InstanceName, Server>,
+    /// Runs that were told to end because something else takes their place: no crashes, whatever their exit codes.
+    ending: BTreeSet<RunKey>,
     pending: Vec<orders::Pending>,
     /// Why a first deployment is being undone.
     undoing: Option<ManagerError>,
@@ -155,7 +147,7 @@ impl GroupTask {
         registry: Arc<Registry>,
         inbox: Inbox,
         seed: Seed,
-    ) -> (Self, watch::Receiver<GroupStatus>, Arc<BTreeMap<InstanceName, dtma_mcp::Door>>) {
+    ) -> (Self, watch::Receiver<GroupStatus>) {
         let (status, watched) = watch::channel(report::initial(&seed.record));
         let mut resync = tokio::time::interval_at(
             tokio::time::Instant::now() + registry.settings.resync,
@@ -179,7 +171,9 @@ impl GroupTask {
             history: seed.history,
             seen: seed.seen,
             phases: BTreeMap::new(),
+            replicas: BTreeMap::new(),
             servers: BTreeMap::new(),
+            ending: BTreeSet::new(),
             pending: Vec::new(),
             undoing: None,
             unsaved: false,
@@ -193,20 +187,20 @@ impl GroupTask {
             activities: Activities::default(),
             resync,
         };
-        task.furnish(seed.forwards, &seed.handshakes, &seed.sessions);
+        task.furnish(seed.forwards, seed.handshakes, &seed.sessions);
         task.reopen(seed.interrupted);
         task.pending.extend(seed.order.map(orders::Pending::from));
-        let mcp = task.servers.iter().filter_map(|(name, server)| Some((name.clone(), server.door.clone()?)));
-        let mcp = Arc::new(mcp.collect());
-        (task, watched, mcp)
+        (task, watched)
     }
 
     pub(crate) fn group_id(&self) -> &GroupId {
         &self.record.spec.group_id
     }
 
-    pub(crate) fn spec(&self) -> &GroupSpec {
-        &self.record.spec
+    /// What others may know of what is wanted.
+    pub(crate) fn desired(&self) -> Desired {
+        let doors = self.servers.iter().filter_map(|(name, server)| Some((name.clone(), server.door.clone()?)));
+        Desired::new(&self.record, doors.collect())
     }
 
     fn now(&self) -> Timestamp {
@@ -276,7 +270,12 @@ impl GroupTask {
         if plan.gone && !self.blind {
             return self.vanish().await;
         }
+        if !self.blind && self.turn(&plan.progress).await {
+            plan = self.plan();
+        }
         if !self.blind {
+            self.keep_members();
+            self.direct(&plan);
             for action in &plan.actions {
                 self.begin(action);
             }
@@ -315,8 +314,11 @@ impl GroupTask {
             if !self.record.servers.contains_key(instance) {
                 continue;
             }
-            let asked = seen.run().is_some_and(|run| self.record.asked_to_end(instance, &run));
-            let news = self.history.server_mut(instance).note(seen, asked, graph.runs_once(instance));
+            let asked = seen
+                .run()
+                .is_some_and(|run| self.record.asked_to_end(instance, &run) || self.ending.contains(&run));
+            let once = graph.runs_once(instance) && self.record.is_wanted(seen);
+            let news = self.history.of_mut(&seen.replica()).note(seen, asked, once);
             self.unsaved |= news;
             exits |= news && !seen.is_live();
         }

@@ -1,16 +1,18 @@
 //! The handle: everything that can be asked of a running manager. Cheap to clone; outlives nothing.
 
 use crate::error::ManagerError;
+use crate::group::Expect;
 use crate::event::Event;
 use crate::operations::OperationFilter;
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use dtma_config::Rendered;
-use dtma_core::id::{GroupId, InstanceName, OperationId};
+use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer, is_remembered};
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{EngineInfo, ExecRequest, ExecResult, LogLine, LogQuery};
-use dtma_core::record::{Operation, Removal, local};
+use dtma_core::record::{Operation, Removal, Revision, local};
+use dtma_core::change::ServerChange;
 use dtma_core::spec::GroupSpec;
 use dtma_core::violation::Violation;
 use futures_util::stream::BoxStream;
@@ -67,6 +69,28 @@ pub struct Deployed {
     pub status: GroupStatus,
 }
 
+/// The answer to a change of a group's spec.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// True when there was no such group before.
+    pub created: bool,
+    /// What it means for each server; empty when nothing changed.
+    pub changes: Vec<ServerChange>,
+    /// The operation, and how the group stands.
+    pub deployed: Deployed,
+}
+
+/// What a change would mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preview {
+    /// The generation that stands, if any does.
+    pub generation: Option<Generation>,
+    /// What would happen to each server; empty when nothing would.
+    pub changes: Vec<ServerChange>,
+    /// Whether it would be accepted, and what the containers would be made from.
+    pub validation: Validation,
+}
+
 /// The answer to a removal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
@@ -105,6 +129,72 @@ impl ManagerHandle {
     /// `Engine`, `Store`; after it was undone: `Refused`; with the group standing: `ServersFailed`, `Deadline`.
     pub async fn deploy(&self, spec: GroupSpec, asking: impl Into<Asking>) -> Result<Deployed, ManagerError> {
         self.registry.deploy(spec, asking.into()).await
+    }
+
+    /// Makes another spec stand without downtime: what changed is started beside what stands, proved ready and given
+    /// the work before that is drained and removed. When it fails, what stood before serves on, and the group goes
+    /// back to it by itself unless its options say otherwise. A group that is not there is deployed.
+    ///
+    /// # Errors
+    /// Those of [`deploy`](Self::deploy) except `GroupChanged`; `Stale`, `Outdated`, `GenerationTaken` when `expect`
+    /// does not hold, `UpdateFailed`, `ChangeSuperseded`, `BeingRemoved`.
+    pub async fn apply(
+        &self,
+        spec: GroupSpec,
+        expect: Expect,
+        asking: impl Into<Asking>,
+    ) -> Result<Applied, ManagerError> {
+        self.registry.apply(spec, expect, asking.into()).await
+    }
+
+    /// Another number of replicas for a server: a change of its group's spec like any other.
+    ///
+    /// # Errors
+    /// `NoSuchServer`, `Invalid`, and those of [`apply`](Self::apply).
+    pub async fn scale(
+        &self,
+        instance: &InstanceName,
+        replicas: u32,
+        expect: Expect,
+        asking: impl Into<Asking>,
+    ) -> Result<Applied, ManagerError> {
+        self.registry.scale(instance, replicas, expect, asking.into()).await
+    }
+
+    /// The spec of an earlier generation again, as a new one; by default of the last that stood before.
+    ///
+    /// # Errors
+    /// `NoSuchGroup`, `NoSuchGeneration`, and those of [`apply`](Self::apply).
+    pub async fn rollback(
+        &self,
+        group: &GroupId,
+        to: Option<Generation>,
+        expect: Expect,
+        asking: impl Into<Asking>,
+    ) -> Result<Applied, ManagerError> {
+        self.registry.rollback(group, to, expect, asking.into()).await
+    }
+
+    /// What [`apply`](Self::apply) would do.
+    ///
+    /// # Errors
+    /// `Stale`, `Outdated`, `GenerationTaken`. Rules that are broken are part of the answer.
+    pub fn preview(&self, spec: &GroupSpec, expect: Expect) -> Result<Preview, ManagerError> {
+        self.registry.preview(spec, expect)
+    }
+
+    /// The generations of a group that are kept, the oldest first.
+    ///
+    /// # Errors
+    /// `NoSuchGroup`, `Store`.
+    pub async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, ManagerError> {
+        self.registry.revisions(group).await
+    }
+
+    /// The spec that is wanted of a group.
+    #[must_use]
+    pub fn spec(&self, group: &GroupId) -> Option<GroupSpec> {
+        self.registry.spec(group)
     }
 
     /// Removes a group in reverse order of its dependencies.

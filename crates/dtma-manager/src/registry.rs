@@ -11,8 +11,9 @@ use crate::status::GroupStatus;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, network_name};
 use dtma_core::observation::Observation;
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Previous};
 use dtma_core::spec::GroupSpec;
+use dtma_mcp::Door;
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -50,22 +51,45 @@ enum Entry {
     Live(Live),
 }
 
+/// What of a group is wanted, for everybody to see.
+pub(crate) struct Desired {
+    /// The generation that is wanted.
+    pub(crate) now: Previous,
+    /// What stands until that does: its names and ports stay taken.
+    before: Option<GroupSpec>,
+    /// The doors of its MCP servers.
+    pub(crate) doors: BTreeMap<InstanceName, Door>,
+}
+
+impl Desired {
+    pub(crate) fn new(record: &GroupRecord, doors: BTreeMap<InstanceName, Door>) -> Self {
+        let before = record.update().map(|update| update.from.spec.clone());
+        Self { now: record.as_previous(), before, doors }
+    }
+
+    fn specs(&self) -> impl Iterator<Item = &GroupSpec> {
+        std::iter::once(&self.now.spec).chain(&self.before)
+    }
+}
+
 /// How to reach a group.
 #[derive(Clone)]
 pub(crate) struct Live {
-    pub(crate) spec: Arc<GroupSpec>,
+    pub(crate) desired: Arc<Desired>,
+    /// A spec that is about to be accepted: its names and ports are taken.
+    claimed: Option<Arc<GroupSpec>>,
     pub(crate) orders: mpsc::Sender<Order>,
     mailbox: mpsc::Sender<Wake>,
     gap: Arc<Notify>,
     pub(crate) status: watch::Receiver<GroupStatus>,
-    pub(crate) mcp: Arc<BTreeMap<InstanceName, dtma_mcp::Door>>,
 }
 
 impl Entry {
-    fn spec(&self) -> &GroupSpec {
+    /// Whose names and ports are taken.
+    fn specs(&self) -> Vec<&GroupSpec> {
         match self {
-            Self::Reserved(spec) => spec,
-            Self::Live(live) => &live.spec,
+            Self::Reserved(spec) => vec![spec],
+            Self::Live(live) => live.desired.specs().chain(live.claimed.as_deref()).collect(),
         }
     }
 }
@@ -141,14 +165,14 @@ impl Registry {
 
     pub(crate) fn group_of(&self, instance: &InstanceName) -> Option<GroupId> {
         let groups = self.groups();
-        let owns = |(_, entry): &(&GroupId, &Entry)| matches!(entry, Entry::Live(live) if live.spec.server(instance).is_some());
+        let owns = |(_, entry): &(&GroupId, &Entry)| matches!(entry, Entry::Live(live) if live.desired.now.spec.server(instance).is_some());
         groups.iter().find(owns).map(|(id, _)| id.clone())
     }
 
-    /// Asked at every message of the gateway, so nothing is cloned but the door.
-    pub(crate) fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::Door> {
+    /// Asked at every message of the gateway, so nothing is cloned but the handle.
+    pub(crate) fn mcp(&self, instance: &InstanceName) -> Option<Door> {
         self.groups().values().find_map(|entry| match entry {
-            Entry::Live(live) => live.mcp.get(instance).cloned(),
+            Entry::Live(live) => live.desired.doors.get(instance).cloned(),
             Entry::Reserved(_) => None,
         })
     }
@@ -173,7 +197,7 @@ impl Registry {
             interrupted: loaded.operations.iter().filter(open).cloned().collect(),
             sessions: self.sessions_of(&record),
             handshakes: self.handshakes_of(&record),
-            forwards: admission::reopen(self.settings.publish_address, &record.spec),
+            forwards: admission::reopen(self.settings.publish_address, &record),
             seen: Observation::default(),
             history,
             order: None,
@@ -183,12 +207,12 @@ impl Registry {
     }
 
     fn sessions_of(&self, record: &GroupRecord) -> Vec<GatewaySession> {
-        let ours = |session: &&GatewaySession| record.servers.contains_key(&session.instance);
+        let ours = |session: &&GatewaySession| knows(record, &session.instance);
         self.backends.loaded.sessions.iter().filter(ours).cloned().collect()
     }
 
     fn handshakes_of(&self, record: &GroupRecord) -> Vec<(InstanceName, Handshake)> {
-        let ours = |(instance, _): &&(InstanceName, Handshake)| record.servers.contains_key(instance);
+        let ours = |(instance, _): &&(InstanceName, Handshake)| knows(record, instance);
         self.backends.loaded.handshakes.iter().filter(ours).cloned().collect()
     }
 
@@ -198,16 +222,30 @@ impl Registry {
         let (mailbox, received) = mpsc::channel(MAILBOX);
         let gap = Arc::new(Notify::new());
         let inbox = Inbox { orders: ordered, mailbox: received, gap: Arc::clone(&gap) };
-        let (task, status, mcp) = GroupTask::new(Arc::clone(self), inbox, seed);
+        let (task, status) = GroupTask::new(Arc::clone(self), inbox, seed);
         let group = task.group_id().clone();
-        let spec = Arc::new(task.spec().clone());
-        self.groups().insert(group.clone(), Entry::Live(Live { spec, orders, mailbox, gap, status, mcp }));
+        let (desired, claimed) = (Arc::new(task.desired()), None);
+        let live = Live { desired, claimed, orders, mailbox, gap, status };
+        self.groups().insert(group.clone(), Entry::Live(live));
         self.tasks.spawn(supervised(group, task.run()));
+    }
+
+    /// Everybody sees from now on what is wanted of a group; what was claimed and is not part of it is free again.
+    pub(crate) fn publish(&self, desired: Desired) {
+        if let Some(Entry::Live(live)) = self.groups().get_mut(&desired.now.spec.group_id) {
+            (live.desired, live.claimed) = (Arc::new(desired), None);
+        }
     }
 
     pub(crate) fn forget(&self, group: &GroupId) {
         self.groups().remove(group);
     }
+}
+
+/// True for a server of this generation or of the one before.
+fn knows(record: &GroupRecord, instance: &InstanceName) -> bool {
+    let before = record.update().is_some_and(|update| update.from.servers.contains_key(instance));
+    before || record.servers.contains_key(instance)
 }
 
 /// Runs a group's task and hears of its panic: the group stays listed, requests to it are answered with

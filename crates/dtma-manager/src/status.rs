@@ -55,6 +55,8 @@ pub enum GroupState {
     Deploying,
     /// Every server is ready, completed, or stopped by a person.
     Ready,
+    /// What changed is being replaced; what stood before serves meanwhile.
+    Updating,
     /// Stood once; at least one server is not ready now.
     Degraded,
     /// At least one server is failed.
@@ -69,6 +71,7 @@ impl GroupState {
     pub fn word(self) -> &'static str {
         match self {
             Self::Deploying => "deploying",
+            Self::Updating => "updating",
             Self::Ready => "ready",
             Self::Degraded => "degraded",
             Self::Failed => "failed",
@@ -110,10 +113,35 @@ pub struct ServerStatus {
     pub crashes: u64,
     /// The engine's last refusal, when nothing succeeded since.
     pub refusal: Option<Refusal>,
+    /// How many replicas it is to have.
+    pub wanted_replicas: u32,
+    /// Its replicas, by number.
+    pub replicas: Vec<ReplicaStatus>,
     /// Forwarded host ports.
     pub publish: Vec<PublishStatus>,
     /// What it said about itself in the handshake; MCP servers only, once it answered.
     pub mcp: Option<Arc<McpSummary>>,
+}
+
+/// One replica of a server, as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplicaStatus {
+    /// Which, from 0.
+    pub replica: u32,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The container that serves for it, or will.
+    pub container: Option<ContainerId>,
+    /// That container's name.
+    pub container_name: Option<String>,
+    /// The image that container is made from.
+    pub image_id: Option<ImageId>,
+    /// The generation that made that container.
+    pub generation: Option<Generation>,
+    /// How often it was started again, by whomever. Never falls.
+    pub restarts: u64,
+    /// How its last run ended, if one did.
+    pub last_exit: Option<Exit>,
 }
 
 /// A forwarded host port.

@@ -1,19 +1,14 @@
-//! Attending to what runs: the MCP owner of each stdio server, attaching again to what was adopted, asking tools
-//! whether they answer.
+//! Attending to what runs: attaching again to what was adopted, asking tools whether they answer, hearing what MCP
+//! owners say.
 
-use super::{GroupTask, Server};
-use crate::forward::Forward;
+use super::GroupTask;
 use crate::registry::Registry;
 use crate::status::McpSummary;
-use dtma_core::id::{ContainerId, InstanceName, RunKey};
+use dtma_core::id::{ContainerId, InstanceName, Member, RunKey};
 use dtma_core::observation::{ContainerObservation, Readiness, Subject};
 use dtma_core::port::{ProbeTarget, RuntimeError};
-use dtma_core::record::{GatewaySession, Handshake};
 use dtma_core::restart::after;
-use dtma_core::spec::ServerSpec;
-use dtma_mcp::{Attachment, Door, MemberId, Parts, ServerHandle, ServerState};
-use futures_util::FutureExt;
-use std::collections::BTreeMap;
+use dtma_mcp::{Attachment, ServerState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +22,12 @@ const REATTACH: Duration = Duration::from_millis(200);
 
 /// What a watcher has to say.
 pub(super) enum Sign {
-    /// The MCP state of a server changed.
-    Mcp(InstanceName, watch::Receiver<ServerState>),
+    /// The MCP state of a member changed.
+    Mcp(Member, watch::Receiver<ServerState>),
     /// A tool answers, or has run for its settle time.
     Ready(RunKey),
-    /// Attaching to a running server succeeded or not.
-    Attached(InstanceName, ContainerId, Result<(), RuntimeError>),
+    /// Attaching to a running member succeeded or not.
+    Attached(Member, ContainerId, Result<(), RuntimeError>),
     /// A pause after a failure is over.
     Cooled(Subject),
     /// The MCP owner of a server ended.
@@ -40,55 +35,10 @@ pub(super) enum Sign {
 }
 
 impl GroupTask {
-    /// Makes what every server needs besides its container.
-    pub(super) fn furnish(
-        &mut self,
-        mut forwards: BTreeMap<InstanceName, Vec<Forward>>,
-        handshakes: &[(InstanceName, Handshake)],
-        sessions: &[GatewaySession],
-    ) {
-        for spec in self.record.spec.servers.clone() {
-            let door = spec.kind.is_stdio().then(|| self.door(&spec.instance, sessions));
-            let mcp = door.as_ref().and_then(|door| self.member(door));
-            let ours = handshakes.iter().filter(|(instance, _)| *instance == spec.instance);
-            let server = Server {
-                door,
-                mcp,
-                forwards: forwards.remove(&spec.instance).unwrap_or_default(),
-                handshakes: ours.map(|(_, handshake)| handshake.clone()).collect(),
-                ..Server::default()
-            };
-            self.servers.insert(spec.instance, server);
-        }
-    }
-
-    fn door(&self, instance: &InstanceName, sessions: &[GatewaySession]) -> Door {
-        let backends = &self.registry.backends;
-        let parts = Parts {
-            store: Arc::clone(&backends.store),
-            wall: Arc::clone(&backends.wall),
-            limits: dtma_mcp::Limits::default(),
-        };
-        let door = Door::new(instance.clone(), parts);
-        // Before anybody has the door, so no client is told that its session is unknown.
-        door.restore(sessions.iter().filter(|kept| kept.instance == *instance).cloned());
-        door
-    }
-
-    /// The only process that ever stands behind a door, and serves from the start.
-    fn member(&mut self, door: &Door) -> Option<ServerHandle> {
-        let only = MemberId::from("0");
-        let (handle, owner) = door.admit(only.clone()).ok()?;
-        door.serve(&[only]);
-        self.watchers.spawn(owner.run().map(|()| Sign::Closed));
-        self.watch_mcp(door.instance().clone(), handle.state());
-        Some(handle)
-    }
-
-    fn watch_mcp(&mut self, instance: InstanceName, mut state: watch::Receiver<ServerState>) {
+    pub(super) fn watch_mcp(&mut self, member: Member, mut state: watch::Receiver<ServerState>) {
         self.watch_for(async move {
             match state.changed().await {
-                Ok(()) => Sign::Mcp(instance, state),
+                Ok(()) => Sign::Mcp(member, state),
                 Err(_) => Sign::Closed,
             }
         });
@@ -100,60 +50,63 @@ impl GroupTask {
 
     /// Sees to it that every process that runs has somebody who listens to it or asks it.
     pub(super) fn attend(&mut self) {
-        for spec in self.record.spec.servers.clone() {
-            if self.seen.busy.contains(&Subject::Server(spec.instance.clone())) {
+        let members: Vec<Member> = self.servers.values().flat_map(|server| server.members.keys().cloned()).collect();
+        for member in members {
+            if self.seen.busy.contains(&Subject::Member(member.clone())) {
                 continue;
             }
-            let live = self.live(&spec.instance).cloned();
-            self.end_probe_of_another_run(&spec.instance, live.as_ref());
+            let live = self.live(&member).cloned();
+            self.end_probe_of_another_run(&member, live.as_ref());
             let Some(live) = live else { continue };
             let Some(run) = live.run() else { continue };
-            if spec.kind.is_stdio() {
-                self.attach_again(&spec.instance, run);
-            } else {
-                self.probe(&spec, &live, run);
+            match self.attendance(&member).is_some_and(|attendance| attendance.mcp.is_some()) {
+                true => self.attach_again(&member, run),
+                false => self.probe(&member, &live, run),
             }
         }
     }
 
-    fn attach_again(&mut self, instance: &InstanceName, run: RunKey) {
+    fn attach_again(&mut self, member: &Member, run: RunKey) {
         let runtime = Arc::clone(&self.registry.backends.runtime);
-        let Some(server) = self.servers.get_mut(instance) else { return };
-        let Some(mcp) = server.mcp.clone().filter(|_| server.linked.as_ref() != Some(&run)) else { return };
-        server.linked = Some(run.clone());
+        let Some(server) = self.servers.get_mut(&member.replica.instance) else { return };
         let handshake = server.handshakes.iter().find(|handshake| handshake.run == run).cloned();
-        let instance = instance.clone();
+        let Some(attendance) = server.members.get_mut(member) else { return };
+        let Some(mcp) = attendance.mcp.clone().filter(|_| attendance.linked.as_ref() != Some(&run)) else {
+            return;
+        };
+        attendance.linked = Some(run.clone());
+        let member = member.clone();
         self.watch_for(async move {
             let container = run.container.clone();
             let attached = runtime.attach(&container).await;
             let linked = match attached {
                 Ok(attached) => {
-                    // A closed owner means that the group is going.
+                    // A closed owner means that the member is going.
                     let _ = mcp.connect(run, attached, Attachment::Adopted { handshake }).await;
                     Ok(())
                 }
                 Err(error) => Err(error),
             };
-            Sign::Attached(instance, container, linked)
+            Sign::Attached(member, container, linked)
         });
     }
 
-    fn end_probe_of_another_run(&mut self, instance: &InstanceName, live: Option<&ContainerObservation>) {
-        let Some(server) = self.servers.get_mut(instance) else { return };
+    fn end_probe_of_another_run(&mut self, member: &Member, live: Option<&ContainerObservation>) {
+        let Some(attendance) = self.attendance_mut(member) else { return };
         let run = live.and_then(ContainerObservation::run);
-        if let Some((_, probe)) = server.probed.take_if(|(probed, _)| Some(&*probed) != run.as_ref()) {
+        if let Some((_, probe)) = attendance.probed.take_if(|(probed, _)| Some(&*probed) != run.as_ref()) {
             probe.abort();
         }
     }
 
-    fn probe(&mut self, spec: &ServerSpec, live: &ContainerObservation, run: RunKey) {
+    fn probe(&mut self, member: &Member, live: &ContainerObservation, run: RunKey) {
+        let Some(spec) = self.spec_of(member) else { return };
         let settled = super::until(self.now(), after(run.started_at, spec.readiness.settle));
-        let Some(server) = self.servers.get_mut(&spec.instance) else { return };
-        if server.probed.is_some() {
+        let port = live.ip.zip(spec.port).map(|(ip, port)| SocketAddr::new(ip, port));
+        if self.attendance(member).is_none_or(|attendance| attendance.probed.is_some()) {
             return;
         }
         let (registry, probed) = (Arc::clone(&self.registry), run.clone());
-        let port = live.ip.zip(spec.port).map(|(ip, port)| SocketAddr::new(ip, port));
         let probe = self.watchers.spawn(async move {
             match port {
                 Some(address) => until_accepting(&registry, address).await,
@@ -161,24 +114,29 @@ impl GroupTask {
             }
             Sign::Ready(run)
         });
-        server.probed = Some((probed, probe));
+        if let Some(attendance) = self.attendance_mut(member) {
+            attendance.probed = Some((probed, probe));
+        }
     }
 
     /// Takes in what a watcher says.
     pub(super) async fn signed(&mut self, sign: Result<Sign, JoinError>) {
         match sign {
-            Ok(Sign::Mcp(instance, state)) => {
-                self.watch_mcp(instance.clone(), state);
-                self.take_mcp_state(&instance);
-                self.look_when_down(&instance).await;
+            Ok(Sign::Mcp(member, state)) => {
+                // One that was dismissed meanwhile is nobody's business any more.
+                if self.attendance(&member).is_some() {
+                    self.watch_mcp(member.clone(), state);
+                    self.take_mcp_state(&member);
+                    self.look_when_down(&member).await;
+                }
             }
             Ok(Sign::Ready(run)) => self.ready(run),
-            Ok(Sign::Attached(instance, container, Err(error))) => {
-                tracing::warn!(%instance, %error, "could not attach to the running server");
-                self.unlink_later(&instance);
+            Ok(Sign::Attached(member, container, Err(error))) => {
+                tracing::warn!(%member, %error, "could not attach to the running server");
+                self.unlink_later(&member);
                 self.look_at(&container).await;
             }
-            Ok(Sign::Attached(instance, _, Ok(()))) => self.take_mcp_state(&instance),
+            Ok(Sign::Attached(member, _, Ok(()))) => self.take_mcp_state(&member),
             Ok(Sign::Cooled(subject)) => self.cooled(&subject),
             Ok(Sign::Closed) => {}
             Err(defect) if defect.is_cancelled() => {}
@@ -193,16 +151,16 @@ impl GroupTask {
         }
     }
 
-    /// Turns the MCP state of a server into readiness.
-    pub(super) fn take_mcp_state(&mut self, instance: &InstanceName) {
-        let Some(server) = self.servers.get_mut(instance) else { return };
-        let Some(mcp) = &server.mcp else { return };
+    /// Turns the MCP state of a member into readiness.
+    pub(super) fn take_mcp_state(&mut self, member: &Member) {
+        let Some(attendance) = self.attendance_mut(member) else { return };
+        let Some(mcp) = &attendance.mcp else { return };
         let state = mcp.state().borrow().clone();
         match state {
             ServerState::Ready(ready) => {
-                server.summary = Some(Arc::new(summary(&ready)));
+                attendance.summary = Some(Arc::new(summary(&ready)));
                 let since = ready.since;
-                if self.live(instance).and_then(ContainerObservation::run).as_ref() == Some(&ready.run) {
+                if self.live(member).and_then(ContainerObservation::run).as_ref() == Some(&ready.run) {
                     self.seen.readiness.insert(ready.run.clone(), Readiness::Ready { since });
                 }
             }
@@ -216,23 +174,23 @@ impl GroupTask {
         }
     }
 
-    /// The output of a server ended: its process did, or the engine went away for a moment.
-    async fn look_when_down(&mut self, instance: &InstanceName) {
-        if !self.needs_new_link(instance) {
+    /// The output of a member ended: its process did, or the engine went away for a moment.
+    async fn look_when_down(&mut self, member: &Member) {
+        if !self.needs_new_link(member) {
             return;
         }
-        if let Some(container) = self.live(instance).map(|live| live.id.clone()) {
+        if let Some(container) = self.live(member).map(|live| live.id.clone()) {
             self.look_at(&container).await;
-            if self.live(instance).is_some() {
-                self.unlink_later(instance);
+            if self.live(member).is_some() {
+                self.unlink_later(member);
             }
         }
     }
 
-    /// True when nobody listens to a server any more, or when one that ran before this daemon did does not answer
+    /// True when nobody listens to a member any more, or when one that ran before this daemon did does not answer
     /// yet: it may be busy, and is never ended merely because the daemon was restarted.
-    fn needs_new_link(&self, instance: &InstanceName) -> bool {
-        let Some(mcp) = self.servers.get(instance).and_then(|server| server.mcp.as_ref()) else {
+    fn needs_new_link(&self, member: &Member) -> bool {
+        let Some(mcp) = self.attendance(member).and_then(|attendance| attendance.mcp.as_ref()) else {
             return false;
         };
         let state = mcp.state();
@@ -249,8 +207,8 @@ impl GroupTask {
     fn cooled(&mut self, subject: &Subject) {
         if self.cooling.remove(subject) {
             self.seen.busy.remove(subject);
-            if let Subject::Server(instance) = subject {
-                self.unlink(instance);
+            if let Subject::Member(member) = subject {
+                self.unlink(member);
             }
         }
     }
@@ -275,43 +233,26 @@ impl GroupTask {
     }
 
     /// Lets go of the link after a pause, so that the next pass attaches again if the process still lives.
-    fn unlink_later(&mut self, instance: &InstanceName) {
-        let subject = Subject::Server(instance.clone());
+    fn unlink_later(&mut self, member: &Member) {
+        let subject = Subject::Member(member.clone());
         if !self.seen.busy.contains(&subject) {
             self.cool(subject, REATTACH);
         }
     }
 
-    fn unlink(&mut self, instance: &InstanceName) {
-        if self.needs_new_link(instance)
-            && let Some(server) = self.servers.get_mut(instance)
+    fn unlink(&mut self, member: &Member) {
+        if self.needs_new_link(member)
+            && let Some(attendance) = self.attendance_mut(member)
         {
-            server.linked = None;
-        }
-    }
-}
-
-/// Ports.
-impl GroupTask {
-    /// Tries ports again that somebody else held when they were to be opened.
-    pub(super) fn open_ports(&mut self) {
-        let address = self.registry.settings.publish_address;
-        for spec in &self.record.spec.servers {
-            let Some(server) = self.servers.get_mut(&spec.instance) else { continue };
-            for publish in &spec.publish {
-                if server.forwards.iter().all(|open| open.publish != *publish) {
-                    server.forwards.extend(Forward::open(address, *publish).ok());
-                }
-            }
+            attendance.linked = None;
         }
     }
 
-    /// Gives all ports back.
-    pub(super) async fn close_ports(&mut self) {
-        for server in self.servers.values_mut() {
-            for forward in server.forwards.drain(..) {
-                forward.close().await;
-            }
+    /// True for the subjects of this server.
+    pub(super) fn concerns(subject: &Subject, instance: &InstanceName) -> bool {
+        match subject {
+            Subject::Member(member) => member.replica.instance == *instance,
+            Subject::Network | Subject::Volumes => false,
         }
     }
 }

@@ -3,9 +3,13 @@
 
 use super::{Activities, GroupTask};
 use crate::event::EventKind;
+use crate::forward::Traffic;
 use crate::registry::Registry;
 use dtma_core::container::{CreateContainer, ImageFacts};
-use dtma_core::id::{ContainerId, GroupId, InstanceName, NetworkId, SlotId, container_name, network_name};
+use dtma_core::id::{
+    ContainerId, GroupId, InstanceName, Member, NetworkId, ReplicaId, SlotId, container_name, network_name,
+    provisional_name,
+};
 use dtma_core::label;
 use dtma_core::observation::{ContainerObservation, NetworkObservation, Readiness, Subject};
 use dtma_core::plan::{Action, StopReason};
@@ -14,7 +18,10 @@ use dtma_core::port::runtime::{CreateNetwork, EnsureVolume, PullProgress, Scope}
 use dtma_core::record::ServerRecord;
 use dtma_core::restart::exponential;
 use dtma_core::spec::ServerKind;
+use dtma_mcp::{Door, MemberId};
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -71,21 +78,32 @@ impl GroupTask {
                 let name = name.clone();
                 self.spawn(action, async move { hand.remove_volume(name).await });
             }
-            Action::Create { instance } => {
-                let Some(made) = self.making(instance) else { return };
+            Action::Create { member } => {
+                let Some(made) = self.making(member) else { return };
                 self.spawn(action, async move { hand.create(made).await });
             }
-            Action::Start { instance, container } => {
-                let mcp = self.servers.get(instance).and_then(|server| server.mcp.clone());
+            Action::Start { member, container } => {
+                let mcp = self.attendance(member).and_then(|attendance| attendance.mcp.clone());
                 let container = container.clone();
                 self.spawn(action, async move { hand.start(container, mcp).await });
             }
-            Action::Stop { container, grace, reason, .. } => {
+            Action::Stop { member, container, grace, reason } => {
+                let farewell = self.farewell(member, container, reason);
                 let (container, grace, reason) = (container.clone(), *grace, *reason);
-                self.spawn(action, async move { hand.stop(container, grace, reason).await });
+                self.spawn(action, async move {
+                    if let Some(farewell) = farewell {
+                        farewell.take().await;
+                    }
+                    hand.stop(container, grace, reason).await
+                });
             }
-            Action::Remove { instance, container } => {
-                let is_mcp = self.servers.get(instance).is_some_and(|server| server.mcp.is_some());
+            Action::Rename { container, member } => {
+                let (container, slot) = (container.clone(), self.slot(&member.replica));
+                self.spawn(action, async move { hand.rename(container, slot).await });
+            }
+            Action::Remove { member, container } => {
+                let instance = &member.replica.instance;
+                let is_mcp = self.servers.get(instance).is_some_and(|server| server.door.is_some());
                 let (instance, container) = (is_mcp.then(|| instance.clone()), container.clone());
                 self.spawn(action, async move { hand.remove(instance, container).await });
             }
@@ -110,11 +128,38 @@ impl GroupTask {
         }
     }
 
-    fn making(&self, instance: &InstanceName) -> Option<Making> {
+    fn making(&self, member: &Member) -> Option<Making> {
+        let instance = &member.replica.instance;
         let record = self.record.servers.get(instance)?;
         let kind = self.record.spec.server(instance)?.kind;
         let network = self.seen.networks.first().map(|network| network.id.clone());
-        Some(Making { instance: instance.clone(), record: record.clone(), kind, network })
+        let (owner, slot) = (&self.registry.owner, self.slot(&member.replica));
+        let name = match self.seen.at(&member.replica).next() {
+            None => container_name(owner, &slot),
+            Some(_) => provisional_name(owner, &slot, &member.config),
+        };
+        Some(Making { slot, name, record: record.clone(), kind, network })
+    }
+
+    fn slot(&self, replica: &ReplicaId) -> SlotId {
+        SlotId { group: self.group_id().clone(), instance: replica.instance.clone(), replica: replica.replica }
+    }
+
+    /// What is to be seen through before this process is ended: what it has begun, when it is replaced.
+    fn farewell(&mut self, member: &Member, container: &ContainerId, reason: &StopReason) -> Option<Farewell> {
+        let seen = self.seen.containers.iter().find(|seen| seen.id == *container)?;
+        let (run, ip) = (seen.run(), seen.ip);
+        let drain = match reason {
+            StopReason::Replaced { drain } => *drain,
+            StopReason::Surplus => {
+                self.ending.extend(run);
+                return None;
+            }
+            StopReason::Asked | StopReason::Restart | StopReason::Removal | StopReason::StartTimeout => return None,
+        };
+        self.ending.extend(run);
+        let door = self.servers.get(&member.replica.instance).and_then(|server| server.door.clone());
+        Some(Farewell { door, member: super::members::id(member), traffic: self.traffic(), ip, drain })
     }
 
     /// Takes in what an action saw.
@@ -151,16 +196,16 @@ impl GroupTask {
     fn started(&mut self, action: &Action, seen: ContainerObservation) {
         let (run, now) = (seen.run(), self.now());
         self.saw(seen);
-        let (Subject::Server(instance), Some(run)) = (action.subject(), run) else { return };
-        if let Some(server) = self.servers.get_mut(&instance)
-            && server.mcp.is_some()
+        let (Subject::Member(member), Some(run)) = (action.subject(), run) else { return };
+        if let Some(attendance) = self.attendance_mut(&member)
+            && attendance.mcp.is_some()
         {
-            server.linked = Some(run.clone());
+            attendance.linked = Some(run.clone());
         }
         let reason = "it has not answered yet".to_owned();
         self.seen.readiness.entry(run).or_insert(Readiness::NotReady { asked_since: now, reason });
         // The owner may have greeted it before this end of the action was heard.
-        self.take_mcp_state(&instance);
+        self.take_mcp_state(&member);
     }
 
     async fn failed(&mut self, action: &Action, error: RuntimeError) {
@@ -186,9 +231,9 @@ impl GroupTask {
     }
 
     fn refused(&mut self, action: &Action, error: &RuntimeError) {
-        if let Action::Create { instance } | Action::Start { instance, .. } = action {
-            let now = self.now();
-            self.history.server_mut(instance).refuse(action.word(), error.to_string(), now);
+        if let Action::Create { member } | Action::Start { member, .. } = action {
+            let (now, permanent) = (self.now(), !error.is_transient());
+            self.history.of_mut(&member.replica).refuse(action.word(), error.to_string(), permanent, now);
             self.unsaved = true;
         }
     }
@@ -202,9 +247,40 @@ impl GroupTask {
     }
 }
 
+/// Seeing through what a container that is replaced has begun.
+struct Farewell {
+    door: Option<Door>,
+    member: MemberId,
+    traffic: Vec<Arc<Traffic>>,
+    ip: Option<IpAddr>,
+    drain: Duration,
+}
+
+impl Farewell {
+    async fn take(self) {
+        let calls = async {
+            if let Some(door) = &self.door {
+                let left = door.drain(&self.member, self.drain).await.unanswered;
+                if left > 0 {
+                    tracing::warn!(member = %self.member, left, "calls were not answered within the drain");
+                }
+            }
+        };
+        let connections = async {
+            if let Some(ip) = self.ip {
+                let ended = join_all(self.traffic.iter().map(|traffic| traffic.ended(ip)));
+                // Those that are still open are cut off by the end of the process.
+                let _ = tokio::time::timeout(self.drain, ended).await;
+            }
+        };
+        tokio::join!(calls, connections);
+    }
+}
+
 /// What a container is made from.
 struct Making {
-    instance: InstanceName,
+    slot: SlotId,
+    name: String,
     record: ServerRecord,
     kind: ServerKind,
     network: Option<NetworkId>,
@@ -262,7 +338,7 @@ impl Hand {
     async fn create(&self, made: Making) -> Result<Effect, RuntimeError> {
         // Before there is a place for it: a registry that hangs must not hold up other starts.
         let image = self.pulls.run_until_cancelled(self.image(&made)).await;
-        self.activities.lock().unwrap_or_else(PoisonError::into_inner).remove(&made.instance);
+        self.activities.lock().unwrap_or_else(PoisonError::into_inner).remove(&made.slot.instance);
         let _turn = self.turn().await;
         let Some(image) = image.filter(|_| !self.pulls.is_cancelled()) else { return Ok(Effect::GivenUp) };
         let request = self.request(&made, image?).await?;
@@ -307,12 +383,11 @@ impl Hand {
                 .ensure_volume(&EnsureVolume { name: name.to_owned(), labels, owner: run_as })
                 .await?;
         }
-        let slot = SlotId { group: self.group.clone(), instance: made.instance.clone(), replica: 0 };
-        let (owner, generation) = (&self.registry.owner, made.record.generation);
+        let (owner, slot, generation) = (&self.registry.owner, made.slot.clone(), made.record.generation);
         let mut labels = config.labels.clone();
         labels.extend(label::for_container(owner, &slot, made.kind, generation, &made.record.config_hash));
         Ok(CreateContainer {
-            name: container_name(owner, &slot),
+            name: made.name.clone(),
             slot,
             generation,
             config_hash: made.record.config_hash.clone(),
@@ -326,7 +401,7 @@ impl Hand {
 
     async fn image(&self, made: &Making) -> Result<ImageFacts, RuntimeError> {
         let config = &made.record.config;
-        let progress = |progress: PullProgress| self.tell_progress(&made.instance, &progress);
+        let progress = |progress: PullProgress| self.tell_progress(&made.slot.instance, &progress);
         self.runtime().ensure_image(&config.image, config.pull, &progress).await
     }
 
@@ -370,6 +445,11 @@ impl Hand {
             Err(RuntimeError::NotFound { .. }) => return Ok(Effect::Lost(id)),
             other => other?,
         }
+        self.look(id).await
+    }
+
+    async fn rename(&self, id: ContainerId, slot: SlotId) -> Result<Effect, RuntimeError> {
+        gone(self.runtime().rename(&id, &container_name(&self.registry.owner, &slot)).await)?;
         self.look(id).await
     }
 

@@ -1,10 +1,10 @@
 //! Looking at the engine: everything at once after a gap, one container after an event.
 
 use super::GroupTask;
-use dtma_core::id::{ContainerId, InstanceName};
+use dtma_core::id::{ContainerId, InstanceName, Member, RunKey};
 use dtma_core::observation::{ContainerObservation, Observation};
 use dtma_core::port::RuntimeError;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl GroupTask {
@@ -79,20 +79,23 @@ impl GroupTask {
         self.trouble_with("the container engine cannot be looked at", error);
     }
 
-    /// Forgets what is known of runs that are over, and points the published ports at what runs.
+    /// Forgets what is known of runs that are over.
     fn looked(&mut self) {
         let live: Vec<_> = self.seen.containers.iter().filter(|seen| seen.is_live()).collect();
         let runs: Vec<_> = live.iter().filter_map(|seen| seen.run()).collect();
         self.seen.readiness.retain(|run, _| runs.contains(run));
-        for (instance, server) in &self.servers {
-            let ip: Option<IpAddr> =
-                live.iter().find(|seen| seen.slot.instance == *instance).and_then(|seen| seen.ip);
-            server.forwards.iter().for_each(|forward| forward.serve(ip));
-        }
+        let known = |run: &RunKey| self.seen.containers.iter().any(|seen| seen.id == run.container);
+        self.ending.retain(known);
     }
 
-    /// The live container of a server.
-    pub(super) fn live(&self, instance: &InstanceName) -> Option<&ContainerObservation> {
-        self.seen.containers.iter().find(|seen| seen.slot.instance == *instance && seen.is_live())
+    /// The live container of a member.
+    pub(super) fn live(&self, member: &Member) -> Option<&ContainerObservation> {
+        self.seen.at(&member.replica).find(|seen| seen.is_live() && seen.config_hash == member.config)
+    }
+
+    /// What of a server runs now.
+    pub(super) fn live_runs(&self, instance: &InstanceName) -> BTreeSet<RunKey> {
+        let live = self.seen.of(instance).filter(|seen| seen.is_live());
+        live.filter_map(ContainerObservation::run).collect()
     }
 }

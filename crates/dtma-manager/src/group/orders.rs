@@ -1,19 +1,21 @@
 //! Orders: what somebody wants of a group. An order is accepted once it is durable, and answered once the phases
 //! say that it is fulfilled or cannot be.
 
+use super::change::{Expect, Wish};
 use super::{Flow, GroupTask, RETRY};
 use crate::error::ManagerError;
 use crate::event::EventKind;
-use dtma_core::history::GroupHistory;
-use dtma_core::id::{InstanceName, OperationId, RunKey};
-use dtma_core::observation::{ContainerObservation, Subject};
+use dtma_core::history::{GroupHistory, ServerHistory};
+use dtma_core::id::{Generation, InstanceName, OperationId, RunKey};
 use dtma_core::phase::Phase;
 use dtma_core::plan::Action;
 use dtma_core::port::{RuntimeError, StoreError};
 use dtma_core::record::{
-    GroupGoal, GroupRecord, Operation, OperationKind, Outcome, Removal, Rollout, ServerGoal,
+    Fate, GroupGoal, GroupRecord, Journal, Operation, OperationKind, Outcome, Removal, Rollout, ServerGoal,
 };
-use std::collections::BTreeMap;
+use dtma_core::spec::ServerSpec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Operations of one group that may be under way at the same time. Further ones are refused: somebody asks again and
@@ -25,9 +27,19 @@ pub(crate) struct Order {
     pub(crate) operation: Operation,
     pub(crate) want: Want,
     /// Told as soon as the order is durable; `None` when it is already.
-    pub(crate) accepted: Option<oneshot::Sender<Result<OperationId, ManagerError>>>,
+    pub(crate) accepted: Option<oneshot::Sender<Result<Accepted, ManagerError>>>,
     /// Told when it is over.
     pub(crate) finished: oneshot::Sender<Result<(), ManagerError>>,
+}
+
+/// An order that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) operation: OperationId,
+    /// False when everything is wanted already as it was asked for.
+    pub(crate) changed: bool,
+    /// The generation that is wanted now.
+    pub(crate) generation: Generation,
 }
 
 /// What is wanted.
@@ -40,6 +52,8 @@ pub(crate) enum Want {
     Started(InstanceName),
     /// That this server stands still.
     Stopped(InstanceName),
+    /// That another spec stands.
+    Changed(Wish, Expect),
     /// That nothing is left.
     Gone(Removal),
 }
@@ -48,24 +62,30 @@ pub(crate) enum Want {
 pub(super) struct Pending {
     operation: Operation,
     until: Until,
+    /// What whoever waits is to hear, when that is known before it is over.
+    verdict: Option<ManagerError>,
     finished: Option<oneshot::Sender<Result<(), ManagerError>>>,
 }
 
 /// When an order is over.
-enum Until {
+pub(super) enum Until {
     /// Every server is settled.
     Settled,
-    /// Each of these servers is ready in another run than this.
-    Renewed(BTreeMap<InstanceName, Option<RunKey>>),
+    /// Each of these servers is ready in other runs than these.
+    Renewed(BTreeMap<InstanceName, BTreeSet<RunKey>>),
     /// This server stands still.
     Stopped(InstanceName),
+    /// The update is through.
+    RolledOut,
+    /// The way back from a failed update is through.
+    Reverted,
     /// The group is gone.
     Gone,
 }
 
 impl From<Order> for Pending {
     fn from(order: Order) -> Self {
-        Self { operation: order.operation, until: Until::Settled, finished: Some(order.finished) }
+        Self { operation: order.operation, until: Until::Settled, verdict: None, finished: Some(order.finished) }
     }
 }
 
@@ -80,8 +100,9 @@ impl GroupTask {
                 | OperationKind::Restart
                 | OperationKind::Start
                 | OperationKind::Stop => Until::Settled,
+                OperationKind::Apply | OperationKind::Scale | OperationKind::Rollback => Until::RolledOut,
             };
-            self.pending.push(Pending { operation, until, finished: None });
+            self.pending.push(Pending { operation, until, verdict: None, finished: None });
         }
     }
 
@@ -95,16 +116,15 @@ impl GroupTask {
     /// Makes an order durable and says so; what follows from it is the next plan's business.
     pub(super) async fn accept(&mut self, order: Order) {
         let Order { operation, want, accepted, finished } = order;
-        let id = operation.id.clone();
         let result = match self.crowded(&want) {
             Some(error) => Err(error),
             None => self.adopt_want(&operation, want).await,
         };
         let answer = match result {
-            Ok(until) => {
+            Ok((until, accepted)) => {
                 self.emit(operation.instance.as_ref(), announcement(&operation));
-                self.pending.push(Pending { operation, until, finished: Some(finished) });
-                Ok(id)
+                self.pending.push(Pending { operation, until, verdict: None, finished: Some(finished) });
+                Ok(accepted)
             }
             Err(error) => Err(error),
         };
@@ -123,19 +143,26 @@ impl GroupTask {
         (under_way >= limit).then_some(ManagerError::TooManyOperations { group, limit })
     }
 
-    async fn adopt_want(&mut self, operation: &Operation, want: Want) -> Result<Until, ManagerError> {
+    async fn adopt_want(
+        &mut self,
+        operation: &Operation,
+        want: Want,
+    ) -> Result<(Until, Accepted), ManagerError> {
         let removing = matches!(self.record.goal, GroupGoal::Remove(_));
-        match want {
-            Want::Gone(how) => self.want_gone(operation, how).await,
-            _ if removing => Err(ManagerError::BeingRemoved(self.group_id().clone())),
+        let until = match want {
+            Want::Gone(how) => self.want_gone(operation, how).await?,
+            _ if removing => return Err(ManagerError::BeingRemoved(self.group_id().clone())),
+            Want::Changed(wish, expect) => return self.want_changed(operation, wish, expect).await,
             Want::Settled => {
                 self.registry.backends.store.put_operation(operation).await?;
-                Ok(Until::Settled)
+                Until::Settled
             }
-            Want::Restarted(instances) => self.want_restarted(operation, instances).await,
-            Want::Started(instance) => self.want_started(operation, instance).await,
-            Want::Stopped(instance) => self.want_stopped(operation, instance).await,
-        }
+            Want::Restarted(instances) => self.want_restarted(operation, instances).await?,
+            Want::Started(instance) => self.want_started(operation, instance).await?,
+            Want::Stopped(instance) => self.want_stopped(operation, instance).await?,
+        };
+        let (operation, generation) = (operation.id.clone(), self.record.generation);
+        Ok((until, Accepted { operation, changed: true, generation }))
     }
 
     async fn want_gone(&mut self, operation: &Operation, how: Removal) -> Result<Until, ManagerError> {
@@ -144,7 +171,7 @@ impl GroupTask {
             GroupGoal::Run => how,
         };
         let goal = std::mem::replace(&mut self.record.goal, GroupGoal::Remove(how));
-        if let Err(error) = self.keep(operation).await {
+        if let Err(error) = self.keep(operation.into()).await {
             self.record.goal = goal;
             return Err(error.into());
         }
@@ -170,7 +197,7 @@ impl GroupTask {
         let old: BTreeMap<_, _> = instances
             .into_iter()
             .filter(meant)
-            .map(|instance| (instance.clone(), self.present_run(&instance)))
+            .map(|instance| (instance.clone(), self.present_runs(&instance)))
             .collect();
         let before = self.before();
         for (instance, run) in &old {
@@ -186,32 +213,37 @@ impl GroupTask {
 
     fn is_to_run(&self, instance: &InstanceName) -> bool {
         let goal = self.record.servers.get(instance).map(|server| server.goal);
-        goal == Some(ServerGoal::Run) && !self.history.server(instance).completed()
+        goal == Some(ServerGoal::Run) && !self.history.completed(instance)
     }
 
-    /// The process of a server: as seen, or, before anything could be looked at, as remembered.
-    fn present_run(&self, instance: &InstanceName) -> Option<RunKey> {
-        let seen = self.live(instance).and_then(ContainerObservation::run);
-        let history = self.history.server(instance);
-        let remembered = history.last_run.as_ref().filter(|run| self.blind && history.exit_of(run).is_none());
-        seen.or_else(|| remembered.cloned())
+    /// The processes of a server: as seen, or, before anything could be looked at, as remembered.
+    fn present_runs(&self, instance: &InstanceName) -> BTreeSet<RunKey> {
+        let seen = self.live_runs(instance);
+        if !self.blind || !seen.is_empty() {
+            return seen;
+        }
+        let remembered = |history: &ServerHistory| {
+            history.last_run.clone().filter(|run| history.exit_of(run).is_none())
+        };
+        self.history.all_of(instance).filter_map(remembered).collect()
     }
 
     /// Somebody wants the opposite now: those who wait for what will not come are told, and nothing is put off.
     async fn supersede(&mut self, instance: &InstanceName, over: impl Fn(&Until) -> bool) {
-        self.warm_up(|subject| *subject == Subject::Server(instance.clone()));
+        self.warm_up(|subject| Self::concerns(subject, instance));
         self.finish_all(over, &ManagerError::Superseded(instance.clone())).await;
     }
 
-    fn run_again(&mut self, instance: &InstanceName, run: Option<RunKey>) {
+    fn run_again(&mut self, instance: &InstanceName, runs: BTreeSet<RunKey>) {
         let now = self.now();
         if let Some(server) = self.record.servers.get_mut(instance) {
             server.goal = ServerGoal::Run;
-            server.restart = run;
+            server.restart = runs;
         }
-        let history = self.history.server_mut(instance);
-        history.reset(now);
-        history.manual_restarts += 1;
+        self.history.reset(instance, now);
+        for replica in self.record.spec.server(instance).into_iter().flat_map(ServerSpec::places) {
+            self.history.of_mut(&replica).manual_restarts += 1;
+        }
         self.unsaved = true;
     }
 
@@ -220,18 +252,18 @@ impl GroupTask {
         operation: &Operation,
         instance: InstanceName,
     ) -> Result<Until, ManagerError> {
-        let (before, present, now) = (self.before(), self.present_run(&instance), self.now());
+        let (before, present, now) = (self.before(), self.present_runs(&instance), self.now());
         let Some(server) = self.record.servers.get_mut(&instance) else {
             return Err(ManagerError::NoSuchServer(instance));
         };
         // A process that is being stopped ends as it was asked to, and another follows.
-        let ending = present.clone().filter(|_| server.goal == ServerGoal::Stop);
+        let ending = if server.goal == ServerGoal::Stop { present.clone() } else { BTreeSet::new() };
         server.goal = ServerGoal::Run;
-        if ending.is_some() {
+        if !ending.is_empty() {
             server.restart.clone_from(&ending);
         }
-        if ending.is_some() || present.is_none() {
-            self.history.server_mut(&instance).reset(now);
+        if !ending.is_empty() || present.is_empty() {
+            self.history.reset(&instance, now);
             self.unsaved = true;
         }
         self.keep_or_restore(before, operation).await?;
@@ -255,14 +287,14 @@ impl GroupTask {
         Ok(Until::Stopped(instance))
     }
 
-    fn before(&self) -> (GroupRecord, GroupHistory) {
+    pub(super) fn before(&self) -> (GroupRecord, GroupHistory) {
         (self.record.clone(), self.history.clone())
     }
 
-    async fn keep_or_restore(
+    pub(super) async fn keep_or_restore(
         &mut self,
         before: (GroupRecord, GroupHistory),
-        operation: &Operation,
+        journal: impl Into<Journal<'_>>,
     ) -> Result<(), StoreError> {
         // The history first: a budget that was reset without a restart harms nobody, the reverse would.
         let kept = match self.unsaved && !self.save_history().await {
@@ -270,7 +302,7 @@ impl GroupTask {
                 operation: "put_history",
                 problem: self.trouble.clone().unwrap_or_default(),
             }),
-            false => self.keep(operation).await,
+            false => self.keep(journal.into()).await,
         };
         if kept.is_err() {
             (self.record, self.history) = before;
@@ -280,9 +312,22 @@ impl GroupTask {
         kept
     }
 
-    async fn keep(&mut self, operation: &Operation) -> Result<(), StoreError> {
+    async fn keep(&mut self, journal: Journal<'_>) -> Result<(), StoreError> {
         self.record.updated_at = self.now();
-        self.registry.backends.store.put_group(&self.record, Some(operation)).await
+        self.registry.backends.store.put_group(&self.record, journal).await
+    }
+
+    /// Whoever waits for the update is to hear why it failed, once what stood before stands again. Returns the
+    /// operation that made it, with its outcome.
+    pub(super) fn fail_pending(&mut self, why: &ManagerError, outcome: &Outcome) -> Option<Operation> {
+        let waits = |pending: &&mut Pending| matches!(pending.until, Until::RolledOut);
+        for pending in self.pending.iter_mut().filter(waits) {
+            pending.until = Until::Reverted;
+            pending.operation.outcome = Some(outcome.clone());
+            pending.verdict = Some(why.clone());
+        }
+        let made = self.pending.iter().find(|pending| matches!(pending.until, Until::Reverted));
+        made.map(|pending| pending.operation.clone())
     }
 
     /// The engine refused for good what a first deployment needs: everything made is to go again.
@@ -293,18 +338,19 @@ impl GroupTask {
         }
         let keep = volumes_before.clone();
         let why = match action {
-            Action::Create { instance } | Action::Start { instance, .. } => {
+            Action::Create { member } | Action::Start { member, .. } => {
                 // What has run may have written: it is tried again, and its volumes stay.
-                if self.history.server(instance).runs > 0 {
+                if self.history.of(&member.replica).runs > 0 {
                     return;
                 }
-                let (instance, action) = (instance.clone(), action.word().to_owned());
+                let (instance, action) = (member.replica.instance.clone(), action.word().to_owned());
                 ManagerError::Refused { instance, action, source: error }
             }
             Action::EnsureNetwork => ManagerError::Engine(error),
             Action::RemoveNetwork { .. }
             | Action::Stop { .. }
             | Action::Remove { .. }
+            | Action::Rename { .. }
             | Action::RemoveVolume { .. } => return,
         };
         tracing::warn!(group = %self.group_id(), error = %chain(&why), "undoing the deployment");
@@ -318,7 +364,7 @@ impl GroupTask {
         }
         let operation = self.pending.iter().find(|pending| matches!(pending.until, Until::Gone));
         let operation = operation.map(|pending| pending.operation.clone());
-        if let Err(error) = self.registry.backends.store.put_group(&self.record, operation.as_ref()).await {
+        if let Err(error) = self.registry.backends.store.put_group(&self.record, operation.as_ref().into()).await {
             // The daemon that is killed now would deploy again, and undo again: nothing is lost.
             self.trouble_with("the undoing could not be kept", &error);
         }
@@ -334,7 +380,7 @@ impl GroupTask {
     pub(super) async fn answer(&mut self) {
         let mut index = 0;
         while index < self.pending.len() {
-            match self.verdict(&self.pending[index].until) {
+            match self.verdict(&self.pending[index]) {
                 None => index += 1,
                 Some(verdict) => {
                     let over = self.pending.remove(index);
@@ -344,24 +390,22 @@ impl GroupTask {
         }
     }
 
-    fn verdict(&self, until: &Until) -> Option<Result<(), ManagerError>> {
-        match until {
+    fn verdict(&self, pending: &Pending) -> Option<Result<(), ManagerError>> {
+        let way_back = self.record.update().is_some_and(|update| update.reverting.is_some());
+        let settled = || self.phases.values().all(Phase::is_settled);
+        match &pending.until {
             Until::Gone => None,
+            Until::RolledOut => self.record.update().is_none().then_some(Ok(())),
+            // Where nothing leads back, or what stood cannot stand again, there is nothing to wait for.
+            Until::Reverted if way_back && !settled() => None,
+            Until::Reverted => Some(pending.verdict.clone().map_or(Ok(()), Err)),
             Until::Settled => self.judge(self.phases.keys(), |_, phase| phase.is_settled()),
             Until::Stopped(instance) => {
                 self.judge([instance], |_, phase| matches!(phase, Phase::Stopped | Phase::Completed { .. }))
             }
-            Until::Renewed(old) => self.judge(old.keys(), |instance, phase| match phase {
-                Phase::Ready { run, .. } => old.get(instance).and_then(Option::as_ref) != Some(run),
-                Phase::Completed { .. } => true,
-                Phase::Creating
-                | Phase::Waiting { .. }
-                | Phase::Starting { .. }
-                | Phase::Backoff { .. }
-                | Phase::Stopping
-                | Phase::Stopped
-                | Phase::Failed { .. }
-                | Phase::Removing => false,
+            Until::Renewed(old) => self.judge(old.keys(), |instance, _| {
+                let replicas = self.replicas.iter().filter(|(replica, _)| replica.instance == *instance);
+                replicas.map(|(_, phase)| phase).all(|phase| is_renewed(phase, &old[instance]))
             }),
         }
     }
@@ -385,10 +429,17 @@ impl GroupTask {
         let (operation, error) = (&mut over.operation, result.as_ref().err().map(chain));
         operation.outcome.get_or_insert(outcome(self.registry.backends.wall.as_ref()(), error.as_ref()));
         let first = matches!(self.record.rollout, Rollout::Deploying { .. });
-        let store = &self.registry.backends.store;
+        let store = Arc::clone(&self.registry.backends.store);
         let kept = if first && operation.kind == OperationKind::Deploy {
+            let operation = operation.clone();
             self.record.rollout = Rollout::Established;
-            store.put_group(&self.record, Some(operation)).await
+            let at = self.now();
+            let fate = match error.clone() {
+                None => Fate::Established { at },
+                Some(reason) => Fate::Failed { at, reason },
+            };
+            let revisions = self.fates(&fate).await;
+            store.put_group(&self.record, Journal { operation: Some(&operation), revisions: &revisions }).await
         } else {
             store.put_operation(operation).await
         };
@@ -409,7 +460,7 @@ impl GroupTask {
         }
     }
 
-    async fn finish_all(&mut self, over: impl Fn(&Until) -> bool, error: &ManagerError) {
+    pub(super) async fn finish_all(&mut self, over: impl Fn(&Until) -> bool, error: &ManagerError) {
         let (over, on): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|pending| over(&pending.until));
         self.pending = on;
@@ -465,6 +516,23 @@ impl GroupTask {
 fn announcement(operation: &Operation) -> EventKind {
     let Operation { id, kind, author, .. } = operation;
     EventKind::Accepted { operation: id.clone(), kind: *kind, author: author.clone() }
+}
+
+/// True for a replica that runs as something else than these runs.
+fn is_renewed(phase: &Phase, old: &BTreeSet<RunKey>) -> bool {
+    match phase {
+        Phase::Ready { run, .. } => !old.contains(run),
+        Phase::Completed { .. } => true,
+        Phase::Creating
+        | Phase::Waiting { .. }
+        | Phase::Starting { .. }
+        | Phase::Updating { .. }
+        | Phase::Backoff { .. }
+        | Phase::Stopping
+        | Phase::Stopped
+        | Phase::Failed { .. }
+        | Phase::Removing => false,
+    }
 }
 
 fn outcome(at: dtma_core::Timestamp, error: Option<&String>) -> Outcome {

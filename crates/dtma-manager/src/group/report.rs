@@ -2,7 +2,8 @@
 
 use super::GroupTask;
 use crate::event::EventKind;
-use crate::status::{GroupState, GroupStatus, PublishStatus, ServerStatus};
+use crate::status::{GroupState, GroupStatus, PublishStatus, ReplicaStatus, ServerStatus};
+use dtma_core::id::{InstanceName, Member, ReplicaId};
 use dtma_core::observation::{ContainerObservation, Subject};
 use dtma_core::phase::Phase;
 use dtma_core::plan::Plan;
@@ -47,6 +48,8 @@ fn bare(spec: &ServerSpec, record: &ServerRecord, phase: Phase) -> ServerStatus 
         crashes: 0,
         last_exit: None,
         refusal: None,
+        wanted_replicas: spec.replicas,
+        replicas: Vec::new(),
         publish: Vec::new(),
         mcp: None,
     }
@@ -61,6 +64,7 @@ impl GroupTask {
             }
         }
         self.phases.clone_from(&plan.phases);
+        self.replicas.clone_from(&plan.replicas);
         self.publish();
     }
 
@@ -96,42 +100,73 @@ impl GroupTask {
     fn stuck(&self) -> Option<String> {
         let removing = matches!(self.record.goal, GroupGoal::Remove(_));
         let mut failures = self.failures.iter();
-        let shown = failures.find(|(subject, _)| removing || !matches!(subject, Subject::Server(_)));
+        let shown = failures.find(|(subject, _)| removing || !matches!(subject, Subject::Member(_)));
         shown.map(|(_, failures)| failures.last.clone())
     }
 
     fn server_status(&self, spec: &ServerSpec) -> Option<ServerStatus> {
         let record = self.record.servers.get(&spec.instance)?;
         let phase = self.phases.get(&spec.instance)?.clone();
-        let history = self.history.server(&spec.instance);
         let server = self.servers.get(&spec.instance)?;
-        let container = self.shown(spec);
+        let container = self.shown(&spec.instance);
+        let histories = || self.history.all_of(&spec.instance);
         let activities = self.activities.lock().unwrap_or_else(PoisonError::into_inner);
         Some(ServerStatus {
             image_id: container.map(|seen| seen.image_id.clone()),
             activity: activities.get(&spec.instance).cloned(),
             container: container.map(|seen| seen.id.clone()),
             container_name: container.map(|seen| seen.name.clone()),
-            restarts: history.restarts(),
-            previous_run: history.previous_run(),
-            crashes: history.crashes,
-            last_exit: history.exits.last().cloned(),
-            refusal: history.refusal.clone(),
-            publish: spec.publish.iter().map(|wanted| self.published(spec, *wanted)).collect(),
-            mcp: server.summary.clone(),
+            restarts: self.history.restarts(&spec.instance),
+            previous_run: self.history.of(&ReplicaId::first(&spec.instance)).previous_run(),
+            crashes: histories().map(|history| history.crashes).sum(),
+            last_exit: histories().filter_map(|history| history.exits.last()).max_by_key(|exit| exit.at).cloned(),
+            refusal: histories().find_map(|history| history.refusal.clone()),
+            replicas: spec.places().filter_map(|replica| self.replica_status(&replica)).collect(),
+            publish: spec.publish.iter().map(|wanted| self.published(*wanted)).collect(),
+            mcp: server.summary(),
             ..bare(spec, record, phase)
         })
     }
 
-    /// The container a person should see: the live one, else the newest.
-    fn shown<'a>(&'a self, spec: &ServerSpec) -> Option<&'a ContainerObservation> {
-        self.seen.of(&spec.instance).max_by_key(|seen| (seen.is_live(), seen.run().map(|run| run.started_at)))
+    fn replica_status(&self, replica: &ReplicaId) -> Option<ReplicaStatus> {
+        let history = self.history.of(replica);
+        let container = self.shown_at(replica);
+        Some(ReplicaStatus {
+            replica: replica.replica,
+            phase: self.replicas.get(replica)?.clone(),
+            container: container.map(|seen| seen.id.clone()),
+            container_name: container.map(|seen| seen.name.clone()),
+            image_id: container.map(|seen| seen.image_id.clone()),
+            generation: container.map(|seen| seen.generation),
+            restarts: history.restarts(),
+            last_exit: history.exits.last().cloned(),
+        })
     }
 
-    fn published(&self, spec: &ServerSpec, publish: dtma_core::spec::Publish) -> PublishStatus {
-        let forwards = self.servers.get(&spec.instance).map(|server| server.forwards.as_slice());
-        let listening =
-            forwards.unwrap_or_default().iter().any(|forward| forward.publish.host_port == publish.host_port);
+    /// The container a person should see: one that serves, else a live one, else the newest.
+    fn shown<'a>(&'a self, instance: &InstanceName) -> Option<&'a ContainerObservation> {
+        let of_server: Vec<_> = self.seen.of(instance).collect();
+        self.most_telling(of_server)
+    }
+
+    fn shown_at<'a>(&'a self, replica: &ReplicaId) -> Option<&'a ContainerObservation> {
+        let there = self.seen.of(&replica.instance).filter(|seen| seen.slot.replica == replica.replica);
+        self.most_telling(there.collect())
+    }
+
+    fn most_telling<'a>(&self, containers: Vec<&'a ContainerObservation>) -> Option<&'a ContainerObservation> {
+        let serves = |member: Member| {
+            let server = self.servers.get(&member.replica.instance);
+            server.is_some_and(|server| server.serving.contains(&member))
+        };
+        let rank = |seen: &&ContainerObservation| {
+            (seen.is_live(), serves(seen.member()), seen.run().map(|run| run.started_at))
+        };
+        containers.into_iter().max_by_key(rank)
+    }
+
+    fn published(&self, publish: dtma_core::spec::Publish) -> PublishStatus {
+        let listening = self.forwards().any(|forward| forward.host_port() == publish.host_port);
         PublishStatus { publish, listening }
     }
 }
@@ -143,11 +178,13 @@ fn state(record: &GroupRecord, phases: &[Phase]) -> GroupState {
     if phases.iter().any(|phase| matches!(phase, Phase::Failed { .. })) {
         return GroupState::Failed;
     }
-    if !phases.is_empty() && phases.iter().all(Phase::is_settled) {
+    let updating = record.update().is_some();
+    if !updating && !phases.is_empty() && phases.iter().all(Phase::is_settled) {
         return GroupState::Ready;
     }
     match record.rollout {
         Rollout::Deploying { .. } => GroupState::Deploying,
         Rollout::Established => GroupState::Degraded,
+        Rollout::Updating(_) => GroupState::Updating,
     }
 }

@@ -12,11 +12,12 @@ use dtma_core::observation::Observation;
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::Scope;
 use dtma_core::record::{
-    GroupGoal, GroupRecord, Operation, OperationKind, Rollout, ServerGoal, ServerRecord,
+    Cause, Fate, GroupGoal, GroupRecord, Journal, Operation, OperationKind, Revision, Rollout, ServerGoal,
+    ServerRecord,
 };
 use dtma_core::spec::{GroupSpec, Publish, ServerSpec};
 use dtma_core::violation::Violation;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ impl Registry {
     pub(super) async fn admit(
         self: &Arc<Self>,
         spec: GroupSpec,
+        generation: Generation,
         asking: &Asking,
         order: impl FnOnce(Operation) -> Order,
     ) -> Result<OperationId, ManagerError> {
@@ -51,7 +53,7 @@ impl Registry {
         let seen = self.look(&spec.group_id).await?;
         let group = spec.group_id.clone();
         let operation = self.operation(OperationKind::Deploy, &group, None, asking);
-        let record = self.record(spec, rendered, &seen);
+        let record = self.record(spec, rendered, generation, &seen);
         let seed = Seed {
             history: GroupHistory::default(),
             interrupted: Vec::new(),
@@ -74,7 +76,16 @@ impl Registry {
         seed: Seed,
         operation: Operation,
     ) -> Result<OperationId, ManagerError> {
-        self.backends.store.put_group(&seed.record, Some(&operation)).await?;
+        let revision = Revision {
+            generation: seed.record.generation,
+            spec: seed.record.spec.clone(),
+            at: seed.record.created_at,
+            author: operation.author.clone(),
+            cause: Cause::Deploy,
+            fate: Fate::Rolling,
+        };
+        let journal = Journal { operation: Some(&operation), revisions: &[revision] };
+        self.backends.store.put_group(&seed.record, journal).await?;
         self.spawn(seed);
         drop(reservation);
         Ok(operation.id)
@@ -103,12 +114,13 @@ impl Registry {
         &self,
         spec: GroupSpec,
         rendered: BTreeMap<InstanceName, dtma_config::Rendered>,
+        generation: Generation,
         seen: &Observation,
     ) -> GroupRecord {
-        let (now, generation) = ((self.backends.wall)(), Generation(1));
+        let now = (self.backends.wall)();
         let server = |(instance, rendered): (InstanceName, dtma_config::Rendered)| {
             let (config, config_hash) = (rendered.config, rendered.hash);
-            (instance, ServerRecord { config, config_hash, generation, goal: ServerGoal::Run, restart: None })
+            (instance, ServerRecord { config, config_hash, generation, goal: ServerGoal::Run, restart: BTreeSet::new() })
         };
         GroupRecord {
             servers: rendered.into_iter().map(server).collect(),
@@ -133,6 +145,18 @@ impl Registry {
         .await?;
         let volumes = volumes.into_iter().map(|volume| volume.name).collect();
         Ok(Observation { containers, networks, volumes, ..Observation::default() })
+    }
+
+    /// Takes the names and ports of another spec for a group that stands, until [`publish`](Self::publish).
+    pub(crate) fn claim(&self, spec: &GroupSpec) -> Result<(), ManagerError> {
+        let mut groups = self.groups();
+        if let Some(conflict) = conflicts(&self.owner, &groups, spec).into_iter().next() {
+            return Err(conflict.error);
+        }
+        if let Some(Entry::Live(live)) = groups.get_mut(&spec.group_id) {
+            live.claimed = Some(Arc::new(spec.clone()));
+        }
+        Ok(())
     }
 
     fn reserve(self: &Arc<Self>, spec: &GroupSpec) -> Result<Reservation, ManagerError> {
@@ -175,7 +199,7 @@ impl Conflict {
 
 /// Every name and port of `spec` that another group holds.
 fn conflicts(owner: &OwnerId, groups: &BTreeMap<GroupId, Entry>, spec: &GroupSpec) -> Vec<Conflict> {
-    let others = || groups.iter().filter(|(id, _)| **id != spec.group_id).map(|(_, entry)| entry.spec());
+    let others = || groups.iter().filter(|(id, _)| **id != spec.group_id).flat_map(|(_, entry)| entry.specs());
     let mut found = Vec::new();
     for (index, server) in spec.servers.iter().enumerate() {
         for other in others() {
@@ -228,11 +252,13 @@ fn by_server(spec: &GroupSpec, forwards: Vec<Forward>) -> BTreeMap<InstanceName,
 }
 
 /// Opens an adopted group's ports again; one that somebody took meanwhile is reported and tried again later.
-pub(super) fn reopen(address: IpAddr, spec: &GroupSpec) -> BTreeMap<InstanceName, Vec<Forward>> {
+pub(super) fn reopen(address: IpAddr, record: &GroupRecord) -> BTreeMap<InstanceName, Vec<Forward>> {
     let mut open: BTreeMap<InstanceName, Vec<Forward>> = BTreeMap::new();
-    for server in &spec.servers {
-        for publish in &server.publish {
-            match Forward::open(address, *publish) {
+    let before = record.update().map(|update| &update.from.spec);
+    let mut ports = BTreeSet::new();
+    for server in std::iter::once(&record.spec).chain(before).flat_map(|spec| &spec.servers) {
+        for publish in server.publish.iter().filter(|publish| ports.insert(publish.host_port)) {
+            match Forward::open(address, publish.host_port) {
                 Ok(forward) => open.entry(server.instance.clone()).or_default().push(forward),
                 Err(error) => tracing::error!(instance = %server.instance, %error, "cannot publish"),
             }

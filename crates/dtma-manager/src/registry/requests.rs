@@ -2,12 +2,13 @@
 
 use super::{Live, Registry};
 use crate::error::ManagerError;
-use crate::group::{Order, Want};
-use crate::handle::{Asking, Deployed, LogStream, Removed, Wait};
-use dtma_core::id::{GroupId, InstanceName, OperationId};
+use crate::group::{Accepted, Expect, Order, Want, Wish, preview};
+use crate::handle::{Applied, Asking, Deployed, LogStream, Preview, Removed, Wait};
+use dtma_core::change;
+use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{ExecRequest, ExecResult, LogQuery};
-use dtma_core::record::{Operation, OperationKind, Outcome, Removal};
+use dtma_core::record::{Operation, OperationKind, Outcome, Removal, Revision};
 use dtma_core::spec::GroupSpec;
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -31,11 +32,114 @@ impl Registry {
         if let Some(live) = self.live(&group) {
             return self.deploy_again(&live, &spec, asking).await;
         }
+        self.deploy_first(spec, Generation(1), asking).await
+    }
+
+    async fn deploy_first(
+        self: &Arc<Self>,
+        spec: GroupSpec,
+        generation: Generation,
+        asking: Asking,
+    ) -> Result<Deployed, ManagerError> {
+        let group = spec.group_id.clone();
         let (finished, outcome) = oneshot::channel();
         let order = |operation| Order { operation, want: Want::Settled, accepted: None, finished };
-        let operation = self.admit(spec, &asking, order).await?;
+        let operation = self.admit(spec, generation, &asking, order).await?;
         self.wait_for(&group, outcome, asking.wait).await?;
         self.deployed(&group, operation, true)
+    }
+
+    /// Another spec for a group, or its first.
+    pub(crate) async fn apply(
+        self: &Arc<Self>,
+        spec: GroupSpec,
+        expect: Expect,
+        asking: Asking,
+    ) -> Result<Applied, ManagerError> {
+        self.check_open()?;
+        let group = spec.group_id.clone();
+        let Some(live) = self.live(&group) else {
+            if expect.seen.is_some() {
+                return Err(ManagerError::NoSuchGroup(group));
+            }
+            let generation = expect.generation.unwrap_or(Generation(1));
+            let changes = change::between(None, &spec);
+            let deployed = self.deploy_first(spec, generation, asking).await?;
+            return Ok(Applied { created: true, changes, deployed });
+        };
+        self.change(&live, OperationKind::Apply, None, Wish::Apply(Box::new(spec)), expect, asking).await
+    }
+
+    pub(crate) async fn scale(
+        self: &Arc<Self>,
+        instance: &InstanceName,
+        replicas: u32,
+        expect: Expect,
+        asking: Asking,
+    ) -> Result<Applied, ManagerError> {
+        self.check_open()?;
+        let unknown = || ManagerError::NoSuchServer(instance.clone());
+        let live = self.group_of(instance).and_then(|group| self.live(&group)).ok_or_else(unknown)?;
+        let wish = Wish::Scale(instance.clone(), replicas);
+        self.change(&live, OperationKind::Scale, Some(instance), wish, expect, asking).await
+    }
+
+    pub(crate) async fn rollback(
+        self: &Arc<Self>,
+        group: &GroupId,
+        to: Option<Generation>,
+        expect: Expect,
+        asking: Asking,
+    ) -> Result<Applied, ManagerError> {
+        self.check_open()?;
+        let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
+        self.change(&live, OperationKind::Rollback, None, Wish::Rollback(to), expect, asking).await
+    }
+
+    async fn change(
+        &self,
+        live: &Live,
+        kind: OperationKind,
+        instance: Option<&InstanceName>,
+        wish: Wish,
+        expect: Expect,
+        asking: Asking,
+    ) -> Result<Applied, ManagerError> {
+        let before = Arc::clone(&live.desired);
+        let group = before.now.spec.group_id.clone();
+        let operation = self.operation(kind, &group, instance, &asking);
+        let (accepted, outcome) = self.hand_over(live, operation, Want::Changed(wish, expect)).await?;
+        let after = self.live(&group).map(|live| Arc::clone(&live.desired));
+        let changes = match after.filter(|_| accepted.changed) {
+            Some(after) => change::rendered(&before.now, &after.now),
+            None => Vec::new(),
+        };
+        self.wait_for(&group, outcome, asking.wait).await?;
+        let deployed = self.deployed(&group, accepted.operation, accepted.changed)?;
+        Ok(Applied { created: false, changes, deployed })
+    }
+
+    /// What a change would mean, without anything happening.
+    pub(crate) fn preview(&self, spec: &GroupSpec, expect: Expect) -> Result<Preview, ManagerError> {
+        let live = self.live(&spec.group_id);
+        let present = live.as_ref().map(|live| &live.desired.now);
+        if let Some(present) = present {
+            expect.judge(present.generation, present.spec == *spec)?;
+        }
+        let validation = self.validate(spec);
+        let changes = preview(present, spec, &validation.effective);
+        Ok(Preview { generation: present.map(|present| present.generation), changes, validation })
+    }
+
+    pub(crate) async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, ManagerError> {
+        if self.live(group).is_none() {
+            return Err(ManagerError::NoSuchGroup(group.clone()));
+        }
+        Ok(self.backends.store.revisions(group).await?)
+    }
+
+    pub(crate) fn spec(&self, group: &GroupId) -> Option<GroupSpec> {
+        Some(self.live(group)?.desired.now.spec.clone())
     }
 
     /// The same spec again: wait until it stands.
@@ -46,7 +150,7 @@ impl Registry {
         asking: Asking,
     ) -> Result<Deployed, ManagerError> {
         let group = &spec.group_id;
-        if *live.spec != *spec {
+        if live.desired.now.spec != *spec {
             return Err(ManagerError::GroupChanged(group.clone()));
         }
         let operation = self.operation(OperationKind::Deploy, group, None, &asking);
@@ -80,7 +184,7 @@ impl Registry {
             return self.deployed(group, earlier, true);
         }
         let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
-        let all = live.spec.servers.iter().map(|server| server.instance.clone()).collect();
+        let all = live.desired.now.spec.servers.iter().map(|server| server.instance.clone()).collect();
         let operation = self.operation(OperationKind::Restart, group, None, &asking);
         let id = self.order(&live, operation, Want::Restarted(all), asking.wait).await?;
         self.deployed(group, id, true)
@@ -178,14 +282,25 @@ impl Registry {
         wait: Wait,
     ) -> Result<OperationId, ManagerError> {
         let group = operation.group.clone();
+        let (accepted, outcome) = self.hand_over(live, operation, want).await?;
+        self.wait_for(&group, outcome, wait).await?;
+        Ok(accepted.operation)
+    }
+
+    /// Hands an order to the group's task; returns when it is durable, with the way to hear of its end.
+    async fn hand_over(
+        &self,
+        live: &Live,
+        operation: Operation,
+        want: Want,
+    ) -> Result<(Accepted, Outcome), ManagerError> {
+        let group = operation.group.clone();
         let defect = || self.lost(&group);
         let (accepted, heard) = oneshot::channel();
         let (finished, outcome) = oneshot::channel();
         let order = Order { operation, want, accepted: Some(accepted), finished };
         live.orders.send(order).await.map_err(|_| defect())?;
-        let id = heard.await.map_err(|_| defect())??;
-        self.wait_for(&group, outcome, wait).await?;
-        Ok(id)
+        Ok((heard.await.map_err(|_| defect())??, outcome))
     }
 
     async fn wait_for(&self, group: &GroupId, outcome: Ending, wait: Wait) -> Result<(), ManagerError> {
@@ -256,7 +371,7 @@ impl Registry {
     ) -> Result<LogStream, ManagerError> {
         let unknown = || ManagerError::NoSuchServer(instance.clone());
         let live = self.group_of(instance).and_then(|group| self.live(&group)).ok_or_else(unknown)?;
-        if let Some(mcp) = live.mcp.get(instance) {
+        if let Some(mcp) = live.desired.doors.get(instance) {
             return Ok(mcp.logs(query).map(Ok).boxed());
         }
         let container = live.status.borrow().server(instance).and_then(|server| server.container.clone());
