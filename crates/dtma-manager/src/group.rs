@@ -33,7 +33,7 @@ use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, ReplicaId, RunKey};
 use dtma_core::observation::{Observation, Subject};
 use dtma_core::phase::Phase;
-use dtma_core::plan::{Plan, Progress, plan};
+use dtma_core::plan::{Plan, plan};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
 pub use change::Expect;
 pub(crate) use change::{Wish, preview};

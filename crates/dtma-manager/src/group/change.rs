@@ -260,7 +260,7 @@ impl GroupTask {
     }
 
     /// The revision of the present generation with another fate.
-    async fn fates(&mut self, fate: &Fate) -> Vec<Revision> {
+    pub(super) async fn fates(&mut self, fate: &Fate) -> Vec<Revision> {
         let known = match self.registry.backends.store.revisions(self.group_id()).await {
             Ok(known) => known,
             Err(error) => {

@@ -90,7 +90,7 @@ impl GroupTask {
 
     /// The live container of a member.
     pub(super) fn live(&self, member: &Member) -> Option<&ContainerObservation> {
-        self.seen.at(&member.replica).find(|seen| seen.is_live() && seen.config_hash == member.config)
+        self.seen.containers.iter().find(|seen| seen.is_live() && seen.member() == *member)
     }
 
     /// What of a server runs now.

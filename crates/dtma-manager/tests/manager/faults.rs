@@ -1,6 +1,7 @@
 //! What is promised when things go wrong at the same moment: orders that cross each other, an engine or a store that
 //! is away or slow, kills between two steps.
 use crate::house::{House, SOON, after, group_id, mcp, name, spec, tool};
+use dtma_core::id::ReplicaId;
 use dtma_core::id::VolumeName;
 use dtma_core::port::RuntimeError;
 use dtma_core::port::store::{DamagedRecord, StoreError};
@@ -55,7 +56,7 @@ async fn an_exit_is_not_answered_before_it_is_durable_however_long_the_store_fai
     let trouble = house.manager.group(&group_id("g")).unwrap().trouble;
     assert!(trouble.is_some(), "a person sees why nothing happens");
     house.until("g", "a", "ready").await;
-    assert_eq!(house.store.state().histories[0].1.server(&name("a")).exits.len(), 1);
+    assert_eq!(house.store.state().histories[0].1.of(&ReplicaId::first(&name("a"))).exits.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +72,7 @@ async fn restart_counts_do_not_fall_at_a_kill_while_something_else_takes_long() 
     }
     assert_eq!(house.until("g", "a", "ready").await.restarts, 2);
     // The run that goes on is seen again by the next daemon, those before it are not.
-    assert_eq!(house.store.state().histories[0].1.server(&name("a")).runs, 2);
+    assert_eq!(house.store.state().histories[0].1.of(&ReplicaId::first(&name("a"))).runs, 2);
     drop(endless);
 }
 
