@@ -103,7 +103,8 @@ fn compare(
 
 fn fields(before: Option<&ServerSpec>, after: Option<&ServerSpec>) -> Vec<FieldChange> {
     let json = |spec: Option<&ServerSpec>| {
-        spec.and_then(|spec| serde_json::to_value(spec).ok()).unwrap_or_else(|| Value::Object(Default::default()))
+        spec.and_then(|spec| serde_json::to_value(spec).ok())
+            .unwrap_or_else(|| Value::Object(Default::default()))
     };
     let mut found = Vec::new();
     walk("", json(before), json(after), &mut found);

@@ -1,7 +1,7 @@
 //! The reserved container labels. An image's own `LABEL`s become container labels too, so every reserved label is
 //! always set at create, and a container is ours only when its owner and its name agree as well.
 
-use crate::id::{ConfigHash, Generation, OwnerId, SlotId};
+use crate::id::{ConfigHash, Generation, OwnerId, SlotId, container_name, provisional_name};
 use crate::spec::ServerKind;
 use std::collections::BTreeMap;
 
@@ -60,6 +60,16 @@ pub struct Identity {
     pub generation: Generation,
     /// The configuration it was made from.
     pub config_hash: ConfigHash,
+}
+
+impl Identity {
+    /// True for the names a container with these labels may bear. Labels alone do not prove whose it is: an image
+    /// can bring any.
+    #[must_use]
+    pub fn may_bear(&self, name: &str) -> bool {
+        let plain = container_name(&self.owner, &self.slot);
+        name == plain || name == provisional_name(&self.owner, &self.slot, &self.config_hash)
+    }
 }
 
 /// Reads the reserved labels back; `None` when one is missing or malformed (then the container is not ours).

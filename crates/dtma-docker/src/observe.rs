@@ -8,7 +8,7 @@ use crate::errors::{Op, path_segment};
 use bollard::models::{ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use dtma_core::Timestamp;
-use dtma_core::id::{ContainerId, OwnerId, container_name};
+use dtma_core::id::{ContainerId, OwnerId};
 use dtma_core::label::{self, Identity};
 use dtma_core::observation::{ContainerObservation, ContainerState};
 use dtma_core::port::runtime::{RuntimeError, Scope};
@@ -113,7 +113,7 @@ fn identity(labels: &HashMap<String, String>, name: &str, owner: &OwnerId) -> Re
     if identity.owner != *owner {
         return Err("it belongs to another installation");
     }
-    if container_name(&identity.owner, &identity.slot) != name {
+    if !identity.may_bear(name) {
         return Err("its name does not belong to its labels");
     }
     Ok(identity)

@@ -27,6 +27,8 @@ use crate::registry::{Desired, Registry};
 use crate::status::GroupStatus;
 use attend::Sign;
 use begin::Done;
+pub use change::Expect;
+pub(crate) use change::{Wish, preview};
 use dtma_core::Timestamp;
 use dtma_core::graph::Graph;
 use dtma_core::history::GroupHistory;
@@ -35,8 +37,6 @@ use dtma_core::observation::{Observation, Subject};
 use dtma_core::phase::Phase;
 use dtma_core::plan::{Plan, plan};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
-pub use change::Expect;
-pub(crate) use change::{Wish, preview};
 use members::Server;
 pub(crate) use orders::{Accepted, Order, Want};
 use std::collections::{BTreeMap, BTreeSet};
@@ -199,7 +199,8 @@ impl GroupTask {
 
     /// What others may know of what is wanted.
     pub(crate) fn desired(&self) -> Desired {
-        let doors = self.servers.iter().filter_map(|(name, server)| Some((name.clone(), server.door.clone()?)));
+        let doors =
+            self.servers.iter().filter_map(|(name, server)| Some((name.clone(), server.door.clone()?)));
         Desired::new(&self.record, doors.collect())
     }
 

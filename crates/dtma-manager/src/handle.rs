@@ -1,9 +1,9 @@
 //! The handle: everything that can be asked of a running manager. Cheap to clone; outlives nothing.
 
 use crate::error::ManagerError;
-use crate::group::Expect;
 use crate::event::Event;
 use crate::operations::OperationFilter;
+use crate::group::Expect;
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use dtma_config::Rendered;

@@ -50,7 +50,8 @@ impl GroupTask {
 
     /// Sees to it that every process that runs has somebody who listens to it or asks it.
     pub(super) fn attend(&mut self) {
-        let members: Vec<Member> = self.servers.values().flat_map(|server| server.members.keys().cloned()).collect();
+        let members: Vec<Member> =
+            self.servers.values().flat_map(|server| server.members.keys().cloned()).collect();
         for member in members {
             if self.seen.busy.contains(&Subject::Member(member.clone())) {
                 continue;

@@ -142,11 +142,20 @@ impl GroupTask {
     }
 
     fn slot(&self, replica: &ReplicaId) -> SlotId {
-        SlotId { group: self.group_id().clone(), instance: replica.instance.clone(), replica: replica.replica }
+        SlotId {
+            group: self.group_id().clone(),
+            instance: replica.instance.clone(),
+            replica: replica.replica,
+        }
     }
 
     /// What is to be seen through before this process is ended: what it has begun, when it is replaced.
-    fn farewell(&mut self, member: &Member, container: &ContainerId, reason: &StopReason) -> Option<Farewell> {
+    fn farewell(
+        &mut self,
+        member: &Member,
+        container: &ContainerId,
+        reason: &StopReason,
+    ) -> Option<Farewell> {
         let seen = self.seen.containers.iter().find(|seen| seen.id == *container)?;
         let (run, ip) = (seen.run(), seen.ip);
         let drain = match reason {
@@ -155,7 +164,9 @@ impl GroupTask {
                 self.ending.extend(run);
                 return None;
             }
-            StopReason::Asked | StopReason::Restart | StopReason::Removal | StopReason::StartTimeout => return None,
+            StopReason::Asked | StopReason::Restart | StopReason::Removal | StopReason::StartTimeout => {
+                return None;
+            }
         };
         self.ending.extend(run);
         let door = self.servers.get(&member.replica.instance).and_then(|server| server.door.clone());

@@ -3,8 +3,8 @@
 //! A change is checked, its names and ports are claimed and its ports opened, and it is durable with its revision and
 //! its operation, before the next plan sees it. What the plan then says of it ([`Progress`]) is acted on here.
 
-use super::orders::{Accepted, Until};
 use super::GroupTask;
+use super::orders::{Accepted, Until};
 use crate::error::ManagerError;
 use crate::forward::Forward;
 use dtma_config::Rendered;
@@ -13,8 +13,8 @@ use dtma_core::id::{Generation, InstanceName};
 use dtma_core::plan::Progress;
 use dtma_core::port::StoreError;
 use dtma_core::record::{
-    Cause, Fate, GroupRecord, Journal, Operation, Outcome, Previous, Revision, Rollout, ServerGoal, ServerRecord,
-    Update,
+    Cause, Fate, GroupRecord, Journal, Operation, Outcome, Previous, Revision, Rollout, ServerGoal,
+    ServerRecord, Update,
 };
 use dtma_core::spec::GroupSpec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,9 +113,12 @@ impl GroupTask {
                 let stood = |revision: &&Revision| matches!(revision.fate, Fate::Established { .. });
                 let found = match to {
                     Some(to) => revisions.iter().find(|revision| revision.generation == to),
-                    None => revisions.iter().rev().filter(|revision| revision.generation < present).find(stood),
+                    None => {
+                        revisions.iter().rev().filter(|revision| revision.generation < present).find(stood)
+                    }
                 };
-                let unknown = || ManagerError::NoSuchGeneration { group: self.group_id().clone(), generation: to };
+                let unknown =
+                    || ManagerError::NoSuchGeneration { group: self.group_id().clone(), generation: to };
                 let found = found.ok_or_else(unknown)?;
                 Ok((found.spec.clone(), Cause::Rollback { to: found.generation }))
             }
@@ -178,7 +181,11 @@ impl GroupTask {
             rolling.map(|revision| Revision { fate: Fate::Superseded { at }, ..revision.clone() }).collect();
         // A group of an earlier version has none yet: there must be a way back to what stands.
         if known.iter().all(|revision| revision.generation != self.record.generation) {
-            revisions.push(self.revision(Cause::Deploy, Fate::Established { at: self.record.updated_at }, ""));
+            revisions.push(self.revision(
+                Cause::Deploy,
+                Fate::Established { at: self.record.updated_at },
+                "",
+            ));
         }
         revisions.push(Revision {
             generation: record.generation,
@@ -242,7 +249,8 @@ impl GroupTask {
 
     /// The update is through: what it replaced is forgotten.
     async fn established(&mut self) -> bool {
-        let Rollout::Updating(update) = std::mem::replace(&mut self.record.rollout, Rollout::Established) else {
+        let Rollout::Updating(update) = std::mem::replace(&mut self.record.rollout, Rollout::Established)
+        else {
             return false;
         };
         let fates = match update.reverting {
@@ -287,7 +295,9 @@ impl GroupTask {
         }
         let places: BTreeSet<_> = self.record.spec.servers.iter().flat_map(|spec| spec.places()).collect();
         let before = self.history.servers.len();
-        self.history.servers.retain(|replica, _| places.contains(replica) || !gone.contains(&replica.instance));
+        self.history
+            .servers
+            .retain(|replica, _| places.contains(replica) || !gone.contains(&replica.instance));
         self.unsaved |= self.history.servers.len() != before;
         self.registry.publish(self.desired());
     }
@@ -370,14 +380,19 @@ fn next(revisions: &[Revision], present: Generation) -> Generation {
 }
 
 /// What a change would mean, for people to read before.
-pub(crate) fn preview(present: Option<&Previous>, spec: &GroupSpec, rendered: &BTreeMap<InstanceName, Rendered>) -> Vec<ServerChange> {
+pub(crate) fn preview(
+    present: Option<&Previous>,
+    spec: &GroupSpec,
+    rendered: &BTreeMap<InstanceName, Rendered>,
+) -> Vec<ServerChange> {
     let Some(present) = present else { return change::between(None, spec) };
     let surroundings = present.spec.labels == spec.labels
         && present.spec.options.shared_networking == spec.options.shared_networking;
     let mut to = Previous { spec: spec.clone(), ..present.clone() };
     for (instance, rendered) in rendered {
         let same = surroundings && present.spec.server(instance) == spec.server(instance);
-        let before = present.servers.get(instance).filter(|before| same || before.config_hash == rendered.hash);
+        let before =
+            present.servers.get(instance).filter(|before| same || before.config_hash == rendered.hash);
         let record = before.cloned().unwrap_or_else(|| ServerRecord {
             config: rendered.config.clone(),
             config_hash: rendered.hash.clone(),

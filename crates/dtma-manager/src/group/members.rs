@@ -128,7 +128,8 @@ impl GroupTask {
             self.admit(member);
         }
         for server in self.servers.values_mut() {
-            let gone: Vec<Member> = server.members.keys().filter(|member| !needed.contains(member)).cloned().collect();
+            let gone: Vec<Member> =
+                server.members.keys().filter(|member| !needed.contains(member)).cloned().collect();
             for member in gone {
                 server.dismiss(&member);
             }
@@ -164,7 +165,8 @@ impl GroupTask {
                 let seen = self.seen.containers.iter().filter(|seen| ids.contains(&seen.id));
                 seen.map(ContainerObservation::member).collect::<Vec<_>>()
             });
-            let first = || wanted.iter().filter(|member| member.replica.instance == *instance).cloned().collect();
+            let first =
+                || wanted.iter().filter(|member| member.replica.instance == *instance).cloned().collect();
             let lost = server.serving.iter().all(|member| !server.members.contains_key(member));
             // Where nobody runs, those who served last are waited for.
             let chosen = match chosen {

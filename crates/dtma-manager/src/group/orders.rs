@@ -85,7 +85,12 @@ pub(super) enum Until {
 
 impl From<Order> for Pending {
     fn from(order: Order) -> Self {
-        Self { operation: order.operation, until: Until::Settled, verdict: None, finished: Some(order.finished) }
+        Self {
+            operation: order.operation,
+            until: Until::Settled,
+            verdict: None,
+            finished: Some(order.finished),
+        }
     }
 }
 
@@ -222,9 +227,8 @@ impl GroupTask {
         if !self.blind || !seen.is_empty() {
             return seen;
         }
-        let remembered = |history: &ServerHistory| {
-            history.last_run.clone().filter(|run| history.exit_of(run).is_none())
-        };
+        let remembered =
+            |history: &ServerHistory| history.last_run.clone().filter(|run| history.exit_of(run).is_none());
         self.history.all_of(instance).filter_map(remembered).collect()
     }
 
@@ -364,7 +368,9 @@ impl GroupTask {
         }
         let operation = self.pending.iter().find(|pending| matches!(pending.until, Until::Gone));
         let operation = operation.map(|pending| pending.operation.clone());
-        if let Err(error) = self.registry.backends.store.put_group(&self.record, operation.as_ref().into()).await {
+        if let Err(error) =
+            self.registry.backends.store.put_group(&self.record, operation.as_ref().into()).await
+        {
             // The daemon that is killed now would deploy again, and undo again: nothing is lost.
             self.trouble_with("the undoing could not be kept", &error);
         }
@@ -439,7 +445,9 @@ impl GroupTask {
                 Some(reason) => Fate::Failed { at, reason },
             };
             let revisions = self.fates(&fate).await;
-            store.put_group(&self.record, Journal { operation: Some(&operation), revisions: &revisions }).await
+            store
+                .put_group(&self.record, Journal { operation: Some(&operation), revisions: &revisions })
+                .await
         } else {
             store.put_operation(operation).await
         };

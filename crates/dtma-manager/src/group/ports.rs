@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 impl GroupTask {
     /// Opens the ports of a new spec that are not open yet, all of them or none.
-    pub(super) fn open_new_ports(&self, spec: &GroupSpec) -> Result<Vec<(InstanceName, Forward)>, ManagerError> {
+    pub(super) fn open_new_ports(
+        &self,
+        spec: &GroupSpec,
+    ) -> Result<Vec<(InstanceName, Forward)>, ManagerError> {
         let address = self.registry.settings.publish_address;
         let open: BTreeSet<u16> = self.forwards().map(Forward::host_port).collect();
         let mut new = Vec::new();
@@ -30,7 +33,11 @@ impl GroupTask {
         let address = self.registry.settings.publish_address;
         for spec in &self.record.spec.servers {
             for publish in &spec.publish {
-                if self.servers.values().flat_map(|server| &server.forwards).all(|open| open.host_port() != publish.host_port)
+                if self
+                    .servers
+                    .values()
+                    .flat_map(|server| &server.forwards)
+                    .all(|open| open.host_port() != publish.host_port)
                     && let Some(server) = self.servers.get_mut(&spec.instance)
                 {
                     server.forwards.extend(Forward::open(address, publish.host_port).ok());
@@ -60,12 +67,20 @@ impl GroupTask {
 
     /// Gives back the ports that the spec does not want.
     pub(super) async fn close_unwanted_ports(&mut self) {
-        let wanted: BTreeSet<u16> =
-            self.record.spec.servers.iter().flat_map(|spec| &spec.publish).map(|publish| publish.host_port).collect();
+        let wanted: BTreeSet<u16> = self
+            .record
+            .spec
+            .servers
+            .iter()
+            .flat_map(|spec| &spec.publish)
+            .map(|publish| publish.host_port)
+            .collect();
         let mut unwanted = Vec::new();
         for server in self.servers.values_mut() {
-            let (keep, close) =
-                server.forwards.drain(..).partition(|forward: &Forward| wanted.contains(&forward.host_port()));
+            let (keep, close) = server
+                .forwards
+                .drain(..)
+                .partition(|forward: &Forward| wanted.contains(&forward.host_port()));
             server.forwards = keep;
             unwanted.extend::<Vec<Forward>>(close);
         }

@@ -119,7 +119,10 @@ impl GroupTask {
             restarts: self.history.restarts(&spec.instance),
             previous_run: self.history.of(&ReplicaId::first(&spec.instance)).previous_run(),
             crashes: histories().map(|history| history.crashes).sum(),
-            last_exit: histories().filter_map(|history| history.exits.last()).max_by_key(|exit| exit.at).cloned(),
+            last_exit: histories()
+                .filter_map(|history| history.exits.last())
+                .max_by_key(|exit| exit.at)
+                .cloned(),
             refusal: histories().find_map(|history| history.refusal.clone()),
             replicas: spec.places().filter_map(|replica| self.replica_status(&replica)).collect(),
             publish: spec.publish.iter().map(|wanted| self.published(*wanted)).collect(),
@@ -154,7 +157,10 @@ impl GroupTask {
         self.most_telling(there.collect())
     }
 
-    fn most_telling<'a>(&self, containers: Vec<&'a ContainerObservation>) -> Option<&'a ContainerObservation> {
+    fn most_telling<'a>(
+        &self,
+        containers: Vec<&'a ContainerObservation>,
+    ) -> Option<&'a ContainerObservation> {
         let serves = |member: Member| {
             let server = self.servers.get(&member.replica.instance);
             server.is_some_and(|server| server.serving.contains(&member))

@@ -120,7 +120,16 @@ impl Registry {
         let now = (self.backends.wall)();
         let server = |(instance, rendered): (InstanceName, dtma_config::Rendered)| {
             let (config, config_hash) = (rendered.config, rendered.hash);
-            (instance, ServerRecord { config, config_hash, generation, goal: ServerGoal::Run, restart: BTreeSet::new() })
+            (
+                instance,
+                ServerRecord {
+                    config,
+                    config_hash,
+                    generation,
+                    goal: ServerGoal::Run,
+                    restart: BTreeSet::new(),
+                },
+            )
         };
         GroupRecord {
             servers: rendered.into_iter().map(server).collect(),
@@ -199,7 +208,8 @@ impl Conflict {
 
 /// Every name and port of `spec` that another group holds.
 fn conflicts(owner: &OwnerId, groups: &BTreeMap<GroupId, Entry>, spec: &GroupSpec) -> Vec<Conflict> {
-    let others = || groups.iter().filter(|(id, _)| **id != spec.group_id).flat_map(|(_, entry)| entry.specs());
+    let others =
+        || groups.iter().filter(|(id, _)| **id != spec.group_id).flat_map(|(_, entry)| entry.specs());
     let mut found = Vec::new();
     for (index, server) in spec.servers.iter().enumerate() {
         for other in others() {

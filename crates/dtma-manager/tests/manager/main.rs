@@ -6,3 +6,4 @@ mod house;
 mod operations;
 mod promises;
 mod simulation;
+mod updates;

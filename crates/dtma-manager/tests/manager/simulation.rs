@@ -1,10 +1,11 @@
 //! A seeded simulation: random requests, crashes, refusals, lost replies, calls that hang, images that vanish,
 //! absences of the engine and restarts of the daemon, under paused time; afterwards everything must stand as wanted. A failing run prints its seed.
 use crate::house::{House, SOON, after, group_id, mcp, name, spec, tool};
+use dtma_core::id::is_provisional;
 use dtma_core::port::RuntimeError;
 use dtma_core::record::Removal;
-use dtma_core::spec::Condition;
-use dtma_manager::{GroupState, Wait};
+use dtma_core::spec::{Condition, GroupSpec, UpdateOrder};
+use dtma_manager::{Expect, GroupState, Wait};
 use dtma_testing::fake_runtime::Verb;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,13 +44,31 @@ fn servers(group: &str) -> Vec<dtma_core::spec::ServerSpec> {
     vec![first, second, third]
 }
 
+/// The group with some of its servers changed, one perhaps gone, one perhaps of an image that is nowhere.
+fn changed(group: &str, dice: &mut Dice) -> GroupSpec {
+    let mut servers = servers(group);
+    for server in &mut servers {
+        match dice.below(5) {
+            0 | 1 => drop(server.environment.insert("VERSION".to_owned(), dice.below(3).to_string())),
+            2 => server.replicas = 1 + dice.below(2) as u32,
+            3 if dice.below(4) == 0 => server.image = "nowhere".into(),
+            4 => server.update.order = Some(UpdateOrder::StopFirst),
+            _ => {}
+        }
+    }
+    if dice.below(4) == 0 {
+        servers.pop();
+    }
+    spec(group, servers)
+}
+
 async fn step(house: &mut House, dice: &mut Dice) {
     let group = dice.one_of(&GROUPS);
     let server = format!("{group}{}", dice.one_of(&SERVERS));
     let verb =
         dice.one_of(&[Verb::Create, Verb::Start, Verb::Stop, Verb::Remove, Verb::Inspect, Verb::Containers]);
     // What a request answers is not the point here; what becomes of it is.
-    match dice.below(20) {
+    match dice.below(25) {
         0 | 1 => drop(house.manager.deploy(spec(group, servers(group)), Wait::No).await),
         2 => drop(house.manager.remove(&group_id(group), Removal::default(), Wait::No).await),
         3 => drop(house.manager.restart(&name(&server), Wait::No).await),
@@ -78,6 +97,16 @@ async fn step(house: &mut House, dice: &mut Dice) {
         17 => house.let_go(),
         18 => house.engine.remove_image("tool"),
         19 => house.add_images(),
+        20 | 21 => {
+            let changed = changed(group, dice);
+            drop(house.manager.apply(changed, Expect::default(), Wait::No).await);
+        }
+        22 => {
+            let replicas = 1 + dice.below(3) as u32;
+            drop(house.manager.scale(&name(&server), replicas, Expect::default(), Wait::No).await);
+        }
+        23 => drop(house.manager.rollback(&group_id(group), None, Expect::default(), Wait::No).await),
+        24 => house.engine.lose_reply(Verb::Rename, 1),
         _ => {}
     }
     tokio::time::sleep(Duration::from_millis(dice.below(3000) as u64)).await;
@@ -103,8 +132,12 @@ fn check(house: &House, seed: u64) {
     let mut slots = BTreeMap::new();
     for container in house.engine.containers() {
         *slots.entry(container.slot.to_string()).or_insert(0) += 1;
+        let plain = !is_provisional(&container.name, &container.config_hash);
+        assert!(plain, "seed {seed}: {} kept its provisional name", container.name);
     }
-    assert_eq!(slots.len(), standing.len() * SERVERS.len(), "seed {seed}: {slots:?} for {standing:?}");
+    let places: u32 =
+        groups.iter().flat_map(|group| &group.servers).map(|server| server.wanted_replicas).sum();
+    assert_eq!(slots.len(), places as usize, "seed {seed}: {slots:?} for {standing:?}");
     assert!(slots.values().all(|count| *count == 1), "seed {seed}: {slots:?}");
     assert_eq!(house.engine.network_count(), standing.len(), "seed {seed}: networks for {standing:?}");
 }

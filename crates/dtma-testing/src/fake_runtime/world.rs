@@ -7,7 +7,7 @@ use super::program::{Idle, Program, Sinks};
 use bytes::Bytes;
 use dtma_core::Timestamp;
 use dtma_core::container::{CreateContainer, ImageFacts, LogDriver};
-use dtma_core::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId, container_name};
+use dtma_core::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
 use dtma_core::label;
 use dtma_core::observation::{ContainerObservation, ContainerState, NetworkObservation};
 use dtma_core::port::runtime::{
@@ -461,7 +461,7 @@ impl Container {
 
     fn identity(&self) -> Option<label::Identity> {
         let identity = label::identity(|key| self.request.labels.get(key).map(String::as_str))?;
-        (container_name(&identity.owner, &identity.slot) == self.request.name).then_some(identity)
+        identity.may_bear(&self.request.name).then_some(identity)
     }
 
     fn owner_and_group(&self) -> Option<(OwnerId, GroupId)> {
