@@ -108,7 +108,7 @@ async fn waiting_ends_when_it_is_so_in_time_or_never() {
     ends(&toolbox, &["wait", "dying", "--for", "stopped", "--timeout", "1s"], 8).await;
     ends(&toolbox, &["wait", "nobody"], 5).await;
     let waiting = run_aside(dtma(&toolbox, &["wait", &group, "--for", "removed"]), PATIENCE);
-    let down = ["down", &group];
+    let down = ["down", group.as_str()];
     let (waited, _) = tokio::join!(waiting, ends(&toolbox, &down, 0));
     assert_eq!(waited.code(), 0, "{}", waited.stderr);
     let events = ends(&toolbox, &["events", "--group", &group], 0).await.stdout;

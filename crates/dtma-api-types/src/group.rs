@@ -13,6 +13,8 @@ words! {
         Deploying = "deploying",
         /// Every server is ready, completed, or stopped by a person.
         Ready = "ready",
+        /// What changed is being replaced; what stood before serves meanwhile.
+        Updating = "updating",
         /// Stood once; at least one server is not ready now.
         Degraded = "degraded",
         /// At least one server is failed.

@@ -4,6 +4,7 @@
 //! description in the OpenAPI document. Requests refuse unknown fields; responses do not, so that an older client
 //! can read a newer daemon's answers.
 
+mod change;
 pub mod compat;
 pub mod duration;
 mod envelope;
@@ -22,6 +23,9 @@ mod status;
 mod template;
 mod validation;
 
+pub use change::{
+    ApplyView, ChangeAction, Fate, FieldDiff, HistoryView, PlanView, PutGroupView, RevisionView, ServerDiff,
+};
 pub use envelope::{Envelope, ErrorBody, ErrorDetail};
 pub use event::{EventKind, EventView};
 pub use group::{GroupList, GroupState, GroupView};
@@ -31,13 +35,14 @@ pub use mutation::{
     GroupChangeView, OperationKind, OperationList, OperationState, OperationView, RemovalView,
     ServerChangeView,
 };
-pub use request::{GroupOptions, GroupRequest};
+pub use request::{GroupOptions, GroupRequest, RollbackRequest, ScaleRequest};
 pub use server::{
-    ContainerView, ExitView, McpView, PhaseWord, PortView, RefusalView, ServerView, ToolView, UnmetView,
+    ContainerView, ExitView, McpView, PhaseWord, PortView, RefusalView, ReplicaView, ServerView, ToolView,
+    UnmetView,
 };
 pub use server_request::{
     Condition, Dependency, Health, Kind, Mount, MountType, Network, Publish, PullPolicy, Resources, Restart,
-    RestartMode, ServerRequest, Transport,
+    RestartMode, ServerRequest, Transport, UpdateOrder, UpdatePolicy,
 };
 pub use size::ByteSize;
 pub use stats::{ServerStats, StatsView};

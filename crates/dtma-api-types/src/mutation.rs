@@ -19,6 +19,12 @@ words! {
         Start = "start",
         /// Stop a server.
         Stop = "stop",
+        /// Change a group's spec.
+        Apply = "apply",
+        /// Change a server's number of replicas.
+        Scale = "scale",
+        /// Go back to an earlier generation.
+        Rollback = "rollback",
     }
 }
 

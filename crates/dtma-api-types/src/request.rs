@@ -24,6 +24,11 @@ pub struct GroupRequest {
     /// How the group is deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options: Option<GroupOptions>,
+    /// Which change of the spec this is, where the caller counts: higher than the present one. The present one again
+    /// changes nothing with the same spec and is a conflict with another. By default the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub generation: Option<u64>,
     /// Configuration template of every server that names none itself; `standard` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -46,4 +51,32 @@ pub struct GroupOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 256)]
     pub max_concurrent_deployments: Option<u32>,
+    /// An update that fails goes back to what stood before (default true). When false it is tried on, and what stood
+    /// before serves meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_revert: Option<bool>,
+    /// Milliseconds after which an update that is not through has failed (default 600000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline_ms: Option<u64>,
+}
+
+/// Another number of replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({"replicas": 3}))]
+pub struct ScaleRequest {
+    /// How many containers are to serve at the same time.
+    #[schema(minimum = 1, maximum = 32)]
+    pub replicas: u32,
+}
+
+/// Which generation is to stand again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({"toGeneration": 1}))]
+pub struct RollbackRequest {
+    /// By default the last one that stood before the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub to_generation: Option<u64>,
 }

@@ -15,6 +15,8 @@ words! {
         Starting = "starting",
         /// It answers.
         Ready = "ready",
+        /// Its new container is being proved while the old one serves.
+        Updating = "updating",
         /// It will be tried again.
         Backoff = "backoff",
         /// It ran once and exited with 0, as those who await it wanted.
@@ -75,6 +77,12 @@ pub struct ServerView {
     /// Its container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerView>,
+    /// How many replicas it is to have.
+    #[serde(default = "one")]
+    pub replicas: u32,
+    /// Each replica, where there is more than one or an update is under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replica_status: Vec<ReplicaView>,
     /// Its network.
     pub network: Network,
     /// How often it was started again, by whomever. Never falls.
@@ -94,6 +102,31 @@ pub struct ServerView {
     /// What it said about itself; MCP servers only, once it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpView>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// One replica of a server, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaView {
+    /// Which, from 0.
+    pub replica: u32,
+    /// Where it is in its life.
+    pub phase: PhaseWord,
+    /// Why it is there; absent when the word says it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The container that serves for it, or will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerView>,
+    /// The generation of the group that made that container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// How often it was started again, by whomever. Never falls.
+    pub restarts: u64,
 }
 
 /// A dependency that does not hold yet.

@@ -50,6 +50,13 @@ pub struct ServerRequest {
     /// What happens when it exits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
+    /// How many containers serve it at the same time (default 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 32)]
+    pub replicas: Option<u32>,
+    /// How an update replaces its containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdatePolicy>,
     /// Its network; by default `none` for a stdio server and `group` for a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
@@ -76,7 +83,7 @@ macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-        #[serde(rename_all = "lowercase")]
+        #[serde(rename_all = "kebab-case")]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
         }
@@ -123,6 +130,15 @@ words! {
         Healthy = "healthy",
         /// It ran once and exited with 0.
         Completed = "completed",
+    }
+}
+words! {
+    /// Which container of a replica goes first in an update.
+    UpdateOrder {
+        /// The new one is proved ready beside the old one before that is stopped: no request is lost.
+        StartFirst = "start-first",
+        /// The old one is stopped before the new one is started; calls wait meanwhile.
+        StopFirst = "stop-first",
     }
 }
 words! {
@@ -261,4 +277,16 @@ pub struct Restart {
     /// After a run of this length the next restart is immediate again (default 600000).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean_run_ms: Option<u64>,
+}
+
+/// How an update replaces a server's containers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UpdatePolicy {
+    /// By default `stop-first` for a server that writes to a volume and `start-first` for every other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<UpdateOrder>,
+    /// Milliseconds that calls and connections of the old container may take once the new one serves (default 30000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_ms: Option<u64>,
 }

@@ -63,6 +63,9 @@ pub struct GroupTotals {
     pub total: u64,
     /// On their way.
     pub deploying: u64,
+    /// With an update under way.
+    #[serde(default)]
+    pub updating: u64,
     /// Standing.
     pub ready: u64,
     /// Stood once, not whole now.
@@ -85,6 +88,9 @@ pub struct ServerTotals {
     pub waiting: u64,
     /// Running, not answering yet.
     pub starting: u64,
+    /// With a new container being proved while the old one serves.
+    #[serde(default)]
+    pub updating: u64,
     /// Answering.
     pub ready: u64,
     /// Tried again later.

@@ -20,7 +20,7 @@ fn the_minimal_request_survives_a_round_trip() {
 fn unknown_fields_of_a_request_are_refused() {
     for text in [
         json!({"groupId":"g","servers":[],"replicas":2}),
-        json!({"groupId":"g","servers":[{"instanceName":"a","image":"i","replicas":2}]}),
+        json!({"groupId":"g","servers":[{"instanceName":"a","image":"i","replica":2}]}),
         json!({"groupId":"g","servers":[],"options":{"speed":"high"}}),
     ] {
         assert!(serde_json::from_value::<GroupRequest>(text.clone()).is_err(), "{text}");

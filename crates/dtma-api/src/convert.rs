@@ -63,7 +63,8 @@ impl Finder<'_> {
 pub(crate) fn group(request: GroupRequest) -> Converted {
     let mut violations = Vec::new();
     let mut finder = Finder { pointer: String::new(), found: &mut violations };
-    let GroupRequest { group_id, servers, options, template, labels } = request;
+    // Which generation it is to be is the business of whoever applies it.
+    let GroupRequest { group_id, servers, options, template, labels, generation: _ } = request;
     let group_id = finder.at("groupId").name(&group_id).or_else(|| placeholder("unnamed"));
     if servers.is_empty() {
         finder.at("servers").report("group.empty", "a group needs at least one server");
@@ -94,7 +95,13 @@ fn placeholder<T: FromStr>(text: &str) -> Option<T> {
 
 fn options(wire: &GroupOptions, finder: &mut Finder<'_>) -> dtma_core::spec::GroupOptions {
     let default = dtma_core::spec::GroupOptions::default();
-    let GroupOptions { shared_networking, dependency_order, max_concurrent_deployments } = *wire;
+    let GroupOptions {
+        shared_networking,
+        dependency_order,
+        max_concurrent_deployments,
+        auto_revert,
+        progress_deadline_ms,
+    } = *wire;
     let most = max_concurrent_deployments.map(u64::from);
     dtma_core::spec::GroupOptions {
         shared_networking: shared_networking.unwrap_or(default.shared_networking),
@@ -103,6 +110,11 @@ fn options(wire: &GroupOptions, finder: &mut Finder<'_>) -> dtma_core::spec::Gro
             .at("maxConcurrentDeployments")
             .within(most, 1, 256)
             .unwrap_or(default.max_concurrent_deployments),
+        auto_revert: auto_revert.unwrap_or(default.auto_revert),
+        progress_deadline: finder
+            .at("progressDeadlineMs")
+            .millis(progress_deadline_ms)
+            .unwrap_or(default.progress_deadline),
     }
 }
 

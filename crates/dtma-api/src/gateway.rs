@@ -154,6 +154,7 @@ fn stands_still(app: &App, instance: &InstanceName) -> Option<String> {
         | Phase::Waiting { .. }
         | Phase::Starting { .. }
         | Phase::Ready { .. }
+        | Phase::Updating { .. }
         | Phase::Backoff { .. }
         | Phase::Completed { .. }
         | Phase::Stopping

@@ -50,6 +50,12 @@ fn place(error: &ManagerError, servers: &[ServerSpec]) -> Option<Violation> {
         | ManagerError::TooManyOperations { .. }
         | ManagerError::KeyReused(_)
         | ManagerError::FailedBefore { .. }
+        | ManagerError::Stale { .. }
+        | ManagerError::Outdated { .. }
+        | ManagerError::GenerationTaken { .. }
+        | ManagerError::NoSuchGeneration { .. }
+        | ManagerError::UpdateFailed { .. }
+        | ManagerError::ChangeSuperseded(_)
         | ManagerError::ShuttingDown => None,
     }
 }

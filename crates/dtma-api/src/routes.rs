@@ -1,6 +1,7 @@
 //! The table of routes: what exists, which scope it needs, and who answers it. Everything else follows from it: the
 //! router, the front page, the security part of the OpenAPI document, and the tests over all routes.
 
+pub(crate) mod changes;
 pub(crate) mod container_groups;
 pub(crate) mod daemon_status;
 pub(crate) mod docs;
@@ -82,6 +83,10 @@ pub(crate) fn table() -> Vec<Route> {
         route("POST", "/mcp/groups", "deployGroup", DEPLOY, post(groups::deploy_group)),
         route("GET", "/mcp/groups", "listGroups", READ, get(groups::list_groups)),
         route("GET", "/mcp/groups/{groupId}", "getGroup", READ, get(groups::get_group)),
+        route("PUT", "/mcp/groups/{groupId}", "putGroup", DEPLOY, put(changes::put_group)),
+        route("GET", "/mcp/groups/{groupId}/history", "getHistory", READ, get(changes::get_history)),
+        route("POST", "/mcp/groups/{groupId}/rollback", "rollbackGroup", DEPLOY, post(changes::rollback_group)),
+        route("PUT", "/mcp/servers/{instanceName}/scale", "scaleServer", DEPLOY, put(changes::scale_server)),
         route("DELETE", "/mcp/groups/{groupId}", "removeGroup", DEPLOY, delete(groups::remove_group)),
         route("POST", "/mcp/groups/{groupId}/restart", "restartGroup", DEPLOY, post(groups::restart_group)),
         route("POST", "/mcp/validate", "validateGroup", READ, post(groups::validate_group)),

@@ -1,9 +1,11 @@
 //! From the domain to the wire: what the manager reports, as callers read it.
 
+mod change;
 mod event;
 mod operation;
 mod server;
 
+pub(crate) use change::{applied, diffs, history};
 pub(crate) use event::event;
 pub(crate) use operation::{operation, operation_kind, operation_kind_of, operation_state_of};
 pub(crate) use server::server;
@@ -31,6 +33,7 @@ pub(crate) fn group(status: &GroupStatus) -> wire::GroupView {
 pub(crate) fn group_state(state: GroupState) -> wire::GroupState {
     match state {
         GroupState::Deploying => wire::GroupState::Deploying,
+        GroupState::Updating => wire::GroupState::Updating,
         GroupState::Ready => wire::GroupState::Ready,
         GroupState::Degraded => wire::GroupState::Degraded,
         GroupState::Failed => wire::GroupState::Failed,
@@ -68,6 +71,7 @@ pub(crate) fn phase(phase: &Phase) -> wire::PhaseWord {
         Phase::Waiting { .. } => wire::PhaseWord::Waiting,
         Phase::Starting { .. } => wire::PhaseWord::Starting,
         Phase::Ready { .. } => wire::PhaseWord::Ready,
+        Phase::Updating { .. } => wire::PhaseWord::Updating,
         Phase::Backoff { .. } => wire::PhaseWord::Backoff,
         Phase::Completed { .. } => wire::PhaseWord::Completed,
         Phase::Stopping => wire::PhaseWord::Stopping,
@@ -83,6 +87,7 @@ pub(crate) fn group_totals<'a>(groups: impl Iterator<Item = &'a GroupStatus>) ->
         totals.total += 1;
         let count = match group.state {
             GroupState::Deploying => &mut totals.deploying,
+            GroupState::Updating => &mut totals.updating,
             GroupState::Ready => &mut totals.ready,
             GroupState::Degraded => &mut totals.degraded,
             GroupState::Failed => &mut totals.failed,
@@ -102,6 +107,7 @@ pub(crate) fn server_totals<'a>(phases: impl Iterator<Item = &'a Phase>) -> wire
             Phase::Waiting { .. } => &mut totals.waiting,
             Phase::Starting { .. } => &mut totals.starting,
             Phase::Ready { .. } => &mut totals.ready,
+            Phase::Updating { .. } => &mut totals.updating,
             Phase::Backoff { .. } => &mut totals.backoff,
             Phase::Completed { .. } => &mut totals.completed,
             Phase::Stopping => &mut totals.stopping,

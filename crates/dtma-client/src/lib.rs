@@ -6,6 +6,7 @@
 //! Left to callers: retrying, and reconnecting a stream that broke (its events carry ids for that). `https://` is
 //! spoken with the authority given to the builder.
 
+mod changes;
 mod client;
 mod compat;
 mod error;
@@ -17,6 +18,7 @@ mod stream;
 mod tls;
 mod transport;
 
+pub use changes::ChangeOptions;
 pub use client::{Client, ClientBuilder};
 pub use error::{Error, Refusal};
 pub use operations::{LogOptions, Mutation, OperationQuery, RemoveOptions, Wait};

@@ -121,11 +121,11 @@ impl LogOptions {
     }
 }
 
-fn group_path(group: &str, rest: &str) -> String {
+pub(crate) fn group_path(group: &str, rest: &str) -> String {
     format!("/mcp/groups/{}{rest}", escape(group))
 }
 
-fn server_path(instance: &str, rest: &str) -> String {
+pub(crate) fn server_path(instance: &str, rest: &str) -> String {
     format!("/mcp/servers/{}{rest}", escape(instance))
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
 const METHODS: &str = concat!(
     include_str!("../src/operations.rs"),
+    include_str!("../src/changes.rs"),
     include_str!("../src/compat.rs"),
     include_str!("../src/mcp.rs")
 );

@@ -30,6 +30,7 @@ pub(crate) fn server(
     limits::resources(report, &format!("{at}/resources"), &spec.resources, policy);
     lifecycle::readiness(report, &format!("{at}/health"), spec);
     lifecycle::restart(report, &format!("{at}/restart"), &spec.restart);
+    lifecycle::replicas(report, at, group, spec);
     lifecycle::stop_grace(report, &format!("{at}/stopGraceMs"), spec.stop_grace);
     mounts::mounts(report, &format!("{at}/mounts"), &spec.mounts, policy);
     mounts::together(report, &format!("{at}/mounts"), wanted);

@@ -79,6 +79,10 @@ rules! {
     MOUNTS_TOO_MANY = "mounts.too-many";
     /// Restarts are bounded.
     RESTART_ATTEMPTS = "restart.attempts";
+    /// A server has at least one replica and not more than a machine can bear.
+    REPLICAS_RANGE = "replicas.range";
+    /// What runs once runs once.
+    REPLICAS_ONCE = "replicas.once";
     /// The delay's ceiling is not below the delay.
     RESTART_DELAY_ORDER = "restart.delay-order";
     /// A time within reason.

@@ -87,6 +87,10 @@ fn set_bind(server: &mut ServerSpec, path: &str) {
     server.mounts.push(Mount { target: "/x".to_owned(), source, read_only: true });
 }
 
+fn set_replicas(server: &mut ServerSpec, replicas: u32) {
+    server.replicas = replicas;
+}
+
 fn set_restart(server: &mut ServerSpec, restart: RestartPolicy) {
     server.restart = restart;
 }
@@ -383,6 +387,15 @@ fn mount_cases() -> Vec<Case> {
     bad.into_iter().chain(reserved).chain(sockets).chain(others).collect()
 }
 
+/// The second server awaits the first one's completion.
+fn awaited_replicas(replicas: u32) -> impl Fn(&mut GroupSpec) {
+    move |group| {
+        let instance = group.servers[0].instance.clone();
+        group.servers[1].depends_on = vec![Dependency { instance, condition: Condition::Completed }];
+        group.servers[0].replicas = replicas;
+    }
+}
+
 fn time_cases() -> Vec<Case> {
     let ms = Duration::from_millis;
     let base = RestartPolicy::default();
@@ -397,6 +410,9 @@ fn time_cases() -> Vec<Case> {
             set_restart,
             (RestartPolicy { attempts: 101, ..base }, RestartPolicy { attempts: 100, ..base }),
         ),
+        tool_case(rule::REPLICAS_RANGE, "/servers/1/replicas", set_replicas, (33, 32)),
+        tool_case(rule::REPLICAS_RANGE, "/servers/1/replicas", set_replicas, (0, 1)),
+        case(rule::REPLICAS_ONCE, "/servers/0/replicas", awaited_replicas(2), awaited_replicas(1)),
         tool_case(
             rule::RESTART_DELAY_ORDER,
             "/servers/1/restart/maxDelayMs",

@@ -2,17 +2,17 @@
 
 use crate::error::ManagerError;
 use crate::event::Event;
-use crate::operations::OperationFilter;
 use crate::group::Expect;
+use crate::operations::OperationFilter;
 use crate::registry::Registry;
 use crate::status::GroupStatus;
 use dtma_config::Rendered;
+use dtma_core::change::ServerChange;
 use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer, is_remembered};
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{EngineInfo, ExecRequest, ExecResult, LogLine, LogQuery};
 use dtma_core::record::{Operation, Removal, Revision, local};
-use dtma_core::change::ServerChange;
 use dtma_core::spec::GroupSpec;
 use dtma_core::violation::Violation;
 use futures_util::stream::BoxStream;
@@ -191,12 +191,6 @@ impl ManagerHandle {
         self.registry.revisions(group).await
     }
 
-    /// The spec that is wanted of a group.
-    #[must_use]
-    pub fn spec(&self, group: &GroupId) -> Option<GroupSpec> {
-        self.registry.spec(group)
-    }
-
     /// Removes a group in reverse order of its dependencies.
     ///
     /// # Errors
@@ -317,7 +311,7 @@ impl ManagerHandle {
     /// What is wanted of a group.
     #[must_use]
     pub fn spec(&self, group: &GroupId) -> Option<Arc<GroupSpec>> {
-        Some(self.registry.live(group)?.spec)
+        Some(Arc::clone(&self.registry.live(group)?.desired.spec))
     }
 
     /// The group a server belongs to.

@@ -24,9 +24,9 @@ mod start;
 
 pub use error::ManagerError;
 pub use event::{Event, EventKind};
+pub use group::Expect;
 pub use handle::{Applied, Asking, Deployed, LogStream, ManagerHandle, Preview, Removed, Validation, Wait};
 pub use operations::{OperationFilter, OperationState};
-pub use group::Expect;
 pub use settings::{Backends, Settings};
 pub use start::{Drain, Manager};
-pub use status::{GroupState, GroupStatus, McpSummary, PublishStatus, ServerStatus};
+pub use status::{GroupState, GroupStatus, McpSummary, PublishStatus, ReplicaStatus, ServerStatus};

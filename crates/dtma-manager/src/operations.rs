@@ -10,7 +10,9 @@ use dtma_core::id::{ContainerId, GroupId, InstanceName, OperationId};
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer, is_remembered};
 use dtma_core::port::store::LoadedState;
 use dtma_core::port::{StateStore, StoreError};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, OperationKind, Outcome};
+use dtma_core::record::{
+    GatewaySession, GroupRecord, Handshake, Journal, Operation, OperationKind, Outcome, Revision,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -186,8 +188,12 @@ impl StateStore for NotedStore {
         self.store.load().await
     }
 
-    async fn put_group(&self, group: &GroupRecord, operation: Option<&Operation>) -> Result<(), StoreError> {
-        self.note(self.store.put_group(group, operation).await, operation)
+    async fn put_group(&self, group: &GroupRecord, journal: Journal<'_>) -> Result<(), StoreError> {
+        self.note(self.store.put_group(group, journal).await, journal.operation)
+    }
+
+    async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, StoreError> {
+        self.store.revisions(group).await
     }
 
     async fn remove_group(&self, group: &GroupId, operation: Option<&Operation>) -> Result<(), StoreError> {

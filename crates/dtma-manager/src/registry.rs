@@ -55,6 +55,8 @@ enum Entry {
 pub(crate) struct Desired {
     /// The generation that is wanted.
     pub(crate) now: Previous,
+    /// The same spec, to be shared.
+    pub(crate) spec: Arc<GroupSpec>,
     /// What stands until that does: its names and ports stay taken.
     before: Option<GroupSpec>,
     /// The doors of its MCP servers.
@@ -64,7 +66,7 @@ pub(crate) struct Desired {
 impl Desired {
     pub(crate) fn new(record: &GroupRecord, doors: BTreeMap<InstanceName, Door>) -> Self {
         let before = record.update().map(|update| update.from.spec.clone());
-        Self { now: record.as_previous(), before, doors }
+        Self { now: record.as_previous(), spec: Arc::new(record.spec.clone()), before, doors }
     }
 
     fn specs(&self) -> impl Iterator<Item = &GroupSpec> {

@@ -5,7 +5,7 @@ use crate::journal::ENDED;
 use crate::rows::{Row, Rows};
 use crate::table::Stored;
 use dtma_core::history::GroupHistory;
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Revision};
 use redb::TableHandle;
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ use serde_json::Value;
 pub(crate) fn unknown_fields(rows: &Rows) -> Vec<String> {
     let mut found = of::<GroupRecord>(rows, GroupRecord::TABLE.name());
     found.extend(of::<GroupHistory>(rows, GroupHistory::TABLE.name()));
+    found.extend(of::<Revision>(rows, Revision::TABLE.name()));
     found.extend(of::<Operation>(rows, Operation::TABLE.name()));
     found.extend(of::<Operation>(rows, ENDED.name()));
     found.extend(of::<GatewaySession>(rows, GatewaySession::TABLE.name()));

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 pub(crate) type ByName<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 
 /// Every table of records there is.
-pub(crate) const NAMES: [&str; 6] =
-    ["groups", "histories", "operations", "operations-ended", "sessions", "handshakes"];
+pub(crate) const NAMES: [&str; 7] =
+    ["groups", "histories", "revisions", "operations", "operations-ended", "sessions", "handshakes"];
 
 /// A record with a table of its own. Implemented for these types and no others: that is the whole list of what can
 /// reach the disk.
@@ -39,7 +39,7 @@ impl Stored for GroupRecord {
 }
 
 impl Stored for Revision {
-    const TABLE: ByName = TableDefinition::new("revisions");
+    const TABLE: ByName<'static> = TableDefinition::new("revisions");
 
     fn contradiction(&self, key: &str) -> Option<String> {
         differs(key, &crate::revisions::key(self))

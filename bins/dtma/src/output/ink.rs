@@ -75,6 +75,7 @@ impl From<PhaseWord> for Mood {
             PhaseWord::Creating
             | PhaseWord::Waiting
             | PhaseWord::Starting
+            | PhaseWord::Updating
             | PhaseWord::Backoff
             | PhaseWord::Stopping
             | PhaseWord::Removing => Self::Busy,
@@ -87,7 +88,9 @@ impl From<GroupState> for Mood {
     fn from(state: GroupState) -> Self {
         match state {
             GroupState::Ready => Self::Good,
-            GroupState::Deploying | GroupState::Degraded | GroupState::Removing => Self::Busy,
+            GroupState::Deploying | GroupState::Updating | GroupState::Degraded | GroupState::Removing => {
+                Self::Busy
+            }
             GroupState::Failed => Self::Bad,
         }
     }

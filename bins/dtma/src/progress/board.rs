@@ -154,6 +154,7 @@ impl Row {
                     PhaseWord::Creating
                     | PhaseWord::Waiting
                     | PhaseWord::Starting
+                    | PhaseWord::Updating
                     | PhaseWord::Backoff
                     | PhaseWord::Stopping
                     | PhaseWord::Removing,

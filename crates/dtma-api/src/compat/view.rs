@@ -19,7 +19,9 @@ const LOOPBACK: &str = "127.0.0.1";
 pub(crate) fn word(phase: &Phase) -> &'static str {
     match phase {
         Phase::Creating | Phase::Waiting { .. } | Phase::Starting { .. } => "starting",
-        Phase::Ready { .. } => "running",
+        // What stood before serves.
+        Phase::Ready { .. } | Phase::Updating { serving: Some(_), .. } => "running",
+        Phase::Updating { serving: None, .. } => "starting",
         Phase::Backoff { .. } | Phase::Failed { .. } => "error",
         Phase::Completed { .. } | Phase::Stopped => "exited",
         Phase::Stopping => "stopping",
@@ -61,6 +63,7 @@ fn started_at(phase: &Phase) -> Option<Timestamp> {
     match phase {
         Phase::Starting { run, .. } => run.as_ref().map(|run| run.started_at),
         Phase::Ready { run, .. } => Some(run.started_at),
+        Phase::Updating { serving, .. } => serving.as_ref().map(|run| run.started_at),
         Phase::Creating
         | Phase::Waiting { .. }
         | Phase::Backoff { .. }
@@ -80,6 +83,7 @@ pub(crate) fn state(server: &ServerStatus) -> DockerState {
         | Phase::Waiting { .. }
         | Phase::Starting { .. }
         | Phase::Ready { .. }
+        | Phase::Updating { .. }
         | Phase::Completed { .. }
         | Phase::Stopping
         | Phase::Stopped
@@ -87,7 +91,7 @@ pub(crate) fn state(server: &ServerStatus) -> DockerState {
     };
     DockerState {
         status: word(&server.phase).to_owned(),
-        running: matches!(server.phase, Phase::Ready { .. }),
+        running: word(&server.phase) == "running",
         restarting: matches!(server.phase, Phase::Backoff { .. }),
         oom_killed: exit.is_some_and(|exit| exit.oom),
         exit_code: exit.map_or(0, |exit| exit.code),
@@ -181,7 +185,7 @@ pub(crate) fn distribution(servers: &[ToolInstanceView]) -> TransportDistributio
 
 pub(crate) fn container_group(manager: &ManagerHandle, group: &GroupStatus) -> ContainerGroupView {
     let health = match group.state {
-        GroupState::Ready => "healthy",
+        GroupState::Ready | GroupState::Updating => "healthy",
         GroupState::Degraded => "degraded",
         GroupState::Failed => "unhealthy",
         GroupState::Deploying | GroupState::Removing => "unknown",

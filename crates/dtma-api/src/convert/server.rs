@@ -6,7 +6,7 @@ use dtma_api_types as wire;
 use dtma_core::restart::{RestartMode, RestartPolicy};
 use dtma_core::spec::{
     Condition, Dependency, NetworkMode, Publish, PullPolicy, ReadinessSpec, Resources, ServerKind,
-    ServerSpec, Transport, default_stop_grace,
+    ServerSpec, Transport, UpdateOrder, UpdateSpec, default_stop_grace,
 };
 
 pub(super) fn convert(
@@ -27,6 +27,8 @@ pub(super) fn convert(
         resources: resources(&wire.resources.unwrap_or_default(), &mut finder.at("resources")),
         readiness: readiness(&wire.health.unwrap_or_default(), &mut finder.at("health")),
         restart: restart(&wire.restart.unwrap_or_default(), &mut finder.at("restart")),
+        replicas: finder.at("replicas").within(wire.replicas.map(u64::from), 1, 32).unwrap_or(1),
+        update: update(&wire.update.unwrap_or_default(), &mut finder.at("update")),
         network: wire.network.map(network),
         pull: wire.pull_policy.map_or_else(PullPolicy::default, pull),
         stop_grace: finder.at("stopGraceMs").millis(wire.stop_grace_ms).unwrap_or_else(default_stop_grace),
@@ -125,6 +127,17 @@ fn restart(wire: &wire::Restart, finder: &mut Finder<'_>) -> RestartPolicy {
             .within(wire.attempts, 0, u64::from(u32::MAX))
             .unwrap_or(default.attempts),
         mode: wire.mode.map_or(default.mode, mode),
+    }
+}
+
+fn update(wire: &wire::UpdatePolicy, finder: &mut Finder<'_>) -> UpdateSpec {
+    let default = UpdateSpec::default();
+    UpdateSpec {
+        order: wire.order.map(|order| match order {
+            wire::UpdateOrder::StartFirst => UpdateOrder::StartFirst,
+            wire::UpdateOrder::StopFirst => UpdateOrder::StopFirst,
+        }),
+        drain: finder.at("drainMs").millis(wire.drain_ms).unwrap_or(default.drain),
     }
 }
 

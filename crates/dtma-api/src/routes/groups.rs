@@ -1,5 +1,6 @@
 //! Groups: deploy, look, restart, remove, and ask what would happen.
 
+use super::changes::tagged;
 use crate::answer::{Answer, ok, with};
 use crate::app::App;
 use crate::asker::Asker;
@@ -60,7 +61,7 @@ fn accepted(deployed: &Deployed) -> Answer {
 }
 
 /// The request as a spec, when nothing is wrong with it; else everything that is.
-fn sound(app: &App, request: GroupRequest) -> Result<GroupSpec, ApiError> {
+pub(super) fn sound(app: &App, request: GroupRequest) -> Result<GroupSpec, ApiError> {
     let converted = convert::group(request);
     match (converted.spec, converted.violations) {
         (Some(spec), violations) if violations.is_empty() => Ok(spec),
@@ -85,7 +86,8 @@ pub(crate) async fn list_groups(State(app): State<App>) -> Answer {
     responses((status = 200, description = "The group with its servers", body = Envelope<GroupView>)))]
 pub(crate) async fn get_group(State(app): State<App>, Named(group): Named<GroupId>) -> Answer {
     let status = app.manager().group(&group).ok_or(ManagerError::NoSuchGroup(group))?;
-    ok(format!("group {} is {}", status.group_id, status.state.word()), view::group(&status))
+    let message = format!("group {} is {}", status.group_id, status.state.word());
+    Ok(tagged(ok(message, view::group(&status))?, status.generation))
 }
 
 /// How a group is removed.
@@ -179,6 +181,16 @@ pub(crate) async fn restart_group(
     responses((status = 200, description = "Errors, warnings, effective configuration",
                body = Envelope<ValidationView>)))]
 pub(crate) async fn validate_group(State(app): State<App>, Shaped(request): Shaped<GroupRequest>) -> Answer {
+    let view = validation(&app, request);
+    let message = match view.valid {
+        true => "the group could be deployed".into(),
+        false => format!("{} mistake(s)", view.errors.len()),
+    };
+    ok(message, view)
+}
+
+/// Everything that would be refused, and what the containers would be made from.
+pub(super) fn validation(app: &App, request: GroupRequest) -> ValidationView {
     let converted = convert::group(request);
     let judged = converted.spec.as_ref().map(|spec| app.manager().validate(spec));
     let sound = converted.violations.is_empty();
@@ -189,8 +201,6 @@ pub(crate) async fn validate_group(State(app): State<App>, Shaped(request): Shap
     let effective = effective.into_iter().filter(|_| sound);
     let effective = effective.map(|(name, rendered)| (name.to_string(), serde_json::json!(rendered.config)));
     let valid = errors.is_empty();
-    let message =
-        if valid { "the group could be deployed".into() } else { format!("{} mistake(s)", errors.len()) };
     let (errors, warnings) = (details(errors), details(warnings));
-    ok(message, ValidationView { valid, errors, warnings, effective: effective.collect() })
+    ValidationView { valid, errors, warnings, effective: effective.collect() }
 }

@@ -46,6 +46,9 @@ pub(crate) fn operation_kind(kind: OperationKind) -> wire::OperationKind {
         OperationKind::Restart => wire::OperationKind::Restart,
         OperationKind::Start => wire::OperationKind::Start,
         OperationKind::Stop => wire::OperationKind::Stop,
+        OperationKind::Apply => wire::OperationKind::Apply,
+        OperationKind::Scale => wire::OperationKind::Scale,
+        OperationKind::Rollback => wire::OperationKind::Rollback,
     }
 }
 
@@ -56,5 +59,8 @@ pub(crate) fn operation_kind_of(kind: wire::OperationKind) -> OperationKind {
         wire::OperationKind::Restart => OperationKind::Restart,
         wire::OperationKind::Start => OperationKind::Start,
         wire::OperationKind::Stop => OperationKind::Stop,
+        wire::OperationKind::Apply => OperationKind::Apply,
+        wire::OperationKind::Scale => OperationKind::Scale,
+        wire::OperationKind::Rollback => OperationKind::Rollback,
     }
 }

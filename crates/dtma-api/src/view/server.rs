@@ -7,7 +7,7 @@ use dtma_core::history::{Exit, Refusal};
 use dtma_core::id::{GroupId, InstanceName};
 use dtma_core::phase::{Phase, Unmet};
 use dtma_core::spec::{Condition, NetworkMode, ServerKind, Transport};
-use dtma_manager::{McpSummary, PublishStatus, ServerStatus};
+use dtma_manager::{McpSummary, PublishStatus, ReplicaStatus, ServerStatus};
 use serde::Deserialize;
 
 pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView {
@@ -31,6 +31,8 @@ pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView
             .container
             .as_ref()
             .map(|id| wire::ContainerView { id: id.to_string(), name: status.container_name.clone() }),
+        replicas: status.wanted_replicas,
+        replica_status: replicas(status),
         network: network(status.network),
         restarts: status.restarts,
         crashes: status.crashes,
@@ -39,6 +41,24 @@ pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView
         ports: status.publish.iter().map(port).collect(),
         mcp: status.mcp.as_deref().map(|summary| mcp(&status.instance, summary)),
     }
+}
+
+/// Told apart where there is something to tell apart.
+fn replicas(status: &ServerStatus) -> Vec<wire::ReplicaView> {
+    let updating = matches!(status.phase, Phase::Updating { .. });
+    let several = status.wanted_replicas > 1 || status.replicas.len() > 1 || updating;
+    let view = |replica: &ReplicaStatus| wire::ReplicaView {
+        replica: replica.replica,
+        phase: phase(&replica.phase),
+        reason: replica.phase.reason(),
+        container: replica
+            .container
+            .as_ref()
+            .map(|id| wire::ContainerView { id: id.to_string(), name: replica.container_name.clone() }),
+        generation: replica.generation.map(|generation| generation.0),
+        restarts: replica.restarts,
+    };
+    status.replicas.iter().filter(|_| several).map(view).collect()
 }
 
 fn kind(kind: ServerKind) -> wire::Kind {
@@ -77,6 +97,7 @@ fn since(phase: &Phase) -> Option<Timestamp> {
         Phase::Completed { at } | Phase::Failed { at, .. } => Some(*at),
         Phase::Creating
         | Phase::Waiting { .. }
+        | Phase::Updating { .. }
         | Phase::Backoff { .. }
         | Phase::Stopping
         | Phase::Stopped

@@ -37,7 +37,7 @@ async fn what_is_not_there_is_a_404_or_405_in_our_words() {
     let house = House::new().await;
     for (method, path, status, code) in [
         ("GET", "/nothing", 404, "no_such_route"),
-        ("GET", "/mcp/groups/g/history", 404, "no_such_route"),
+        ("GET", "/mcp/groups/g/future", 404, "no_such_route"),
         ("PUT", "/mcp/groups", 405, "method_not_allowed"),
         ("GET", "/mcp/templates/nobody", 404, "no_such_template"),
         ("POST", "/mcp/servers/nobody/restart", 404, "no_such_server"),

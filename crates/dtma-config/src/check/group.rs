@@ -1,5 +1,6 @@
 //! Rules about a group as a whole: how many, and who waits for whom.
 
+use super::lifecycle;
 use crate::render::network;
 use crate::report::Report;
 use crate::rule;
@@ -24,14 +25,16 @@ pub(crate) fn size(report: &mut Report, group: &GroupSpec) {
         let message = format!("{count} servers are more than the {MAX_SERVERS} a group may have");
         report.refuse_with("/servers", rule::GROUP_TOO_LARGE, message, "split it into several groups");
     }
-    let networked =
-        group.servers.iter().filter(|server| network(group, server) == NetworkMode::Group).count();
+    let networked = group.servers.iter().filter(|server| network(group, server) == NetworkMode::Group);
+    let networked: usize = networked.map(|server| server.replicas.max(1) as usize).sum();
     if networked > NETWORK_PLACES {
-        let message =
-            format!("{networked} servers on the group's network are more than its {NETWORK_PLACES} places");
+        let message = format!(
+            "{networked} containers on the group's network are more than its {NETWORK_PLACES} places"
+        );
         let hint = "split the group, or set \"network\": \"none\" where none is needed";
         report.refuse_with("/servers", rule::NETWORK_FULL, message, hint);
     }
+    lifecycle::progress_deadline(report, group);
     let concurrent = group.options.max_concurrent_deployments;
     if !(1..=MAX_CONCURRENT).contains(&concurrent) {
         let message = format!("{concurrent} is not between 1 and {MAX_CONCURRENT}");

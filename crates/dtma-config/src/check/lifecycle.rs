@@ -2,9 +2,10 @@
 
 use crate::report::Report;
 use crate::rule;
+use dtma_core::graph::Graph;
 use dtma_core::history::MAX_EXITS;
 use dtma_core::restart::RestartPolicy;
-use dtma_core::spec::ServerSpec;
+use dtma_core::spec::{GroupSpec, ServerSpec};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -25,6 +26,26 @@ fn within(report: &mut Report, at: &str, asked: Duration, range: RangeInclusive<
         let message = format!("{asked:?} is not between {:?} and {:?}", range.start(), range.end());
         report.refuse(at, rule::DURATION_RANGE, message);
     }
+}
+
+/// Most replicas of one server.
+const MAX_REPLICAS: u32 = 32;
+const MAX_DRAIN: Duration = Duration::from_secs(3600);
+
+pub(crate) fn replicas(report: &mut Report, at: &str, group: &GroupSpec, server: &ServerSpec) {
+    let pointer = format!("{at}/replicas");
+    if !(1..=MAX_REPLICAS).contains(&server.replicas) {
+        let message = format!("{} is not between 1 and {MAX_REPLICAS}", server.replicas);
+        report.refuse_with(&pointer, rule::REPLICAS_RANGE, message, "to have none, stop the server");
+    } else if server.replicas > 1 && Graph::unchecked(&group.servers).runs_once(&server.instance) {
+        let message = "somebody waits for it to complete, so it runs once";
+        report.refuse(&pointer, rule::REPLICAS_ONCE, message);
+    }
+    within(report, &format!("{at}/update/drainMs"), server.update.drain, Duration::ZERO..=MAX_DRAIN);
+}
+
+pub(crate) fn progress_deadline(report: &mut Report, group: &GroupSpec) {
+    within(report, "/options/progressDeadlineMs", group.options.progress_deadline, SECOND..=DAY);
 }
 
 pub(crate) fn stop_grace(report: &mut Report, at: &str, asked: Duration) {

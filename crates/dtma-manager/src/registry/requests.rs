@@ -58,6 +58,9 @@ impl Registry {
     ) -> Result<Applied, ManagerError> {
         self.check_open()?;
         let group = spec.group_id.clone();
+        if let Some(earlier) = self.asked_before(&group, &asking).await? {
+            return self.applied_before(&group, earlier);
+        }
         let Some(live) = self.live(&group) else {
             if expect.seen.is_some() {
                 return Err(ManagerError::NoSuchGroup(group));
@@ -79,7 +82,11 @@ impl Registry {
     ) -> Result<Applied, ManagerError> {
         self.check_open()?;
         let unknown = || ManagerError::NoSuchServer(instance.clone());
-        let live = self.group_of(instance).and_then(|group| self.live(&group)).ok_or_else(unknown)?;
+        let group = self.group_of(instance).ok_or_else(unknown)?;
+        if let Some(earlier) = self.asked_before(&group, &asking).await? {
+            return self.applied_before(&group, earlier);
+        }
+        let live = self.live(&group).ok_or_else(unknown)?;
         let wish = Wish::Scale(instance.clone(), replicas);
         self.change(&live, OperationKind::Scale, Some(instance), wish, expect, asking).await
     }
@@ -92,8 +99,17 @@ impl Registry {
         asking: Asking,
     ) -> Result<Applied, ManagerError> {
         self.check_open()?;
+        if let Some(earlier) = self.asked_before(group, &asking).await? {
+            return self.applied_before(group, earlier);
+        }
         let live = self.live(group).ok_or_else(|| ManagerError::NoSuchGroup(group.clone()))?;
         self.change(&live, OperationKind::Rollback, None, Wish::Rollback(to), expect, asking).await
+    }
+
+    /// The answer to a change that was asked for before with the same key. What it changed is in the history.
+    fn applied_before(&self, group: &GroupId, earlier: OperationId) -> Result<Applied, ManagerError> {
+        let deployed = self.deployed(group, earlier, true)?;
+        Ok(Applied { created: false, changes: Vec::new(), deployed })
     }
 
     async fn change(
@@ -136,10 +152,6 @@ impl Registry {
             return Err(ManagerError::NoSuchGroup(group.clone()));
         }
         Ok(self.backends.store.revisions(group).await?)
-    }
-
-    pub(crate) fn spec(&self, group: &GroupId) -> Option<GroupSpec> {
-        Some(self.live(group)?.desired.now.spec.clone())
     }
 
     /// The same spec again: wait until it stands.
@@ -293,7 +305,7 @@ impl Registry {
         live: &Live,
         operation: Operation,
         want: Want,
-    ) -> Result<(Accepted, Outcome), ManagerError> {
+    ) -> Result<(Accepted, Ending), ManagerError> {
         let group = operation.group.clone();
         let defect = || self.lost(&group);
         let (accepted, heard) = oneshot::channel();
