@@ -410,7 +410,12 @@ fn time_cases() -> Vec<Case> {
             set_restart,
             (RestartPolicy { attempts: 101, ..base }, RestartPolicy { attempts: 100, ..base }),
         ),
-        tool_case(rule::REPLICAS_RANGE, "/servers/1/replicas", set_replicas, (33, 32)),
+        case(
+            rule::REPLICAS_RANGE,
+            "/servers/0/replicas",
+            |group| set_replicas(&mut group.servers[0], 33),
+            |group| set_replicas(&mut group.servers[0], 32),
+        ),
         tool_case(rule::REPLICAS_RANGE, "/servers/1/replicas", set_replicas, (0, 1)),
         case(rule::REPLICAS_ONCE, "/servers/0/replicas", awaited_replicas(2), awaited_replicas(1)),
         tool_case(
