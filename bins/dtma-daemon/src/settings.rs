@@ -1,5 +1,9 @@
 //! Settings: flags over environment over TOML over defaults, all mistakes at once, each with its origin.
 
+mod front;
+#[cfg(test)]
+mod tests;
+
 use crate::cli::SettingArgs;
 use crate::config_file::ConfigFile;
 use crate::engine_settings::{EngineSettings, Said};
@@ -28,8 +32,6 @@ pub(crate) const LOG_FILES: &str = "5";
 /// Where the original daemon kept its token.
 pub(crate) const CONF: &str = "/etc/dtma.conf";
 const ACCESS_LOG_SIZE: u64 = 64 << 20;
-/// What the system's file descriptors allow at the utmost.
-const MOST_CONNECTIONS: usize = 100_000;
 
 /// Everything the daemon is run with.
 pub(crate) struct Settings {
@@ -224,74 +226,6 @@ impl Sources<'_> {
         }
     }
 
-    fn limits(&mut self, args: &SettingArgs, file: &File) -> ServeLimits {
-        let usual = ServeLimits::default();
-        let most = args.max_connections.or(file.max_connections).unwrap_or(usual.connections);
-        let of_one = args.max_connections_per_peer.or(file.max_connections_per_peer);
-        for (id, value) in [("max_connections", most), ("max_connections_per_peer", of_one.unwrap_or(1))] {
-            if !(1..=MOST_CONNECTIONS).contains(&value) {
-                self.report(id, format!("{value} is not from 1 to {MOST_CONNECTIONS}"));
-            }
-        }
-        ServeLimits { connections: most, per_peer: of_one.unwrap_or(usual.per_peer), ..usual }
-    }
-
-    fn rates(&mut self, args: &SettingArgs, file: &File) -> Rates {
-        let usual = Rates::default();
-        let mut rate =
-            |id, arg: &Option<String>, file: &Option<String>, usual| match arg.clone().or(file.clone()) {
-                Some(text) => self.parsed(id, Some(text), "").unwrap_or(usual),
-                None => usual,
-            };
-        Rates {
-            mutations: rate("rate_mutations", &args.rate_mutations, &file.rate_mutations, usual.mutations),
-            reads: rate("rate_reads", &args.rate_reads, &file.rate_reads, usual.reads),
-            gateway: rate("rate_gateway", &args.rate_gateway, &file.rate_gateway, usual.gateway),
-            failures: rate("rate_failures", &args.rate_failures, &file.rate_failures, usual.failures),
-        }
-    }
-
-    /// Certificate and key, or neither; a client authority only with them.
-    fn tls(
-        &mut self,
-        certificate: Option<PathBuf>,
-        key: Option<PathBuf>,
-        client_ca: Option<PathBuf>,
-    ) -> Option<TlsFiles> {
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, client_ca }),
-            (Some(_), None) => {
-                self.report("tls_cert", "it needs its private key: give --tls-key".to_owned());
-                None
-            }
-            (None, Some(_)) => {
-                self.report("tls_key", "it needs its certificate: give --tls-cert".to_owned());
-                None
-            }
-            (None, None) => {
-                if client_ca.is_some() {
-                    self.report("tls_client_ca", "it needs TLS: give --tls-cert and --tls-key".to_owned());
-                }
-                None
-            }
-        }
-    }
-
-    fn check_reach(&mut self, listen: SocketAddr, dev_no_auth: bool, may_go_out: bool) {
-        if listen.ip().is_loopback() {
-            return;
-        }
-        if dev_no_auth {
-            self.report("dev_no_auth", "it is allowed on loopback only".to_owned());
-        }
-        if !may_go_out {
-            let problem = format!(
-                "{listen} is not on loopback: tokens would travel in clear; give --tls-cert and --tls-key, or say --insecure-http if a TLS proxy or tunnel stands in front"
-            );
-            self.report("listen", problem);
-        }
-    }
-
     fn policy(&mut self, path: Option<PathBuf>) -> Policy {
         let Some(path) = path else { return Policy::default() };
         match ConfigFile::read(&path, false) {
@@ -347,141 +281,5 @@ impl Sources<'_> {
             _ => self.file.origin(id),
         };
         self.mistakes.push(Mistake { origin, problem });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::Cli;
-    use clap::{CommandFactory, FromArgMatches};
-    use std::os::unix::fs::PermissionsExt;
-
-    fn resolve(line: &[&str]) -> Result<Settings, Vec<Mistake>> {
-        let matches = Cli::command().get_matches_from([&["dtma-daemon"], line].concat());
-        Settings::resolve(&Cli::from_arg_matches(&matches).unwrap().settings, &matches, None)
-    }
-
-    #[track_caller]
-    fn check(line: &[&str], expected: &[&str]) {
-        let mistakes = resolve(line).err().unwrap_or_default();
-        let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-        assert_eq!(shown.len(), expected.len(), "{shown:?}");
-        for (shown, expected) in shown.iter().zip(expected) {
-            assert!(shown.starts_with(expected), "{shown}");
-        }
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_wrong_setting_is_named_with_its_origin() {
-        check(
-            &["--listen", "nowhere", "--log-format", "xml"],
-            &["--listen: \"nowhere\"", "--log-format: \"xml\""],
-        );
-        check(&["--docker-host", "ftp://x"], &["--docker-host: \"ftp://x\""]);
-        check(&["--config", "/nowhere/at/all"], &["/nowhere/at/all: No such file"]);
-    }
-
-    #[test]
-    fn what_cannot_be_used_to_reach_the_engine_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let (certs, open) = (dir.path().to_str().unwrap(), dir.path().join("config.json"));
-        std::fs::write(&open, "{}").unwrap();
-        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let line = [
-            &["--docker-host", "tcp://h:1", "--docker-cert-path", certs][..],
-            &["--registry-auth", open.to_str().unwrap(), "--pull-stall-ms", "soon"],
-        ];
-        let ca = format!("--docker-cert-path: {certs}/ca.pem: ");
-        let auth = format!("--registry-auth: {}: it holds passwords", open.display());
-        check(&line.concat(), &[&ca, &auth, "--pull-stall-ms: \"soon\" is not a number"]);
-        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let line = ["--registry-auth", open.to_str().unwrap(), "--engine-read-timeout-ms", "250"];
-        let settings = resolve(&line).ok().unwrap();
-        assert_eq!(settings.engine.deadlines.read, std::time::Duration::from_millis(250));
-        assert!(settings.engine.registries.is_empty() && settings.engine.tls.is_none());
-    }
-
-    #[test]
-    fn a_passed_socket_decides_where_the_daemon_listens() {
-        let matches = Cli::command().get_matches_from(["dtma-daemon", "--listen", "127.0.0.1:1"]);
-        let args = Cli::from_arg_matches(&matches).unwrap().settings;
-        let at = |address: &str| Settings::resolve(&args, &matches, Some(address.parse().unwrap()));
-        assert_eq!(at("127.0.0.1:2").ok().unwrap().listen.port(), 2);
-        assert_eq!(
-            at("0.0.0.0:2").err().unwrap().len(),
-            1,
-            "a socket unit opens no door that a flag could not"
-        );
-    }
-
-    #[test]
-    fn every_mistake_of_policy_and_templates_is_named_with_its_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let (policy, templates) = (dir.path().join("policy.toml"), dir.path().join("templates"));
-        std::fs::write(&policy, "memory = \"much\"\nprivileged = true\n").unwrap();
-        std::fs::create_dir(&templates).unwrap();
-        std::fs::write(templates.join("big.yaml"), "name: big\nprivileged: true\npids: many\n").unwrap();
-        let (policy, templates) = (policy.to_str().unwrap(), templates.to_str().unwrap());
-        let big = format!("{templates}/big.yaml");
-        check(
-            &["--policy", policy, "--templates", templates],
-            &[&format!("{policy}:1: memory: "), &format!("{policy}:2: privileged: "), &big, &big],
-        );
-        check(&["--templates", "/nowhere/at/all"], &["--templates: /nowhere/at/all: "]);
-    }
-
-    #[test]
-    fn beyond_loopback_needs_a_word() {
-        check(&["--listen", "0.0.0.0:1"], &["--listen: 0.0.0.0:1 is not on loopback"]);
-        check(&["--listen", "0.0.0.0:1", "--insecure-http"], &[]);
-        check(&["--listen", "0.0.0.0:1", "--insecure-http", "--dev-no-auth"], &["--dev-no-auth: "]);
-        check(&["--listen", "[::1]:1", "--dev-no-auth"], &[]);
-        let tls = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
-        check(&[&["--listen", "0.0.0.0:1"][..], &tls].concat(), &[]);
-        check(&[&["--listen", "0.0.0.0:1", "--dev-no-auth"][..], &tls].concat(), &["--dev-no-auth: "]);
-    }
-
-    #[test]
-    fn limits_are_read_or_named_as_mistakes() {
-        let settings =
-            resolve(&["--rate-mutations", "off", "--rate-gateway", "5/1s", "--max-connections", "7"]);
-        let settings = settings.ok().unwrap();
-        assert_eq!(settings.rates.mutations, "off".parse().unwrap());
-        assert_eq!(settings.rates.gateway, "5/1s".parse().unwrap());
-        assert_eq!(settings.rates.failures, Rates::default().failures);
-        assert_eq!(settings.limits.connections, 7);
-        check(
-            &["--rate-reads", "many", "--max-connections-per-peer", "0"],
-            &["--max-connections-per-peer: 0 is not", "--rate-reads: \"many\": "],
-        );
-    }
-
-    #[test]
-    fn half_of_tls_is_a_mistake() {
-        check(&["--tls-cert", "c.pem"], &["--tls-cert: it needs its private key"]);
-        check(&["--tls-key", "k.pem"], &["--tls-key: it needs its certificate"]);
-        check(&["--tls-client-ca", "ca.pem"], &["--tls-client-ca: it needs TLS"]);
-        let half = ["--listen", "0.0.0.0:1", "--tls-cert", "c.pem"];
-        check(&half, &["--tls-cert: ", "--listen: 0.0.0.0:1 is not on loopback"]);
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("daemon.toml");
-        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nstate_dir = \"/from/file\"\n").unwrap();
-        let file = path.to_str().unwrap();
-        let settings = resolve(&["run", "--config", file, "--listen", "127.0.0.1:2"]).ok().unwrap();
-        assert_eq!((settings.listen.port(), settings.state_dir), (2, PathBuf::from("/from/file")));
-        std::fs::write(&path, "log = 1\nlisen = \"127.0.0.1:1\"\nlog_format = \"xml\"\n").unwrap();
-        let expected =
-            [format!("{file}:2: lisen: "), format!("{file}:1: log: "), format!("{file}:3: log_format: ")];
-        check(&["--config", file], &expected.each_ref().map(String::as_str));
     }
 }
