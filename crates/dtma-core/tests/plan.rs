@@ -282,7 +282,7 @@ impl World {
                 assert!(completed || next.any(|seen| self.seen.is_ready(seen)), "{member} has no successor");
             }
             UpdateOrder::StopFirst => {
-                assert!(completed || next.next().is_some(), "{member} has no successor")
+                assert!(completed || next.next().is_some(), "{member} has no successor");
             }
         }
     }

@@ -17,7 +17,7 @@ fn of(group: &GroupId) -> (String, String) {
     (format!("{group}/"), format!("{group}0"))
 }
 
-fn range<'a>((from, to): &'a (String, String)) -> Range<&'a str> {
+fn range((from, to): &(String, String)) -> Range<&str> {
     from.as_str()..to.as_str()
 }
 

@@ -232,7 +232,7 @@ async fn every_route_that_changes_something_takes_a_key() {
             let mutates = method != "get" && !matches!(scope, None | Some(Scope::Read | Scope::Gateway));
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             let documented = parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key");
-            let filled = path.replace('{', "").replace('}', "");
+            let filled = path.replace(['{', '}'], "");
             let answer = if path == "/events" || path.starts_with("/gateway") {
                 continue;
             } else {

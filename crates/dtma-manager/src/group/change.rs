@@ -16,7 +16,7 @@ use dtma_core::record::{
     Cause, Fate, GroupRecord, Journal, Operation, Outcome, Previous, Revision, Rollout, ServerGoal,
     ServerRecord, Update,
 };
-use dtma_core::spec::GroupSpec;
+use dtma_core::spec::{GroupSpec, ServerSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a caller wants changed.
@@ -293,7 +293,7 @@ impl GroupTask {
                 self.trouble_with("a removed server could not be forgotten", &error);
             }
         }
-        let places: BTreeSet<_> = self.record.spec.servers.iter().flat_map(|spec| spec.places()).collect();
+        let places: BTreeSet<_> = self.record.spec.servers.iter().flat_map(ServerSpec::places).collect();
         let before = self.history.servers.len();
         self.history
             .servers

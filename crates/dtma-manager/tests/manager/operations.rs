@@ -14,7 +14,7 @@ fn asking(key: &str, digest: &str, wait: Wait) -> Asking {
 }
 
 fn state(house: &House, id: &OperationId) -> OperationState {
-    OperationState::of(&house.manager.operation(id).expect("the operation is known"))
+    OperationState::of(&house.manager.operation(id).unwrap())
 }
 
 fn all() -> OperationFilter {

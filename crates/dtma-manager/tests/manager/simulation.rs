@@ -4,7 +4,7 @@ use crate::house::{House, SOON, after, group_id, mcp, name, spec, tool};
 use dtma_core::id::is_provisional;
 use dtma_core::port::RuntimeError;
 use dtma_core::record::Removal;
-use dtma_core::spec::{Condition, GroupSpec, UpdateOrder};
+use dtma_core::spec::{Condition, GroupSpec, ServerSpec, UpdateOrder};
 use dtma_manager::{Expect, GroupState, Wait};
 use dtma_testing::fake_runtime::Verb;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ impl Dice {
     }
 }
 
-fn servers(group: &str) -> Vec<dtma_core::spec::ServerSpec> {
+fn servers(group: &str) -> Vec<ServerSpec> {
     let named = |server: &str| format!("{group}{server}");
     let mut first = mcp(&named("a"));
     first.restart.attempts = 100;
@@ -118,6 +118,14 @@ async fn calm(house: &mut House) {
     house.engine.away(false);
     house.engine.mend_events();
     for group in house.manager.groups() {
+        // Where an update to an image that is nowhere took the place of a deployment that had not stood yet, nothing
+        // leads back: somebody has to want something else.
+        let lost = |server: &ServerSpec| server.image.as_str() == "nowhere";
+        if house.manager.spec(&group.group_id).is_some_and(|spec| spec.servers.iter().any(lost)) {
+            let name = group.group_id.to_string();
+            let wanted = spec(&name, servers(&name));
+            drop(house.manager.apply(wanted, Expect::default(), Wait::No).await);
+        }
         for server in &group.servers {
             drop(house.manager.start(&server.instance, Wait::No).await);
         }
