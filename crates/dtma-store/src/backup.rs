@@ -100,7 +100,8 @@ impl StateCopy {
         if found_schema < meta::SCHEMA {
             migrate::run(&database, found_schema, migrate::STEPS).map_err(failed)?;
         }
-        let state = load::load(&database, meta::owner(&database, &path)?).map_err(failed)?;
+        let mut state = load::load(&database, meta::owner(&database, &path)?).map_err(failed)?;
+        state.damaged.extend(load::damaged_revisions(&database).map_err(failed)?);
         Ok(Self { path, database, found_schema, state })
     }
 

@@ -5,7 +5,7 @@ use crate::table::{Stored, decode, handshake_of, unless_absent};
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
 use dtma_core::port::store::{DamagedRecord, LoadedState};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Revision};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle};
 
 /// One pass over every table.
@@ -29,6 +29,13 @@ pub(crate) fn load(database: &Database, owner: OwnerId) -> Result<LoadedState, r
         handshakes: named(reader.records::<Handshake>()?, |key| InstanceName::new(handshake_of(&key).0)),
         damaged: reader.damaged,
     })
+}
+
+/// The revisions that cannot be read. A start does not look for them: whoever asks for a group's revisions is told then.
+pub(crate) fn damaged_revisions(database: &Database) -> Result<Vec<DamagedRecord>, redb::Error> {
+    let mut reader = Reader { transaction: database.begin_read()?, damaged: Vec::new() };
+    reader.records::<Revision>()?;
+    Ok(reader.damaged)
 }
 
 fn values<T>(records: Vec<(String, T)>) -> Vec<T> {

@@ -10,8 +10,9 @@
 
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
+use dtma_core::idempotency::KeptAnswer;
 use dtma_core::port::store::{LoadedState, StateStore};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use dtma_store::{FILE_NAME, RedbStore};
 use redb::{Database, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -26,14 +27,28 @@ pub(crate) struct Content {
     pub(crate) operations: Vec<Operation>,
     pub(crate) sessions: Vec<GatewaySession>,
     pub(crate) handshakes: Vec<(InstanceName, Handshake)>,
+    /// By group.
+    #[serde(default)]
+    pub(crate) revisions: Vec<Revision>,
+    /// Each of an operation with a key.
+    #[serde(default)]
+    pub(crate) answers: Vec<KeptAnswer>,
 }
 
-impl From<LoadedState> for Content {
-    fn from(state: LoadedState) -> Self {
-        let LoadedState { owner, groups, histories, operations, sessions, handshakes, damaged } = state;
-        assert_eq!(damaged, vec![]);
-        Self { owner, groups, histories, operations, sessions, handshakes }
+/// All of it, through the port.
+pub(crate) async fn read(store: &RedbStore) -> Content {
+    let LoadedState { owner, groups, histories, operations, sessions, handshakes, damaged } =
+        store.load().await.unwrap();
+    assert_eq!(damaged, vec![]);
+    let (mut revisions, mut answers) = (Vec::new(), Vec::new());
+    for group in &groups {
+        revisions.extend(store.revisions(&group.spec.group_id).await.unwrap());
     }
+    for operation in &operations {
+        let Some(key) = &operation.key else { continue };
+        answers.extend(store.answer(&operation.author, &key.key).await.unwrap());
+    }
+    Content { owner, groups, histories, operations, sessions, handshakes, revisions, answers }
 }
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -48,7 +63,12 @@ pub(crate) fn content(schema: u32) -> Content {
 /// Writes all of it through the port.
 pub(crate) async fn write(store: &RedbStore, content: &Content) {
     for group in &content.groups {
-        store.put_group(group, Journal::default()).await.unwrap();
+        let of_group = |revision: &&Revision| revision.spec.group_id == group.spec.group_id;
+        let revisions: Vec<_> = content.revisions.iter().filter(of_group).cloned().collect();
+        store.put_group(group, Journal { operation: None, revisions: &revisions }).await.unwrap();
+    }
+    for answer in &content.answers {
+        store.put_answer(answer).await.unwrap();
     }
     for (group, history) in &content.histories {
         store.put_history(group, history).await.unwrap();
