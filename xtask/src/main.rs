@@ -19,6 +19,7 @@ mod node;
 mod openapi;
 mod pip;
 mod process;
+mod schemathesis;
 mod test;
 mod tidy;
 mod workspace;

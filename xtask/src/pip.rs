@@ -15,6 +15,11 @@ pub(crate) fn install_alone(package: &str, target: &Path) -> Result<()> {
     install(package, target, &["--no-deps"])
 }
 
+/// Installs one package with what it depends on, for this machine.
+pub(crate) fn install_whole(package: &str, target: &Path) -> Result<()> {
+    install(package, target, &[])
+}
+
 /// Installs a package for another Python than the one that runs pip, given as `3.11`.
 pub(crate) fn install_for(python: &str, package: &str, target: &Path) -> Result<()> {
     let machine = std::env::consts::ARCH;

@@ -3,7 +3,7 @@
 //! Nothing is skipped where something is missing: it is installed, baked or started first.
 
 use crate::engine::Engine;
-use crate::{apt, engine, images, node, process, workspace};
+use crate::{apt, engine, images, node, process, schemathesis, workspace};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let engine = engine::ensure()?;
     images::ensure(&engine)?;
     let inspector = node::inspector()?;
+    let schemathesis = schemathesis::installed()?;
     registry()?;
     // The black-box tests would build the programs themselves, but where nobody sees how far that is.
     if selection(args).iter().any(|word| word == "--workspace" || word == "dtma-tests") {
@@ -39,6 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut command = cargo(engine.beside(&workspace::cargo()));
     command.args(selection(args)).env("DTMA_TEST_NODE", inspector.node);
     command.env("DTMA_TEST_INSPECTOR", inspector.script);
+    command.env("DTMA_TEST_SCHEMATHESIS", schemathesis);
     let output = process::shown_and_kept("run the tests", RUN, &mut command)?;
     close(&engine, &Totals::of(&output))
 }

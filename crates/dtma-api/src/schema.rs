@@ -23,7 +23,8 @@ pub(crate) struct Schemas {
 
 impl Schemas {
     pub(crate) fn new() -> Self {
-        let document = serde_json::to_value(openapi()).unwrap_or_default();
+        let mut document = serde_json::to_value(openapi()).unwrap_or_default();
+        bound(&mut document["components"]["schemas"]);
         let validator = |name: &&'static str| {
             let schema =
                 json!({"$ref": format!("#/components/schemas/{name}"), "components": document["components"]});
@@ -83,6 +84,25 @@ impl Schemas {
             Some(known) => violation.hint(format!("did you mean {known}?")),
             None => violation,
         }
+    }
+}
+
+/// The document says `int32` and `int64`, which JSON Schema takes for remarks: a number beyond them is refused as said.
+fn bound(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let most = match fields.get("format").and_then(Value::as_str) {
+                Some("int32") => Some(i64::from(i32::MAX)),
+                Some("int64") => Some(i64::MAX),
+                Some(_) | None => None,
+            };
+            if let Some(most) = most {
+                fields.entry("maximum").or_insert(most.into());
+            }
+            fields.values_mut().for_each(bound);
+        }
+        Value::Array(items) => items.iter_mut().for_each(bound),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -173,6 +193,20 @@ mod tests {
         let found = Schemas::new().check("GroupRequest", &json!({"groupId": "g", "server": []}));
         let hints: Vec<_> = found.iter().filter_map(|violation| violation.hint.as_deref()).collect();
         assert_eq!(hints, ["did you mean servers?"]);
+    }
+
+    #[test]
+    fn numbers_beyond_their_format_are_refused() {
+        let with = |grace: u64, delay: u64| {
+            json!({"groupId": "g", "servers": [{"instanceName": "a", "image": "i", "stopGraceMs": grace,
+                "restart": {"delayMs": delay}}]})
+        };
+        let most = u64::try_from(i64::MAX).unwrap();
+        check(&with(most, most), &[]);
+        check(
+            &with(most + 1, most + 1),
+            &[("/servers/0/restart/delayMs", "schema.maximum"), ("/servers/0/stopGraceMs", "schema.maximum")],
+        );
     }
 
     #[test]
