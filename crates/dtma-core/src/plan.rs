@@ -183,6 +183,7 @@ impl Context<'_> {
         if self.needs_network() && self.observed.networks.is_empty() {
             plan.actions.push(Action::EnsureNetwork);
         }
+        plan.actions.extend(self.idle_networks());
         for spec in &self.desired.spec.servers {
             let Some(record) = self.desired.servers.get(&spec.instance) else { continue };
             for replica in spec.places() {
@@ -210,6 +211,15 @@ impl Context<'_> {
             plan.gone = plan.actions.is_empty();
         }
         plan
+    }
+
+    /// Networks that no server of this or the former generation joins, once no container can be on them.
+    fn idle_networks(&self) -> Vec<Action> {
+        let joins = |record: &ServerRecord| record.config.network == NetworkMode::Group;
+        let wanted = self.desired.servers.values().any(joins) || self.desired.update().is_some();
+        let joined = self.observed.containers.iter().any(|seen| seen.ip.is_some());
+        let networks = self.observed.networks.iter().filter(|_| !wanted && !joined);
+        networks.map(|network| Action::RemoveNetwork { id: network.id.clone() }).collect()
     }
 
     fn needs_network(&self) -> bool {

@@ -252,7 +252,13 @@ impl World {
                 assert!(!needed, "{instance} is stopped before its dependents");
             }
             Action::RemoveNetwork { .. } | Action::RemoveVolume { .. } => {
-                assert!(self.seen.containers.is_empty(), "removed under the feet of a container");
+                let joins = |seen: &ContainerObservation| {
+                    let record = self.desired.servers.get(&seen.slot.instance);
+                    record.is_none_or(|record| record.config.network == NetworkMode::Group)
+                };
+                let of_volume = matches!(action, Action::RemoveVolume { .. });
+                let needed = self.seen.containers.iter().any(|seen| of_volume || joins(seen));
+                assert!(!needed, "removed under the feet of a container");
             }
             Action::Rename { container, .. } => {
                 let seen = &self.seen.containers[self.find(container)];
@@ -682,6 +688,17 @@ fn an_update_that_is_refused_for_good_or_too_late_has_failed() {
     assert!(
         matches!(&world.pass().progress, Progress::Failed { instance: None, reason } if reason.contains("600 s"))
     );
+}
+
+#[test]
+fn a_network_that_nobody_joins_any_more_goes() {
+    let mut world = World::new(group(&[(0, Condition::Started)], true));
+    world.settle();
+    assert_eq!(world.seen.networks.len(), 1);
+    world.apply(&name(0), "newer", 1, false);
+    world.desired.servers.get_mut(&name(0)).unwrap().config.network = NetworkMode::None;
+    world.settle();
+    assert!(world.seen.networks.is_empty() && world.live(&name(0)) == 1);
 }
 
 #[test]

@@ -19,12 +19,23 @@ pub(crate) struct Daemon {
     pub(crate) url: String,
     /// From exec to the first answer.
     pub(crate) started_in: Duration,
-    _state: TempDir,
+    state: TempDir,
 }
 
 impl Daemon {
     pub(crate) async fn start(args: &Args) -> Result<Self> {
-        let state = tempfile::tempdir()?;
+        Self::start_on(args, tempfile::tempdir()?).await
+    }
+
+    /// Ends the process as a SIGKILL does and starts another on the same state. Returns when that answers.
+    pub(crate) async fn kill_and_start(&mut self, args: &Args) -> Result<()> {
+        self.child.kill().await?;
+        let state = std::mem::replace(&mut self.state, tempfile::tempdir()?);
+        *self = Self::start_on(args, state).await?;
+        Ok(())
+    }
+
+    async fn start_on(args: &Args, state: TempDir) -> Result<Self> {
         let began = Instant::now();
         let mut child = Command::new(&args.daemon)
             .args(["--listen", "127.0.0.1:0", "--docker-host", &args.docker_host])
@@ -41,7 +52,7 @@ impl Daemon {
         let url = url(&mut child).await?;
         let client = Client::builder(&url).token(SecretString::from(TOKEN)).build()?;
         client.get_health().await?;
-        Ok(Self { child, client, url, started_in: began.elapsed(), _state: state })
+        Ok(Self { child, client, url, started_in: began.elapsed(), state })
     }
 
     /// Resident memory, in kilobytes, and how much of it is private to the process.

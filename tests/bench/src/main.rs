@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: what DTMA adds, measured beside what it adds to, in one run on one machine.
 //!
-//! Three questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
+//! Four questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
 //! tool call through the gateway than on a raw attach to the same server; what does the daemon cost when it starts
-//! and when it idles. Rounds are interleaved, medians are reported, nothing is asserted.
+//! and when it idles; what do many servers cost. Rounds are interleaved, medians are reported, nothing is asserted.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -13,10 +13,12 @@
 mod calls;
 mod daemon;
 mod deploy;
+mod fleet;
 mod idle;
 mod raw;
 mod report;
 mod stdio;
+mod takeover;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -40,7 +42,7 @@ pub(crate) struct Args {
     /// Tool calls in one sequential run
     #[arg(long, default_value_t = 1000)]
     calls: usize,
-    /// Only the parts whose name contains this: deploy, call, idle
+    /// Only the parts whose name contains this: deploy, call, idle, fleet
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -51,6 +53,9 @@ async fn main() -> Result<()> {
     let mut report = Report::new(&args);
     if "idle".contains(&args.only) {
         idle::measure(&args, &mut report).await.context("idle")?;
+    }
+    if "fleet".contains(&args.only) {
+        fleet::measure(&args, &mut report).await.context("fleet")?;
     }
     let engine = RawEngine::connect(&args.docker_host)?;
     let daemon = Daemon::start(&args).await?;

@@ -154,7 +154,9 @@ impl GroupTask {
         let now = self.now();
         let from = match present.update() {
             Some(update) if update.reverting.is_none() => update.from.clone(),
-            Some(_) | None => present.as_previous(),
+            // What the group is going back to stood before.
+            Some(_) => Previous { stood: true, ..present.as_previous() },
+            None => present.as_previous(),
         };
         GroupRecord {
             servers: rendered.into_iter().map(server).collect(),

@@ -91,8 +91,21 @@ impl GroupTask {
             servers,
             network: self.seen.networks.first().map(|network| network.name.clone()),
             operation: self.operation(),
-            trouble: self.trouble.clone().or_else(|| self.stuck()),
+            trouble: self.trouble.clone().or_else(|| self.stuck()).or_else(|| self.failed_generation()),
             ..initial(&self.record)
+        }
+    }
+
+    /// Why a generation did not come to stand, while that has consequences.
+    fn failed_generation(&self) -> Option<String> {
+        let update = self.record.update()?;
+        let (now, left) = (self.record.generation, update.from.generation);
+        match (&update.reverting, &update.failed) {
+            (Some(why), _) => {
+                Some(format!("generation {left} failed ({why}); going back to generation {now}"))
+            }
+            (None, Some(why)) => Some(format!("generation {now} failed ({why}) and is tried on")),
+            (None, None) => None,
         }
     }
 
@@ -191,6 +204,7 @@ fn state(record: &GroupRecord, phases: &[Phase]) -> GroupState {
     match record.rollout {
         Rollout::Deploying { .. } => GroupState::Deploying,
         Rollout::Established => GroupState::Degraded,
+        Rollout::Updating(ref update) if update.failed.is_some() => GroupState::Degraded,
         Rollout::Updating(_) => GroupState::Updating,
     }
 }

@@ -304,3 +304,19 @@ async fn callers_in_conflict_see_one_history() {
     assert_eq!(house.names().len(), 1);
     assert_eq!(house.fates().await.last(), Some(&(65, "established")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_change_on_the_way_back_still_leads_back() {
+    let house = House::new().await;
+    house.engine.add_image_running("crash", |_| async { 7 });
+    house.deploy("g", vec![tool("a")]).await.unwrap();
+    let old = house.server("g", "a").container;
+    let bad = |image: &str| spec("g", vec![ServerSpec { image: image.into(), ..tool("a") }]);
+    house.manager.apply(bad("nowhere"), Expect::default(), Wait::No).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    house.manager.apply(bad("crash"), Expect::default(), SOON).await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let now = house.server("g", "a");
+    assert_eq!((now.phase.word(), now.container, house.generation()), ("ready", old, 1));
+    assert_eq!(house.manager.group(&group_id("g")).unwrap().trouble, None);
+}
