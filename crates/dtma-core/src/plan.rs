@@ -180,7 +180,9 @@ struct Context<'a> {
 impl Context<'_> {
     fn run(&self) -> Plan {
         let mut plan = Plan::default();
-        if self.needs_network() && self.observed.networks.is_empty() {
+        let stranded = self.stranded();
+        plan.actions.extend(stranded.iter().map(|seen| self.discard(seen)));
+        if self.needs_network() && self.observed.networks.is_empty() && stranded.is_empty() {
             plan.actions.push(Action::EnsureNetwork);
         }
         plan.actions.extend(self.idle_networks());
@@ -220,6 +222,20 @@ impl Context<'_> {
         let joined = self.observed.containers.iter().any(|seen| seen.ip.is_some());
         let networks = self.observed.networks.iter().filter(|_| !wanted && !joined);
         networks.map(|network| Action::RemoveNetwork { id: network.id.clone() }).collect()
+    }
+
+    /// Containers that stand still and were made for a network that is gone (somebody pruned it): they can never be
+    /// started again, not even on another network of that name.
+    fn stranded(&self) -> Vec<&ContainerObservation> {
+        let before = self.desired.update().map(|update| &update.from.servers);
+        let joins = |seen: &&ContainerObservation| {
+            let records = [Some(&self.desired.servers), before].into_iter().flatten();
+            let mut made_from = records.filter_map(|servers| servers.get(&seen.slot.instance));
+            made_from
+                .any(|made| made.config_hash == seen.config_hash && made.config.network == NetworkMode::Group)
+        };
+        let still = self.observed.containers.iter().filter(|seen| !seen.is_live());
+        still.filter(|_| self.observed.networks.is_empty()).filter(joins).collect()
     }
 
     fn needs_network(&self) -> bool {

@@ -104,12 +104,15 @@ struct World {
     history: GroupHistory,
     now: Timestamp,
     made: u64,
+    /// Containers whose network is gone.
+    stranded: BTreeSet<String>,
 }
 
 impl World {
     fn new(desired: GroupRecord) -> Self {
         let now = Timestamp::from_second(1_000_000).unwrap();
-        Self { desired, seen: Observation::default(), history: GroupHistory::default(), now, made: 0 }
+        let (seen, history) = (Observation::default(), GroupHistory::default());
+        Self { desired, seen, history, now, made: 0, stranded: BTreeSet::new() }
     }
 
     fn pass(&mut self) -> Plan {
@@ -234,6 +237,11 @@ impl World {
     fn check(&self, action: &Action) {
         match action {
             Action::Start { member, container } => {
+                let networked = self.desired.servers.values().any(|s| s.config.network == NetworkMode::Group);
+                assert!(
+                    !networked || !self.stranded.contains(container.as_str()),
+                    "started without its network"
+                );
                 let mut others = self.members(member).filter(|seen| seen.id != *container);
                 assert!(!others.any(ContainerObservation::is_live), "a second live container for {member}");
                 let standing = self.desired.servers.get(&member.replica.instance);
@@ -341,6 +349,8 @@ enum Fault {
     Start(usize),
     /// Somebody changes a server: its configuration, its replicas, how it is updated.
     Apply(usize, u8, u32, bool),
+    /// Somebody prunes what nobody uses just now.
+    Prune,
     /// Time passes.
     Later(u64),
 }
@@ -356,6 +366,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         (0..6_usize).prop_map(Fault::Start),
         (0..6_usize, 0..3_u8, 1..4_u32, any::<bool>())
             .prop_map(|(n, to, replicas, stop)| { Fault::Apply(n, to, replicas, stop) }),
+        Just(Fault::Prune),
         (1..700_u64).prop_map(Fault::Later),
     ]
 }
@@ -391,6 +402,11 @@ impl World {
             Fault::Restart(n) => self.person(&name(n % count), ServerGoal::Run, true),
             Fault::Stop(n) => self.person(&name(n % count), ServerGoal::Stop, false),
             Fault::Start(n) => self.person(&name(n % count), ServerGoal::Run, false),
+            Fault::Prune if self.seen.containers.iter().all(|seen| !seen.is_live()) => {
+                self.seen.networks.clear();
+                self.stranded = self.seen.containers.iter().map(|seen| seen.id.to_string()).collect();
+            }
+            Fault::Prune => {}
             Fault::Later(seconds) => self.tick(Duration::from_secs(*seconds)),
         }
     }
