@@ -1,15 +1,18 @@
 //! What can be typed: global options and commands. What a command takes is in `cli/`, what it does in `commands/`.
 
+mod change;
 mod context;
 mod group;
 mod look;
 mod mcp;
 mod more;
+mod operations;
 mod run;
 mod server;
 mod tool;
 pub(crate) mod value;
 
+pub(crate) use change::{ApplyArgs, DiffArgs, HistoryArgs, PlanArgs, RollbackArgs, ScaleArgs};
 pub(crate) use context::{ContextAddArgs, ContextCommand};
 pub(crate) use group::{DownArgs, UpArgs, ValidateArgs};
 pub(crate) use look::{CompletionArgs, EventsArgs, PsArgs, StatusArgs};
@@ -17,8 +20,9 @@ pub(crate) use mcp::{McpCallArgs, McpCommand, McpLsArgs};
 pub(crate) use more::{
     ExplainArgs, Goal, InitArgs, ManArgs, Starter, TemplateCommand, TopArgs, TopOrder, WaitForArgs,
 };
+pub(crate) use operations::{EXIT_CODES, OperationsCommand, OperationsLsArgs};
 pub(crate) use run::{BundleArgs, RunArgs};
-pub(crate) use server::{LogsArgs, RestartArgs, ServerArgs, Stream};
+pub(crate) use server::{ExecArgs, LogsArgs, RestartArgs, ServerArgs, Stream};
 pub(crate) use tool::{ToolCommand, ToolDeployArgs, ToolLsArgs, ToolRmArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -33,6 +37,9 @@ First steps:
   dtma mcp ls                          which tools there are
   dtma mcp call time get_current_time --arg timezone=Europe/Berlin
   dtma logs -f everything              what a server says
+  dtma plan -f examples/demo.yaml      what a changed file would mean
+  dtma apply -f examples/demo.yaml     change it in place, without downtime
+  dtma rollback demo                   back to what stood before
   dtma down demo --volumes             away with it, data included
 
 Environment:
@@ -49,7 +56,7 @@ Exit codes:
   3  daemon not reachable      8  timed out; the daemon goes on
   4  not authorised          130  interrupted; the daemon goes on
 
-`dtma help COMMAND` explains a command and has examples.";
+`dtma help COMMAND` explains a command and has examples; `dtma help exit-codes` says more about exit codes.";
 
 /// Runs MCP servers and tools in hardened containers, through the DTMA daemon.
 #[derive(Debug, Parser)]
@@ -147,6 +154,18 @@ pub(crate) enum ProgressMode {
 pub(crate) enum Command {
     /// Deploy a group from a file and wait until it answers
     Up(UpArgs),
+    /// Change a group in place, without downtime, to what a file says
+    Apply(ApplyArgs),
+    /// Show what applying a file would change
+    Plan(PlanArgs),
+    /// Show what changed between two generations of a group
+    Diff(DiffArgs),
+    /// List the generations of a group
+    History(HistoryArgs),
+    /// Go back to an earlier generation of a group
+    Rollback(RollbackArgs),
+    /// Give servers another number of replicas
+    Scale(ScaleArgs),
     /// Run one server from an image or a package, and wait until it answers
     Run(Box<RunArgs>),
     /// Remove a group; its volumes stay unless --volumes
@@ -157,6 +176,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Print what a server wrote
     Logs(LogsArgs),
+    /// Run a command in a server's container
+    Exec(ExecArgs),
     /// Restart servers, or all of a group
     Restart(RestartArgs),
     /// Start stopped or failed servers
@@ -171,6 +192,9 @@ pub(crate) enum Command {
     Tool(ToolCommand),
     /// Print what happened, and with -w what happens
     Events(EventsArgs),
+    /// List, show and await what was asked of the daemon
+    #[command(subcommand, alias = "ops")]
+    Operations(OperationsCommand),
     /// Wait until a group or server is as wanted
     Wait(WaitForArgs),
     /// Show what servers use: CPU, memory, processes
@@ -194,6 +218,9 @@ pub(crate) enum Command {
     Completion(CompletionArgs),
     /// Explain an error code or a rule
     Explain(ExplainArgs),
+    /// Say what each exit code means
+    #[command(hide = true, after_help = format!("{EXIT_CODES}\n\nExample:\n  dtma up -f group.yaml; echo $?"))]
+    ExitCodes,
     /// Write manual pages
     #[command(hide = true)]
     Man(ManArgs),

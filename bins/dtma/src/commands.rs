@@ -1,19 +1,25 @@
 //! What each command does, one file a family.
 
+mod apply;
 mod arguments;
 mod await_goal;
 mod bundle;
 mod change;
+mod compare;
 mod context;
 mod doctor;
 mod events;
+mod exec;
 mod explain;
 mod group;
+mod history;
 mod init;
 mod logs;
 mod look;
 mod mcp;
+mod operations;
 mod run;
+mod scale;
 mod template;
 mod tool;
 mod top;
@@ -36,8 +42,18 @@ pub(crate) fn alone(
         Command::Init(args) => Some(init::init(output, args)),
         Command::Explain(args) => Some(explain::explanation(output, args)),
         Command::Man(args) => Some(explain::man(output, args)),
+        Command::ExitCodes => Some(explain::exit_codes(output)),
         Command::Completion(args) => Some(explain::completion(output, args)),
         _ => None,
+    }
+}
+
+/// True when the command only says whether something would change, and its numbers mean that.
+pub(crate) fn foretells(command: &Command) -> bool {
+    match command {
+        Command::Plan(_) => true,
+        Command::Apply(args) => args.dry_run,
+        _ => false,
     }
 }
 
@@ -46,6 +62,14 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
     match command {
         Command::Up(args) => group::up(app, &args).await,
         Command::Down(args) => group::down(app, &args).await,
+        Command::Apply(args) => apply::apply(app, &args).await,
+        Command::Plan(args) => apply::plan(app, &args).await,
+        Command::Diff(args) => history::diff(app, &args).await,
+        Command::History(args) => history::history(app, &args).await,
+        Command::Rollback(args) => history::rollback(app, &args).await,
+        Command::Scale(args) => scale::scale(app, args).await,
+        Command::Exec(args) => exec::exec(app, args).await,
+        Command::Operations(command) => operations::operations(app, command).await,
         Command::Validate(args) => group::validate(app, &args).await,
         Command::Ps(args) => look::ps(app, &args).await,
         Command::Status(args) => look::status(app, &args).await,
@@ -68,6 +92,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         Command::Context(_)
         | Command::Init(_)
         | Command::Explain(_)
+        | Command::ExitCodes
         | Command::Man(_)
         | Command::Completion(_) => Ok(()),
     }

@@ -1,7 +1,6 @@
 //! How a command ends, as a number for scripts. The first page of the help lists them.
 
 use dtma_client::{Error, Refusal};
-use std::process::ExitCode;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +23,8 @@ pub(crate) enum Exit {
     TimedOut = 8,
     /// Ctrl-C while waiting; the daemon goes on.
     Interrupted = 130,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
+    /// What a change would mean cannot be said.
+    NoPlan = 255,
 }
 
 /// How a command ends when the client says this.

@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Report(Box<Report>),
     /// Everything has been said already.
     Said(Exit),
+    /// Nothing failed here: the number is the answer.
+    Ended(u8),
     /// Nobody reads our output any more; nothing is said about it.
     Pipe,
 }
@@ -104,16 +106,36 @@ impl Failure {
                 let _ = write!(std::io::stderr().lock(), "{}", report.render(ink));
                 Self::Said(report.exit)
             }
-            Self::Said(_) | Self::Pipe => self,
+            Self::Said(_) | Self::Ended(_) | Self::Pipe => self,
         }
     }
 
-    /// The number; nothing when it is no failure at all.
+    /// Ends with this number instead, if it is a failure.
+    pub(crate) fn ending(mut self, exit: Exit) -> Self {
+        match &mut self {
+            Self::Report(report) => report.exit = exit,
+            Self::Said(said) => *said = exit,
+            Self::Ended(_) | Self::Pipe => {}
+        }
+        self
+    }
+
+    /// Which failure it is; nothing when it is none.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match self {
             Self::Report(report) => Some(report.exit),
             Self::Said(exit) => Some(*exit),
-            Self::Pipe => None,
+            Self::Ended(_) | Self::Pipe => None,
+        }
+    }
+
+    /// The number with which the program ends.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Report(report) => report.exit as u8,
+            Self::Said(exit) => *exit as u8,
+            Self::Ended(code) => *code,
+            Self::Pipe => 0,
         }
     }
 }
@@ -203,6 +225,16 @@ fn hint_of_code(refusal: &Refusal) -> Option<&'static str> {
         "token_unknown" => Some("is it the token of this daemon? dtma-daemon token create makes one"),
         "scope_missing" => Some("use a token that has the scope: dtma-daemon token create makes one"),
         "no_such_group" | "no_such_server" => Some("dtma ps -a lists what there is"),
+        "group_changed" => Some(
+            "dtma plan -f FILE shows what differs, dtma apply -f FILE changes it in place; dtma down GROUP removes \
+             the old one",
+        ),
+        "stale_generation" => {
+            Some("dtma history GROUP shows who changed it; look again and then say --if-match")
+        }
+        "update_failed" => {
+            Some("dtma history GROUP shows which generation stands; mend the file and apply it again")
+        }
         "port_taken" => Some("choose another host port, or stop what listens there"),
         "deadline" => Some("the daemon goes on: dtma ps shows how it stands; --timeout waits longer"),
         "engine_away" => Some("dtma doctor says more about the engine"),

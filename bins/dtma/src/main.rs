@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let ink = app::output(&cli.global, screens).remark_ink;
     match run(cli, screens) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(ink).exit().map_or(ExitCode::SUCCESS, ExitCode::from),
+        Err(failure) => ExitCode::from(failure.tell(ink).code()),
     }
 }
 
@@ -46,6 +46,13 @@ fn run(cli: Cli, screens: Screens) -> Result<(), Failure> {
 
 /// What needs a daemon.
 fn ask(global: &Global, world: &World, command: Command) -> Result<(), Failure> {
+    let foretells = commands::foretells(&command);
+    let done = asked(global, world, command);
+    // Changes and no plan at all must be told apart.
+    if foretells { done.map_err(|failure| failure.ending(Exit::NoPlan)) } else { done }
+}
+
+fn asked(global: &Global, world: &World, command: Command) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failure::new(Exit::Failed, "the system lets this program do nothing").cause(error.to_string())

@@ -1,8 +1,10 @@
 //! Where results go: standard output in the format that was asked for; remarks go to standard error.
 
+pub(crate) mod change;
 pub(crate) mod group;
 pub(crate) mod ink;
 pub(crate) mod mcp;
+pub(crate) mod operation;
 pub(crate) mod server;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -62,8 +62,8 @@ Examples:
   dtma support-bundle
   dtma support-bundle --to /tmp/bundle.tar.gz --tail 500
 
-Holds: versions, what doctor finds, status, what servers use, events, metrics, templates, contexts, and the end of \
-every server's log. Tokens, values of environment variables and what looks like a secret are replaced; read it before \
+Holds: versions, what doctor finds, status, what servers use, the kept generations of every group, operations, events, \
+metrics, templates, contexts, and the end of every server's log. Tokens, values of environment variables and what looks like a secret are replaced; read it before \
 you give it away all the same.")]
 pub(crate) struct BundleArgs {
     /// The file

@@ -2,6 +2,7 @@
 
 use super::{WaitArgs, value};
 use clap::{Args, ValueEnum};
+use std::time::Duration;
 
 /// `dtma logs`.
 #[derive(Debug, Args)]
@@ -94,4 +95,29 @@ pub(crate) struct ServerArgs {
     pub(crate) instances: Vec<String>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// `dtma exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma exec web -- ls -l /data
+  dtma exec web -- sh -c 'echo $HOSTNAME; exit 3'
+  echo hello | dtma exec -i web -- cat
+
+The command runs as the container's own user and with no more rights than its process, without a terminal and without \
+a shell. What it writes is printed when it is over, at most 1 MiB of each output. Its exit code is this program's.")]
+pub(crate) struct ExecArgs {
+    /// The server
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    /// Give it our standard input, which must be text
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+    /// How long it may take, at most 10m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = value::command_time)]
+    pub(crate) timeout: Duration,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
 }

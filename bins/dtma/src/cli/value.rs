@@ -21,6 +21,38 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     if time > LONGEST_WAIT { Err("longer than 1h".into()) } else { Ok(time) }
 }
 
+/// The longest a command may take in a container.
+const LONGEST_COMMAND: Duration = Duration::from_secs(600);
+
+/// How long a command may take in a container.
+pub(crate) fn command_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time.is_zero() => Err("must be more than nothing".into()),
+        time if time > LONGEST_COMMAND => Err("longer than 10m".into()),
+        time => Ok(time),
+    }
+}
+
+/// The most replicas a server can be asked to have.
+const MOST_REPLICAS: u32 = 32;
+
+/// How many replicas a server is to have.
+pub(crate) fn replicas(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count) if (1..=MOST_REPLICAS).contains(&count) => Ok(count),
+        Ok(_) | Err(_) => Err(format!("{text:?} is not a number from 1 to {MOST_REPLICAS}")),
+    }
+}
+
+/// `NAME` or `NAME=REPLICAS`.
+pub(crate) fn scale(text: &str) -> Result<(String, Option<u32>), String> {
+    match text.split_once('=') {
+        None => Ok((text.to_owned(), None)),
+        Some(("", _)) => Err("not of the form INSTANCE or INSTANCE=N".into()),
+        Some((name, count)) => Ok((name.to_owned(), Some(replicas(count)?))),
+    }
+}
+
 /// A moment: a duration back from now, or RFC 3339. The daemon reads it again; here only typing errors are caught.
 pub(crate) fn moment(text: &str) -> Result<String, String> {
     if duration(text).is_ok() || text.parse::<jiff::Timestamp>().is_ok() {
@@ -93,6 +125,22 @@ mod tests {
         assert!(timeout("1h").is_ok());
         assert!(timeout("61m").is_err());
         assert!(timeout("0").is_err());
+    }
+
+    #[test]
+    fn replicas_come_with_the_name_or_apart() {
+        assert_eq!(scale("web"), Ok(("web".into(), None)));
+        assert_eq!(scale("web=3"), Ok(("web".into(), Some(3))));
+        for bad in ["=3", "web=", "web=0", "web=33", "web=-1", "web=a"] {
+            assert!(scale(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_command_ends_within_ten_minutes() {
+        assert!(command_time("10m").is_ok());
+        assert!(command_time("0").is_err());
+        assert!(command_time("601s").is_err());
     }
 
     #[test]

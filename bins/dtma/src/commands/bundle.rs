@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output::text::line;
 use crate::redact::Redactor;
 use dtma_client::types::StatusView;
-use dtma_client::{Error, EventMessage, LogOptions};
+use dtma_client::{Error, EventMessage, LogOptions, OperationQuery};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::StreamExt;
@@ -37,9 +37,11 @@ pub(super) async fn bundle(app: &App, args: &BundleArgs) -> Result<(), Failure> 
         Err(error) => bundle.missed("metrics.txt", &error),
     }
     events(app, &mut bundle).await?;
+    bundle.had("operations.json", app.client.list_operations(&OperationQuery::default()).await)?;
     match app.client.get_status().await {
         Ok(status) => {
             bundle.json("status.json", &status)?;
+            specs(app, &status, &mut bundle).await?;
             logs(app, args, &status, &mut bundle).await?;
         }
         Err(error) => bundle.missed("status.json", &error),
@@ -69,6 +71,19 @@ async fn events(app: &App, bundle: &mut Bundle) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// The generations of each group. What they changed is left out: the specs say it too, and there a value still
+/// stands below the name that tells whether it must be hidden.
+async fn specs(app: &App, status: &StatusView, bundle: &mut Bundle) -> Result<(), Failure> {
+    for group in &status.groups {
+        let history = app.client.get_history(&group.group_id).await.map(|mut history| {
+            history.generations.iter_mut().for_each(|one| one.changes.clear());
+            history
+        });
+        bundle.had(&format!("groups/{}.json", group.group_id), history)?;
+    }
+    Ok(())
 }
 
 async fn logs(app: &App, args: &BundleArgs, status: &StatusView, bundle: &mut Bundle) -> Result<(), Failure> {

@@ -35,10 +35,10 @@ async fn restart_group(app: &App, group: &str, wait: WaitArgs) -> Result<(), Fai
     let subject = Subject { scope: Scope::Group(group.to_owned()), servers, waits: !wait.no_wait };
     let mutation = wait.mutation();
     let work = app.client.restart_group(group, &mutation);
-    let done = watch(app, subject, work, |done| stands(wait, done)).await?;
+    let done = watch(app, subject, work, |done| stands(wait, &done.group)).await?;
     app.output.result(&done, |shape| match shape {
         Shape::Table | Shape::Wide if wait.no_wait => accepted(group, Change::Restart),
-        Shape::Table | Shape::Wide | Shape::Name => standing(app, &done, shape),
+        Shape::Table | Shape::Wide | Shape::Name => standing(app, &done.group, shape),
     })
 }
 

@@ -177,7 +177,7 @@ fn failed(name: &'static str, error: Error) -> Check {
             let cause = report.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             bad(name, format!("{}{cause}", report.message), report.hint, exit)
         }
-        Failure::Said(_) | Failure::Pipe => bad(name, "failed", None, exit),
+        Failure::Said(_) | Failure::Ended(_) | Failure::Pipe => bad(name, "failed", None, exit),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `explain`, `man`, `completion`: what this program says about itself.
 
-use crate::cli::{Cli, CompletionArgs, ExplainArgs, ManArgs};
+use crate::cli::{Cli, CompletionArgs, EXIT_CODES, ExplainArgs, ManArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::table::{field, render};
@@ -67,6 +67,11 @@ pub(super) fn man(output: &Output, args: &ManArgs) -> Result<(), Failure> {
     clap_mangen::generate_to(Cli::command(), &args.dir).map_err(unusable)?;
     output.remark(&format!("the pages are in {}", args.dir.display()));
     Ok(())
+}
+
+/// `dtma exit-codes`.
+pub(super) fn exit_codes(output: &Output) -> Result<(), Failure> {
+    output.text(&format!("{EXIT_CODES}\n"))
 }
 
 /// `dtma completion`.

@@ -8,9 +8,10 @@ use crate::file::Document;
 use crate::output::{Shape, server, text, time};
 use crate::progress::board::{Outcome, Scope};
 use crate::progress::{Subject, watch};
-use dtma_client::types::{ErrorDetail, GroupChangeView, PhaseWord, RemovalView, ServerView, ValidationView};
+use dtma_client::types::{ErrorDetail, GroupView, PhaseWord, RemovalView, ServerView, ValidationView};
 use dtma_client::{RemoveOptions, Wait};
 use serde::Serialize;
+use std::time::Duration;
 
 /// `dtma up`.
 pub(super) async fn up(app: &App, args: &UpArgs) -> Result<(), Failure> {
@@ -34,42 +35,46 @@ pub(super) async fn deploy(
     let began = tokio::time::Instant::now();
     let mutation = wait.mutation();
     let work = app.client.deploy_group(request, &mutation);
-    let done = watch(app, subject, work, |done| stands(wait, done)).await?;
-    app.output.result(&done, |shape| standing(app, &done, shape))?;
-    app.output.remark(&remark(&done, wait, began.elapsed()));
+    let done = watch(app, subject, work, |done| stands(wait, &done.group)).await?;
+    app.output.result(&done, |shape| standing(app, &done.group, shape))?;
+    remarks(app, &done.group, done.changed, wait, began.elapsed());
+    Ok(())
+}
+
+/// What became of a group, beside the table of its servers.
+pub(super) fn remarks(app: &App, group: &GroupView, changed: bool, wait: WaitArgs, took: Duration) {
+    app.output.remark(&remark(group, changed, wait, took));
     // Deploying again does not undo what a person did.
-    let stopped = done.group.servers.iter().filter(|server| server.phase == PhaseWord::Stopped);
+    let stopped = group.servers.iter().filter(|server| server.phase == PhaseWord::Stopped);
     let stopped: Vec<String> = stopped.map(|server| text::line(&server.instance_name)).collect();
     if !stopped.is_empty() {
         let stopped = stopped.join(" ");
         app.output.remark(&format!("stopped by a person, and left so: {stopped}; dtma start {stopped}"));
     }
-    Ok(())
 }
 
 /// How a group stands after a change that was waited for.
-pub(super) fn stands(wait: WaitArgs, done: &GroupChangeView) -> Outcome {
-    if wait.no_wait { Outcome::Open } else { Outcome::Stands(done.group.servers.clone()) }
+pub(super) fn stands(wait: WaitArgs, group: &GroupView) -> Outcome {
+    if wait.no_wait { Outcome::Open } else { Outcome::Stands(group.servers.clone()) }
 }
 
 /// The servers of a group that was changed.
-pub(super) fn standing(app: &App, done: &GroupChangeView, shape: Shape) -> String {
-    let servers: Vec<&ServerView> = done.group.servers.iter().collect();
+pub(super) fn standing(app: &App, group: &GroupView, shape: Shape) -> String {
+    let servers: Vec<&ServerView> = group.servers.iter().collect();
     match shape {
-        Shape::Name => format!("{}\n", text::line(&done.group.group_id)),
+        Shape::Name => format!("{}\n", text::line(&group.group_id)),
         Shape::Table | Shape::Wide => server::list(&servers, shape, app.clock.now(), app.output.ink),
     }
 }
 
-fn remark(done: &GroupChangeView, wait: WaitArgs, took: std::time::Duration) -> String {
-    let group = text::line(&done.group.group_id);
-    let generation = done.group.generation;
-    if wait.no_wait {
-        format!("{group}: accepted, generation {generation}; dtma ps {group} shows how it goes")
-    } else if done.changed {
-        format!("{group}: {}, generation {generation}, in {}", done.group.state, time::short(took))
+fn remark(group: &GroupView, changed: bool, wait: WaitArgs, took: Duration) -> String {
+    let (name, state, generation) = (text::line(&group.group_id), group.state, group.generation);
+    if wait.no_wait && changed {
+        format!("{name}: accepted, generation {generation}; dtma ps {name} shows how it goes")
+    } else if changed {
+        format!("{name}: {state}, generation {generation}, in {}", time::short(took))
     } else {
-        format!("{group}: {}, generation {generation}; nothing had to be changed", done.group.state)
+        format!("{name}: {state}, generation {generation}; nothing had to be changed")
     }
 }
 

@@ -1,11 +1,13 @@
 //! Servers: the table of `ps`, and one in detail.
 
+mod replica;
+
 use super::Shape;
 use super::ink::{Ink, Mood};
 use super::table::{Field, field, number, number_if, render, word};
 use super::text::line;
 use super::time::{length, since, until};
-use dtma_client::types::{Kind, ServerView};
+use dtma_client::types::{Kind, PhaseWord, ServerView};
 use jiff::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
@@ -17,11 +19,23 @@ const WIDE: &[&str] = &["RESTARTS", "IMAGE", "CONTAINER", "GENERATION", "REASON"
 pub(crate) fn list(servers: &[&ServerView], shape: Shape, now: Timestamp, ink: Ink) -> String {
     match shape {
         Shape::Name => servers.iter().map(|server| format!("{}\n", line(&server.instance_name))).collect(),
-        Shape::Table => render(NARROW, servers.iter().map(|server| narrow(server, now)).collect(), ink),
+        Shape::Table => {
+            let rows = |server: &&ServerView| {
+                let replicas = replica::told_apart(server).iter();
+                let below = replicas.map(|one| replica::narrow(server, one));
+                std::iter::once(narrow(server, now)).chain(below).collect::<Vec<_>>()
+            };
+            render(NARROW, servers.iter().flat_map(rows).collect(), ink)
+        }
         Shape::Wide => {
             let header = [NARROW, WIDE].concat();
-            let rows = servers.iter().map(|server| [narrow(server, now), wide(server)].concat());
-            render(&header, rows.collect(), ink)
+            let rows = |server: &&ServerView| {
+                let replicas = replica::told_apart(server).iter();
+                let below = replicas.map(|one| [replica::narrow(server, one), replica::wide(one)].concat());
+                let own = [narrow(server, now), wide(server)].concat();
+                std::iter::once(own).chain(below).collect::<Vec<_>>()
+            };
+            render(&header, servers.iter().flat_map(rows).collect(), ink)
         }
     }
 }
@@ -69,12 +83,17 @@ fn short_id(id: &str) -> String {
 
 /// Why servers are not as one wants them, a line each.
 pub(crate) fn reasons(servers: &[&ServerView], ink: Ink) -> Vec<String> {
-    let troubled = servers.iter().filter_map(|server| {
-        let reason = server.reason.as_deref()?;
-        let name = ink.paint(Mood::from(server.phase), &line(&server.instance_name));
-        Some(format!("{name}: {}", line(reason)))
-    });
-    troubled.collect()
+    let told = |name: &str, phase: PhaseWord, reason: Option<&str>| {
+        Some(format!("{}: {}", ink.paint(Mood::from(phase), &line(name)), line(reason?)))
+    };
+    let of = |server: &&ServerView| {
+        let own = told(&server.instance_name, server.phase, server.reason.as_deref());
+        let each = replica::told_apart(server)
+            .iter()
+            .filter_map(|one| told(&replica::name(server, one), one.phase, one.reason.as_deref()));
+        own.into_iter().chain(each).collect::<Vec<_>>()
+    };
+    servers.iter().flat_map(of).collect()
 }
 
 /// Everything about one server.
@@ -84,6 +103,9 @@ pub(crate) fn detail(server: &ServerView, now: Timestamp, ink: Ink) -> String {
         if !said.is_empty() {
             let _ = writeln!(told, "  {label:<12} {said}");
         }
+    }
+    for one in replica::told_apart(server) {
+        let _ = writeln!(told, "  {:<12} {}", line(&replica::name(server, one)), replica::detail(one, ink));
     }
     told
 }
@@ -103,6 +125,7 @@ fn facts(server: &ServerView, now: Timestamp, ink: Ink) -> Vec<(&'static str, St
         ("image", line(&server.image)),
         ("image id", text(&server.image_id)),
         ("container", container(server)),
+        ("replicas", replica::summary(server)),
         ("network", server.network.to_string()),
         ("ports", ports(server)),
         ("MCP", mcp(server)),

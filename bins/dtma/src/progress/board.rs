@@ -134,6 +134,7 @@ impl Row {
         }
         match (self.phase, self.pull, &self.reason) {
             (_, Some((received, total)), _) => format!("fetching its image, {}", bytes(received, total)),
+            (Some(PhaseWord::Updating), None, Some(reason)) => format!("updating ({})", line(reason)),
             (Some(phase), None, Some(reason)) if !reason.starts_with(phase.as_str()) => {
                 format!("{phase}: {}", line(reason))
             }
@@ -200,6 +201,11 @@ mod tests {
             (EventKind::Pull { received: 13_000_000, total: 0 }, "fetching its image, 13.0 MB"),
             (phase(PhaseWord::Waiting, Some("waiting for git healthy")), "waiting for git healthy"),
             (phase(PhaseWord::Backoff, Some("exited\u{7}; attempt 1")), "backoff: exited\\u{7}; attempt 1"),
+            (phase(PhaseWord::Ready, None), "ready"),
+            (
+                phase(PhaseWord::Updating, Some("the new one is starting; the old one serves")),
+                "updating (the new one is starting; the old one serves)",
+            ),
             (phase(PhaseWord::Ready, None), "ready"),
         ];
         for (kind, says) in steps {

@@ -92,3 +92,39 @@ fn what_an_image_says_cannot_reach_the_terminal() {
     let told = list(&[&server], Shape::Wide, now(), Ink::OFF) + &detail(&server, now(), Ink::OFF);
     assert!(crate::output::text::is_harmless(&told));
 }
+
+/// A tool with two replicas, one of which does not answer yet.
+fn twins() -> ServerView {
+    let mut server = web();
+    (server.phase, server.reason, server.replicas) = (PhaseWord::Starting, Some("1 of 2 ready".into()), 2);
+    server.ports.clear();
+    server.replica_status = serde_json::from_value(json!([
+        {"replica": 0, "phase": "ready", "restarts": 1, "generation": 3, "container": {"id": "0123456789abcdef"}},
+        {"replica": 1, "phase": "starting", "reason": "nobody listens", "restarts": 0}
+    ]))
+    .unwrap();
+    server
+}
+
+#[test]
+fn replicas_stand_below_their_server() {
+    assert_eq!(
+        list(&[&twins()], Shape::Table, now(), Ink::OFF),
+        "\
+GROUP  INSTANCE  KIND  PHASE     CRASHES  SINCE  TOOLS  PORTS
+demo   web       tool  starting        0  -          -  -
+demo   web/0     tool  ready           -  -          -  -
+demo   web/1     tool  starting        -  -          -  -
+"
+    );
+    assert_eq!(list(&[&twins()], Shape::Name, now(), Ink::OFF), "web\n");
+    assert_eq!(reasons(&[&twins()], Ink::OFF), ["web: 1 of 2 ready", "web/1: nobody listens"]);
+    let told = detail(&twins(), now(), Ink::OFF);
+    for line in [
+        "  replicas     1 of 2 ready\n",
+        "  web/0        ready, generation 3, container 0123456789ab, 1 restarts\n",
+        "  web/1        starting, 0 restarts: nobody listens\n",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Replicas, where a server has several: `web/1`.
+
+use super::short_id;
+use crate::output::ink::{Ink, Mood};
+use crate::output::table::{Field, field, number, number_if, word};
+use crate::output::text::line;
+use dtma_client::types::{PhaseWord, ReplicaView, ServerView};
+
+/// The replicas of a server that has, or is to have, more than one.
+pub(super) fn told_apart(server: &ServerView) -> &[ReplicaView] {
+    let several = server.replicas > 1 || server.replica_status.len() > 1;
+    if several { &server.replica_status } else { &[] }
+}
+
+/// `web/1`.
+pub(super) fn name(server: &ServerView, one: &ReplicaView) -> String {
+    format!("{}/{}", server.instance_name, one.replica)
+}
+
+/// Its row below the server's.
+pub(super) fn narrow(server: &ServerView, one: &ReplicaView) -> Vec<Field> {
+    vec![
+        field(line(&server.group_id)),
+        field(line(&name(server, one))),
+        field(server.kind.as_str()),
+        word(one.phase),
+        number_if(None),
+        field(""),
+        number_if(None),
+        field(""),
+    ]
+}
+
+/// The further columns of that row.
+pub(super) fn wide(one: &ReplicaView) -> Vec<Field> {
+    vec![
+        number(one.restarts),
+        field(""),
+        field(container(one)),
+        number_if(one.generation),
+        field(one.reason.as_deref().map(line).unwrap_or_default()),
+    ]
+}
+
+fn container(one: &ReplicaView) -> String {
+    one.container.as_ref().map(|container| short_id(&container.id)).unwrap_or_default()
+}
+
+/// `2 of 3 ready`; nothing where there is one.
+pub(super) fn summary(server: &ServerView) -> String {
+    let replicas = told_apart(server);
+    if replicas.is_empty() {
+        return String::new();
+    }
+    let ready = replicas.iter().filter(|one| one.phase == PhaseWord::Ready).count();
+    format!("{ready} of {} ready", server.replicas)
+}
+
+/// Everything about it in a line.
+pub(super) fn detail(one: &ReplicaView, ink: Ink) -> String {
+    let phase = ink.paint(Mood::from(one.phase), one.phase.as_str());
+    let generation = one.generation.map(|generation| format!(", generation {generation}"));
+    let container = match container(one) {
+        none if none.is_empty() => none,
+        id => format!(", container {id}"),
+    };
+    let reason = one.reason.as_deref().map(|reason| format!(": {}", line(reason)));
+    let (generation, reason) = (generation.unwrap_or_default(), reason.unwrap_or_default());
+    format!("{phase}{generation}{container}, {} restarts{reason}", one.restarts)
+}
