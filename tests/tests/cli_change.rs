@@ -135,9 +135,8 @@ async fn a_bad_image_never_takes_the_old_one_down() {
     let history = ends(&toolbox, &["history", &group], 0).await;
     has(&history.stdout, &["failed"]);
     has(&history.stderr, &["generation 2: ", "no-such-image"]);
-    let operations =
-        json_of(&toolbox, &["operations", "ls", "--group", &group, "--state", "failed", "-o", "json"]);
-    let operations = operations.await;
+    let of_group = ["operations", "ls", "--group", &group, "--state", "failed", "-o", "json"];
+    let operations = json_of(&toolbox, &of_group).await;
     let id = operations["operations"][0]["id"].as_str().unwrap_or_else(|| panic!("{operations}"));
     let detail = ends(&toolbox, &["operations", "get", id], 0).await.stdout;
     has(&detail, &["failed", "apply", "no-such-image"]);

@@ -219,7 +219,8 @@ pub(crate) enum Command {
     /// Explain an error code or a rule
     Explain(ExplainArgs),
     /// Say what each exit code means
-    #[command(hide = true, after_help = format!("{EXIT_CODES}\n\nExample:\n  dtma up -f group.yaml; echo $?"))]
+    #[command(hide = true, help_template = "{about}{after-help}\n",
+        after_help = format!("{EXIT_CODES}\n\nExample:\n  dtma up -f group.yaml; echo $?"))]
     ExitCodes,
     /// Write manual pages
     #[command(hide = true)]

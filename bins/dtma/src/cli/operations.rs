@@ -73,6 +73,7 @@ fn one_of<T: Copy>(text: &str, all: &[T], word: impl Fn(T) -> &'static str) -> R
 
 /// What `dtma help exit-codes` says.
 pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
   0    done
   1    failed: the message says why, dtma explain CODE says what to do
   2    the command line is wrong, or a file cannot be read
@@ -85,6 +86,6 @@ pub(crate) const EXIT_CODES: &str = "\
   130  interrupted; the daemon goes on
 
 Three commands speak otherwise:
-  dtma plan, dtma apply --dry-run    0 nothing would change, 1 something would, 255 it cannot be said
+  dtma plan, dtma apply --dry-run    0 nothing would change, 1 something would, 255 no plan
   dtma exec                          the command's own exit code; of dtma itself as above
   dtma wait, dtma operations wait    1 also when what is waited for will not come any more";
