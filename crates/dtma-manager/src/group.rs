@@ -14,11 +14,13 @@
 mod attend;
 mod begin;
 mod change;
+mod hand;
 mod look;
 mod members;
 mod orders;
 mod ports;
 mod report;
+mod wants;
 
 use crate::error::ManagerError;
 use crate::event::EventKind;
