@@ -242,6 +242,12 @@ pub(crate) struct SettingArgs {
     /// At this size the file is renamed to FILE.1 and begun anew; five old ones are kept [default: 67108864]
     #[arg(long, env = "DTMA_ACCESS_LOG_SIZE", value_name = "BYTES", global = true)]
     pub(crate) access_log_size: Option<u64>,
+    /// The size in MiB at which STATE_DIR/audit/audit.log is renamed to audit.log.1 and begun anew [default: 10]
+    #[arg(long, env = "DTMA_AUDIT_MAX_MB", value_name = "MIB", global = true)]
+    pub(crate) audit_max_mb: Option<u64>,
+    /// How many files of the audit log are kept in all, at least 2 [default: 10]
+    #[arg(long, env = "DTMA_AUDIT_FILES", value_name = "COUNT", global = true)]
+    pub(crate) audit_files: Option<u32>,
 }
 
 /// The longest that a token may be made to hold: ten years.

@@ -7,7 +7,8 @@ use crate::systemd::{self, Service};
 use crate::tls::TlsFiles;
 use crate::{backends, log, system, tokens};
 use anyhow::{Context, Result};
-use dtma_api::{AccessLines, App, Door, Parts, auth::Hosts, serve};
+use dtma_api::{AccessLines, App, AuditLog, Door, Parts, auth::Hosts, serve};
+use dtma_core::Timestamp;
 use dtma_core::port::ContainerRuntime;
 use dtma_manager::Manager;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     let address = listener.local_addr()?;
     let backends = backends::open(settings).await?;
     let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
+    let audit = audit(settings, wall())?;
     let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
     let hosts = Hosts::new(address, settings.allowed_hosts.clone());
     let (sender, lines) = tokio::sync::mpsc::channel(access_log::WAITING);
@@ -58,6 +60,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         hosts,
         rates,
         access,
+        audit,
         wall,
         meter: backends::meter(settings),
         system: system::probe(&settings.state_dir),
@@ -106,6 +109,13 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     }
     tracing::info!("ended; every container is left as it was");
     Ok(())
+}
+
+/// In the state directory, which is this daemon's alone by now.
+fn audit(settings: &Settings, now: Timestamp) -> Result<AuditLog> {
+    let dir = settings.state_dir.join("audit");
+    AuditLog::open(&dir, settings.audit, now)
+        .with_context(|| format!("cannot use the audit log in {}", dir.display()))
 }
 
 /// The socket that was passed, else one of our own.

@@ -1,5 +1,6 @@
 //! Settings: flags over environment over TOML over defaults, all mistakes at once, each with its origin.
 
+mod audit;
 mod front;
 #[cfg(test)]
 mod tests;
@@ -12,8 +13,8 @@ use crate::template_dir;
 use crate::tls::TlsFiles;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use dtma_api::ServeLimits;
 use dtma_api::limit::Rates;
+use dtma_api::{AuditBounds, ServeLimits};
 use dtma_config::{Policy, Templates};
 use dtma_docker::NetworkPool;
 use serde::Deserialize;
@@ -54,6 +55,7 @@ pub(crate) struct Settings {
     pub(crate) access_log: Option<PathBuf>,
     /// Bytes.
     pub(crate) access_log_size: u64,
+    pub(crate) audit: AuditBounds,
 }
 
 /// How logs are written.
@@ -131,6 +133,8 @@ struct File {
     max_connections_per_peer: Option<usize>,
     access_log: Option<PathBuf>,
     access_log_size: Option<u64>,
+    audit_max_mb: Option<u64>,
+    audit_files: Option<u32>,
 }
 
 impl Settings {
@@ -182,6 +186,7 @@ pub(crate) struct Sources<'a> {
 impl Sources<'_> {
     fn settings(&mut self, args: &SettingArgs, mut file: File) -> Settings {
         let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
+        let audit = self.audit(args, &file);
         let said = engine(args, &mut file);
         let listen = self.parsed("listen", args.listen.clone().or(file.listen), LISTEN);
         let listen = self.passed.or(listen);
@@ -223,6 +228,7 @@ impl Sources<'_> {
             rates,
             access_log: args.access_log.clone().or(file.access_log),
             access_log_size: args.access_log_size.or(file.access_log_size).unwrap_or(ACCESS_LOG_SIZE),
+            audit,
         }
     }
 

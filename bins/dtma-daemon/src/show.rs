@@ -30,6 +30,8 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("max_connections", "1024"),
     ("max_connections_per_peer", "512"),
     ("access_log_size", "67108864"),
+    ("audit_max_mb", "10"),
+    ("audit_files", "10"),
 ];
 
 /// What is shown of a secret.

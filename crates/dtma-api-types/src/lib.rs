@@ -4,6 +4,7 @@
 //! description in the OpenAPI document. Requests refuse unknown fields; responses do not, so that an older client
 //! can read a newer daemon's answers.
 
+mod audit;
 mod change;
 pub mod compat;
 pub mod duration;
@@ -23,6 +24,7 @@ mod status;
 mod template;
 mod validation;
 
+pub use audit::{AuditEntryView, AuditList, AuditOutcome};
 pub use change::{
     ApplyView, ChangeAction, Fate, FieldDiff, HistoryView, PlanView, PutGroupView, RevisionView, ServerDiff,
 };

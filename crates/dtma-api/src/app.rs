@@ -1,5 +1,6 @@
 //! What every handler can reach.
 
+use crate::audit::AuditLog;
 use crate::auth::{Auth, Hosts};
 use crate::error::ApiError;
 use crate::journal::Journal;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub rates: Rates,
     /// Where a line about each request goes.
     pub access: Option<AccessLines>,
+    /// Where changes and refusals are written down.
+    pub audit: AuditLog,
     /// The wall clock.
     pub wall: Wall,
     /// Reads what containers use; none when the engine is not on this machine.
@@ -91,6 +94,10 @@ impl App {
 
     pub(crate) fn access(&self) -> Option<&AccessLines> {
         self.0.parts.access.as_ref()
+    }
+
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.0.parts.audit
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {

@@ -69,6 +69,8 @@ pub(crate) enum ApiError {
     OneOfMany(InstanceName, GroupId),
     /// A capability was executed and failed.
     CapabilityFailed(String, String),
+    /// The audit log cannot be written.
+    Audit(String),
     /// The manager said no.
     Manager(ManagerError),
     /// The manager said no to something that stands at a place of the request.
@@ -87,6 +89,11 @@ impl ApiError {
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         self.kind().0
+    }
+
+    /// The word for programs.
+    pub(crate) fn code(&self) -> &'static str {
+        self.kind().1
     }
 
     /// Status and code, side by side so that nobody has to look in two places.
@@ -121,6 +128,7 @@ impl ApiError {
             Self::IdTaken(..) => (StatusCode::CONFLICT, "account_id_taken"),
             Self::OneOfMany(..) => (StatusCode::CONFLICT, "one_of_many"),
             Self::CapabilityFailed(..) => (StatusCode::BAD_GATEWAY, "capability_failed"),
+            Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "audit_failed"),
             Self::Manager(error) | Self::Located(error, _) => manager_kind(error),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -169,6 +177,9 @@ impl ApiError {
             }
             Self::CapabilityFailed(capability, why) => {
                 format!("Failed to execute capability '{capability}': {why}")
+            }
+            Self::Audit(problem) => {
+                format!("the audit log cannot be written ({problem}), so nothing is changed")
             }
             Self::Manager(ManagerError::Invalid(found)) => {
                 format!("the request is not valid: {}", count(found.len()))

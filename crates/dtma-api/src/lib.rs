@@ -6,7 +6,8 @@
 //!
 //! A request goes: accept loop ([`serve`]) → request id, log line, metrics (`observe.rs`) → route table → Host,
 //! Origin and token ([`auth`]) → body against the JSON Schema of the document (`body.rs`, `schema.rs`) → domain
-//! (`convert.rs`) → manager → wire (`view.rs`).
+//! (`convert.rs`) → manager → wire (`view.rs`). Around every change stand its audit lines and its idempotency key
+//! (`audit.rs`, `mutation.rs`).
 //!
 //! Left to others: where tokens come from and which address is listened on (the daemon), every decision about
 //! servers (the manager).
@@ -14,6 +15,7 @@
 mod answer;
 mod app;
 mod asker;
+mod audit;
 pub mod auth;
 mod body;
 mod compat;
@@ -40,6 +42,7 @@ pub mod tls;
 mod view;
 
 pub use app::{App, Parts, SystemProbe};
+pub use audit::{AuditBounds, AuditLog};
 pub use compat::view::instances as tool_instances;
 pub use observe::AccessLines;
 pub use openapi::{openapi, openapi_json};

@@ -112,7 +112,12 @@ pub(crate) struct Limiter {
     reads: Option<Buckets<Asker>>,
     gateway: Option<Buckets<Asker>>,
     failures: Option<Buckets<IpAddr>>,
+    refusals: Option<Buckets<IpAddr>>,
 }
+
+/// Refusals of one address that get lines in the audit log: nobody without a token should be able to push everything
+/// else out of it.
+const NOTED: Option<Rate> = Rate::new(60, Duration::from_secs(60));
 
 impl Limiter {
     pub(crate) fn new(rates: Rates) -> Self {
@@ -121,6 +126,7 @@ impl Limiter {
             reads: Buckets::new(rates.reads),
             gateway: Buckets::new(rates.gateway),
             failures: Buckets::new(rates.failures),
+            refusals: Buckets::new(Limit(NOTED)),
         }
     }
 
@@ -146,6 +152,12 @@ impl Limiter {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// True when one more refusal of this address is worth a line.
+    pub(crate) fn may_note(&self, peer: IpAddr) -> bool {
+        let room = self.refusals.as_ref().map(|buckets| buckets.take(network(peer), Instant::now()));
+        room.is_none_or(|taken| taken.is_ok())
     }
 
     /// Counts a wrong token.

@@ -1,5 +1,5 @@
 //! What surrounds every route that changes something: the work goes on when its client hangs up, the operation that
-//! came of it is named in the answer, and a request with an `Idempotency-Key` has one effect and one answer.
+//! came of it is named in the answer, the audit log tells of it, and a request with an `Idempotency-Key` has one effect and one answer.
 //!
 //! A key is known in three places, from the quickest to the most durable: among the requests under way (the second
 //! waits for the first), among the kept answers, and in the operation itself, which was kept in the transaction that
@@ -14,10 +14,11 @@ pub(crate) mod keys;
 use crate::answer::{Failure, OPERATION_ID, json};
 use crate::app::App;
 use crate::asker::Asker;
+use crate::audit::{Draft, Ended};
 use crate::auth::Caller;
 use crate::body::{self, API_LIMIT};
 use crate::error::ApiError;
-use crate::observe::RequestId;
+use crate::observe::{RequestId, panic_text};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -26,16 +27,18 @@ use bytes::Bytes;
 use dtma_core::id::OperationId;
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer};
 use dtma_manager::ManagerError;
+use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use keys::Place;
 use sha2::{Digest, Sha256};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// The caller's name for the request.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that the answer is that of an earlier request.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The biggest answer that is kept; after a bigger one the same question is answered from how things stand.
 const MOST_KEPT: usize = 64 << 10;
 /// The biggest answer that is shared with those who ask the same at the same moment.
@@ -49,20 +52,38 @@ pub(crate) struct Said {
     operation: Option<OperationId>,
 }
 
-pub(crate) async fn mutate(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn mutate(
+    State((app, action)): State<(App, &'static str)>,
+    request: Request,
+    next: Next,
+) -> Response {
     // In a task of its own, because a client that hangs up drops this future.
-    let work = app.tasks().spawn(conduct(app.clone(), request, next));
+    let work = app.tasks().spawn(audited(app.clone(), action, request, next));
     work.await.unwrap_or_else(|error| {
         ApiError::Internal(format!("a request's task ended: {error}")).into_response()
     })
 }
 
-async fn conduct(app: App, request: Request, next: Next) -> Response {
+/// Does it between its two lines in the audit log; without the first nothing is done.
+async fn audited(app: App, action: &'static str, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.name));
     let caller = caller.unwrap_or_else(|| Arc::from("-"));
+    let (draft, request) = Draft::of(request, action, Some(&caller)).await;
+    let begun = match app.audit().begin(draft, app.now()).await {
+        Ok(begun) => begun,
+        Err(error) => return error.into_response(),
+    };
+    let answer = AssertUnwindSafe(conduct(&app, caller, request, next)).catch_unwind().await;
+    let response = answer.unwrap_or_else(|panic| ApiError::Internal(panic_text(&*panic)).into_response());
+    let ended = Ended::of(&app, &response);
+    app.audit().end(begun, app.now(), ended).await;
+    response
+}
+
+async fn conduct(app: &App, caller: Arc<str>, request: Request, next: Next) -> Response {
     let key = match known_by(request).await {
-        Ok((None, request)) => return run(&app, &Asker::new(caller, None), request, next).await,
-        Ok((Some(key), request)) => once(&app, caller, key, request, next).await,
+        Ok((None, request)) => return run(app, &Asker::new(caller, None), request, next).await,
+        Ok((Some(key), request)) => once(app, caller, key, request, next).await,
         Err(error) => Err(error),
     };
     key.unwrap_or_else(IntoResponse::into_response)

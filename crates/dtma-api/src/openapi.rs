@@ -25,7 +25,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         routes::meta::get_index, routes::meta::get_health, routes::meta::get_healthz, routes::meta::get_readyz,
         routes::meta::get_openapi, routes::docs::get_docs, routes::docs::get_docs_script, routes::docs::get_docs_style, routes::meta::get_metrics, routes::events::stream_events,
-        routes::operations::list_operations, routes::operations::get_operation,
+        routes::audit::list_audit, routes::operations::list_operations, routes::operations::get_operation,
         routes::groups::deploy_group, routes::groups::list_groups, routes::groups::get_group,
         routes::changes::put_group, routes::changes::get_history, routes::changes::rollback_group,
         routes::changes::scale_server, routes::groups::remove_group, routes::groups::restart_group, routes::groups::validate_group,
@@ -82,7 +82,7 @@ impl Modify for FromTheTable {
         for route in table() {
             let Some(item) = document.paths.paths.get_mut(route.path) else { continue };
             let Some(operation) = operation(item, route.method) else { continue };
-            failures::add(operation, components, route.path, route.access);
+            failures::add(operation, components, &route);
             if route.mutates() {
                 operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }

@@ -1,6 +1,7 @@
 //! The table of routes: what exists, which scope it needs, and who answers it. Everything else follows from it: the
 //! router, the front page, the security part of the OpenAPI document, and the tests over all routes.
 
+pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod container_groups;
 pub(crate) mod daemon_status;
@@ -19,7 +20,7 @@ pub(crate) mod templates;
 pub(crate) mod tools;
 
 use crate::app::App;
-use crate::auth::{Access, Scope, authorise};
+use crate::auth::{Access, Guard, Scope, authorise};
 use crate::error::ApiError;
 use crate::gateway;
 use crate::mutation::mutate;
@@ -80,6 +81,7 @@ pub(crate) fn table() -> Vec<Route> {
         route("GET", "/events", "streamEvents", READ, get(events::stream_events)),
         route("GET", "/operations", "listOperations", READ, get(operations::list_operations)),
         route("GET", "/operations/{operationId}", "getOperation", READ, get(operations::get_operation)),
+        route("GET", "/audit", "listAudit", ADMIN, get(audit::list_audit)),
         route("POST", "/mcp/groups", "deployGroup", DEPLOY, post(groups::deploy_group)),
         route("GET", "/mcp/groups", "listGroups", READ, get(groups::list_groups)),
         route("GET", "/mcp/groups/{groupId}", "getGroup", READ, get(groups::get_group)),
@@ -123,9 +125,11 @@ pub(crate) fn table() -> Vec<Route> {
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in table() {
-        let guard = from_fn_with_state((app.clone(), route.access), authorise);
-        let handler = match route.mutates() {
-            true => route.handler.route_layer(from_fn_with_state(app.clone(), mutate)),
+        let (access, action, mutates) = (route.access, route.operation, route.mutates());
+        let guard = Guard { app: app.clone(), access, action, mutates };
+        let guard = from_fn_with_state(guard, authorise);
+        let handler = match mutates {
+            true => route.handler.route_layer(from_fn_with_state((app.clone(), action), mutate)),
             false => route.handler,
         };
         router = router.route(route.path, handler.route_layer(guard));

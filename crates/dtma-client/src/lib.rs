@@ -6,6 +6,7 @@
 //! Left to callers: retrying, and reconnecting a stream that broke (its events carry ids for that). `https://` is
 //! spoken with the authority given to the builder.
 
+mod audit;
 mod changes;
 mod client;
 mod compat;
@@ -18,6 +19,7 @@ mod stream;
 mod tls;
 mod transport;
 
+pub use audit::AuditQuery;
 pub use changes::ChangeOptions;
 pub use client::{Client, ClientBuilder};
 pub use error::{Error, Refusal};

@@ -106,6 +106,17 @@ fn limits_are_read_or_named_as_mistakes() {
 }
 
 #[test]
+fn the_audit_log_has_bounds() {
+    let settings = resolve(&["--audit-max-mb", "1", "--audit-files", "2"]).ok().unwrap();
+    assert_eq!(settings.audit, dtma_api::AuditBounds { size: 1 << 20, files: 2 });
+    assert_eq!(resolve(&[]).ok().unwrap().audit, dtma_api::AuditBounds::default());
+    check(
+        &["--audit-max-mb", "0", "--audit-files", "1"],
+        &["--audit-max-mb: 0 is not", "--audit-files: 1 is not"],
+    );
+}
+
+#[test]
 fn half_of_tls_is_a_mistake() {
     check(&["--tls-cert", "c.pem"], &["--tls-cert: it needs its private key"]);
     check(&["--tls-key", "k.pem"], &["--tls-key: it needs its certificate"]);

@@ -4,6 +4,7 @@ use super::{Explanation, e};
 
 #[rustfmt::skip]
 pub(super) const ALL: &[Explanation] = &[
+    e("audit_failed", "The daemon cannot write into its audit log, so it changes nothing.", "Look at the disk of its state directory (space, permissions); its log says more. Looking works meanwhile."),
     e("being_removed", "The group is on its way out and takes no more changes.", "Wait until it is gone (dtma wait GROUP --for removed), then deploy it anew."),
     e("body_incomplete", "The connection broke while the request's body was read.", "Send the request again."),
     e("body_too_big", "The request's body is bigger than the daemon takes (1 MiB, on the gateway 16 MiB).", "Split the group, or put big values into a volume instead of the environment."),

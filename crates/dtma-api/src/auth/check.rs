@@ -1,8 +1,9 @@
 //! The check in front of every route that is not open.
 
-use super::scope::{Access, enough};
+use super::scope::{Access, Scope, enough};
 use super::{Caller, Token};
 use crate::app::App;
+use crate::audit::Draft;
 use crate::error::ApiError;
 use crate::limit::Asker;
 use crate::serve::Peer;
@@ -15,22 +16,53 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// Lets a request through, or answers it.
-pub(crate) async fn authorise(
-    State((app, access)): State<(App, Access)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if is_stranger(&app, access, request.headers()) {
+pub(crate) async fn authorise(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    if is_stranger(&guard.app, guard.access, request.headers()) {
         request.extensions_mut().insert(Stranger);
     }
-    match admit(&app, access, &request) {
+    match admit(&guard, &request) {
         Ok(caller) => {
             request.extensions_mut().insert(caller.clone());
             let mut response = next.run(request).await;
             response.extensions_mut().insert(caller);
             response
         }
-        Err(error) => error.into_response(),
+        Err(Denied(actor, error)) => {
+            let (draft, _) = Draft::of(request, guard.action, actor.as_deref()).await;
+            guard.app.audit().deny(&guard.app, draft, &error).await;
+            error.into_response()
+        }
+    }
+}
+
+/// What stands before a route, and what is known about it.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) app: App,
+    pub(crate) access: Access,
+    /// Its name in the OpenAPI document.
+    pub(crate) action: &'static str,
+    pub(crate) mutates: bool,
+}
+
+impl Guard {
+    /// What a request counts as: to look is to look, also where only few may.
+    fn counted(&self) -> Access {
+        match self.access {
+            Access::Needs(Scope::Deploy | Scope::Credentials | Scope::Admin) if !self.mutates => {
+                Access::Needs(Scope::Read)
+            }
+            access => access,
+        }
+    }
+}
+
+/// Why somebody was turned away, with the token's name where it is known.
+struct Denied(Option<Arc<str>>, ApiError);
+
+impl From<ApiError> for Denied {
+    fn from(error: ApiError) -> Self {
+        Self(None, error)
     }
 }
 
@@ -43,7 +75,8 @@ fn is_stranger(app: &App, access: Access, headers: &HeaderMap) -> bool {
     redacted && app.auth().is_required() && !headers.contains_key(AUTHORIZATION)
 }
 
-fn admit(app: &App, access: Access, request: &Request) -> Result<Caller, ApiError> {
+fn admit(guard: &Guard, request: &Request) -> Result<Caller, Denied> {
+    let (app, access) = (&guard.app, guard.access);
     let (Access::Needs(scope) | Access::Redacted(scope)) = access else { return Ok(anonymous()) };
     let headers = request.headers();
     app.hosts()
@@ -51,29 +84,33 @@ fn admit(app: &App, access: Access, request: &Request) -> Result<Caller, ApiErro
         .map_err(|(header, value)| ApiError::Foreign(header, value.chars().take(100).collect()))?;
     let peer = request.extensions().get::<Peer>().map_or(NOBODY, |peer| peer.0);
     if !app.auth().is_required() || is_stranger(app, access, headers) {
-        app.limiter().admit(access, || Asker::Peer(peer))?;
+        app.limiter().admit(guard.counted(), || Asker::Peer(peer))?;
         return Ok(anonymous());
     }
     let token = known(app, bearer(headers)?, peer)?;
-    if !enough(&token.scopes, scope) {
-        return Err(ApiError::Scope(scope.as_str()));
-    }
     let name: Arc<str> = token.name.into();
-    app.limiter().admit(access, || Asker::Token(Arc::clone(&name)))?;
-    Ok(Caller { name })
+    if !enough(&token.scopes, scope) {
+        return Err(Denied(Some(name), ApiError::Scope(scope.as_str())));
+    }
+    match app.limiter().admit(guard.counted(), || Asker::Token(Arc::clone(&name))) {
+        Ok(()) => Ok(Caller { name }),
+        Err(error) => Err(Denied(Some(name), error)),
+    }
 }
 
 /// Where no connection is (a test without one), everybody is the same.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-fn known(app: &App, presented: &str, peer: IpAddr) -> Result<Token, ApiError> {
+fn known(app: &App, presented: &str, peer: IpAddr) -> Result<Token, Denied> {
     app.limiter().may_try(peer)?;
     match app.auth().find(presented) {
-        Some(token) if token.has_expired(app.now()) => Err(ApiError::ExpiredToken),
+        Some(token) if token.has_expired(app.now()) => {
+            Err(Denied(Some(token.name.into()), ApiError::ExpiredToken))
+        }
         Some(token) => Ok(token),
         None => {
             app.limiter().failed(peer)?;
-            Err(ApiError::WrongToken)
+            Err(ApiError::WrongToken.into())
         }
     }
 }

@@ -2,6 +2,7 @@
 //! own. The answers are shared: one component for each status and kind of route, with every code and an example.
 
 use crate::auth::{Access, Scope};
+use crate::routes::Route;
 use dtma_api_types::explain;
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
@@ -27,12 +28,15 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(access: Access) -> Self {
-        match access {
+    fn of(route: &Route) -> Self {
+        match route.access {
             Access::Open => Self::Open,
             Access::Needs(Scope::Read) | Access::Redacted(_) => Self::Read,
             Access::Needs(Scope::Gateway) => Self::Gateway,
-            Access::Needs(Scope::Deploy | Scope::Credentials | Scope::Admin) => Self::Change,
+            Access::Needs(Scope::Deploy | Scope::Credentials | Scope::Admin) if route.mutates() => {
+                Self::Change
+            }
+            Access::Needs(Scope::Deploy | Scope::Credentials | Scope::Admin) => Self::Read,
         }
     }
 
@@ -120,6 +124,7 @@ const TABLE: &[Row] = &[
     (502, "server_not_running", |f| f.kind == Kind::Gateway),
     (503, "engine_away", |f| f.engine()),
     (503, "store_failed", |f| f.kind == Kind::Change),
+    (503, "audit_failed", |f| f.kind == Kind::Change),
     (503, "shutting_down", |f| f.kind != Kind::Open),
     (504, "deadline", |f| f.kind == Kind::Change),
     (504, "engine_timeout", |f| f.engine()),
@@ -128,13 +133,13 @@ const TABLE: &[Row] = &[
 
 /// Adds to an operation every failure it can answer with, and to the components what it then refers to. What the
 /// handler documents itself stays.
-pub(super) fn add(operation: &mut Operation, components: &mut Components, path: &str, access: Access) {
+pub(super) fn add(operation: &mut Operation, components: &mut Components, route: &Route) {
     let has_query = operation.parameters.iter().flatten().any(|parameter| match parameter {
         RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Query,
         RefOr::Ref(_) => false,
     });
-    let kind = Kind::of(access);
-    let facts = Facts { path, kind, has_query, has_body: operation.request_body.is_some() };
+    let kind = Kind::of(route);
+    let facts = Facts { path: route.path, kind, has_query, has_body: operation.request_body.is_some() };
     for (status, _, _) in TABLE.iter().filter(|(_, _, when)| when(facts)) {
         let name = format!("{}{status}", kind.name());
         components.responses.entry(name.clone()).or_insert_with(|| RefOr::T(answer(kind, *status)));

@@ -187,7 +187,7 @@ fn grep(query: &LogsQuery) -> Result<Option<Regex>, ApiError> {
 }
 
 /// A moment, or a duration back from now.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+pub(super) fn moment(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
     }

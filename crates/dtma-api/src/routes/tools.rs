@@ -115,9 +115,7 @@ pub(crate) async fn remove_tool(
 }
 
 pub(crate) async fn remove(app: &App, asker: Asker, wait: Wait, name: &str) -> Answer {
-    let found = find(app, name)?;
-    let removed = compat::remove(app, asker, wait, &found).await?;
-    let name = found.instance.to_string();
+    let (name, removed) = compat::remove(app, asker, wait, name).await?;
     let (status, message) = match removed.gone {
         true => (StatusCode::OK, format!("Tool instance '{name}' removed successfully.")),
         false => (StatusCode::ACCEPTED, format!("accepted; {name} is being removed")),

@@ -3,9 +3,10 @@
 
 use crate::house::House;
 use crate::wire::{Answer, exchange};
-use dtma_testing::fake_runtime::Process;
+use dtma_testing::fake_runtime::{Process, Verb};
 use serde_json::{Value, json};
 use std::net::TcpListener;
+use std::time::Duration;
 
 /// What the original's backend sends with every call; only the last header is ours, so that the answer has an end.
 fn as_the_backend_sends_it(house: &House, method: &str, path: &str, body: Option<&str>) -> String {
@@ -156,6 +157,46 @@ async fn a_name_an_id_and_a_port_are_taken_once() {
     same_id["accountToolInstanceId"] = json!("id-a");
     let answer = house.ask("POST", "/tools", Some(&same_id)).await;
     assert_eq!((answer.status, answer.code().as_str()), (409, "account_id_taken"));
+}
+
+#[tokio::test]
+async fn whoever_heard_no_answer_asks_again_with_the_same_key() {
+    let house = House::new().await;
+    let key = [
+        ("Authorization", "Bearer deploy"),
+        ("Content-Type", "application/json"),
+        ("Idempotency-Key", "made"),
+    ];
+    let body = tool("web", &Value::Null).to_string();
+    house.probe.refuse_all("not yet");
+    // Also what was answered by a daemon that was killed is found by its operation: no answer is kept of either.
+    let late = house.send("POST", "/tools?timeout=2s", &key, &body).await;
+    assert_eq!((late.status, late.code().as_str()), (504, "deadline"));
+    house.probe.accept_all();
+    let made = house.send("POST", "/tools?timeout=2s", &key, &body).await;
+    assert_eq!(
+        (made.status, made.header("x-operation-id")),
+        (201, late.header("x-operation-id")),
+        "{made:?}"
+    );
+    let other = house.send("POST", "/tools", &key[..2], &body).await;
+    assert_eq!((other.status, other.code().as_str()), (409, "instance_taken"));
+    let key = [key[0], ("Idempotency-Key", "gone")];
+    let held = house.engine.hold(Verb::Stop);
+    let late = house.send("DELETE", "/tools/web?timeout=100ms", &key, "").await;
+    assert_eq!((late.status, late.code().as_str()), (504, "deadline"));
+    drop(held);
+    while call(&house, "GET", "/mcp/groups", None).await.body.contains("web") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let gone = house.send("DELETE", "/tools/web?timeout=100ms", &key, "").await;
+    assert_eq!(
+        (gone.status, gone.header("x-operation-id")),
+        (200, late.header("x-operation-id")),
+        "{gone:?}"
+    );
+    assert_eq!(gone.json()["data"]["instance_name_on_toolbox"], "web");
+    assert_eq!(house.send("DELETE", "/tools/web", &key[..1], "").await.status, 404);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::wire::{Answer, exchange};
 use dtma_api::auth::{Auth, Hosts, Scope, Token};
 use dtma_api::limit::Rates;
 use dtma_api::tls::Tls;
-use dtma_api::{AccessLines, App, Door, Parts, ServeLimits, serve};
+use dtma_api::{AccessLines, App, AuditBounds, AuditLog, Door, Parts, ServeLimits, serve};
 use dtma_client::Client;
 use dtma_client::types::compat::SystemMetrics;
 use dtma_config::{Configurator, Policy, Templates};
@@ -23,6 +23,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// The token named `robot`, which may do everything.
+pub(crate) const ROBOT: &str = "canary-in-the-token";
+
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) engine: FakeRuntimeRemote,
@@ -30,6 +33,7 @@ pub(crate) struct House {
     pub(crate) probe: FakeProbeRemote,
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<()>,
+    pub(crate) dir: tempfile::TempDir,
     _drain: Drain,
 }
 
@@ -62,6 +66,17 @@ impl House {
         rates: Rates,
         access: Option<AccessLines>,
     ) -> Self {
+        Self::in_dir(limits, tls, rates, access, tempfile::tempdir().unwrap()).await
+    }
+
+    /// The audit log is in the folder `audit` of `dir`.
+    pub(crate) async fn in_dir(
+        limits: ServeLimits,
+        tls: Option<Arc<Tls>>,
+        rates: Rates,
+        access: Option<AccessLines>,
+        dir: tempfile::TempDir,
+    ) -> Self {
         let (runtime, engine) = FakeRuntime::new();
         let (probe, probe_remote) = FakeProbe::new();
         let (server, mcp) = FakeMcpServer::new();
@@ -85,13 +100,16 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tokens = Scope::ALL.map(|scope| Token::new(scope.as_str(), scope.as_str(), [scope]));
-        let auth = Arc::new(Auth::tokens(tokens.into()));
+        let robot = Token::new("robot", ROBOT, [Scope::Admin]);
+        let auth = Arc::new(Auth::tokens(tokens.into_iter().chain([robot]).collect()));
+        let audit = AuditLog::open(&dir.path().join("audit"), AuditBounds::default(), wall()).unwrap();
         let app = App::new(Parts {
             manager,
             auth,
             hosts: Hosts::new(address, []),
             rates,
             access,
+            audit,
             wall,
             meter: Some(Arc::new(OneSize)),
             system: Arc::new(SystemMetrics::default),
@@ -99,7 +117,7 @@ impl House {
         let shutdown = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]
         let served = tokio::spawn(serve(Door { listener, tls, limits }, app, shutdown.clone()));
-        Self { address, engine, mcp, probe: probe_remote, shutdown, served, _drain: drain }
+        Self { address, engine, mcp, probe: probe_remote, shutdown, served, dir, _drain: drain }
     }
 
     /// A client with the token of that name.

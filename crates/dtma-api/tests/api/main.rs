@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod audit;
 mod compat;
 mod contract;
 mod gateway;

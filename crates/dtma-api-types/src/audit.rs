@@ -1,0 +1,89 @@
+//! The audit log: who asked for a change, or was turned away, and how it ended.
+
+use crate::server_request::words;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+words! {
+    /// How a request that the audit log tells of ended.
+    AuditOutcome {
+        /// Done, or nothing was to be done.
+        Done = "done",
+        /// Accepted; the work went on after the answer (`wait=false`).
+        Accepted = "accepted",
+        /// Answered like the earlier request with the same `Idempotency-Key`; nothing was done again.
+        Replayed = "replayed",
+        /// Refused: something was wrong with the request, or stood in its way (4xx).
+        Refused = "refused",
+        /// Turned away at the door: no token, a wrong one, one that may not do this, or too often.
+        Denied = "denied",
+        /// It did not succeed, or not in time (5xx).
+        Failed = "failed",
+        /// The daemon was ended before it could answer; the operation tells what became of it.
+        Interrupted = "interrupted",
+    }
+}
+
+/// One request that changed something, or was turned away. Never a body, a value of the query, an environment or a
+/// token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntryView {
+    /// Its number: later entries have higher ones. A number that is missing belongs to a line that says a request
+    /// began, which is not shown.
+    pub seq: u64,
+    /// When it was answered.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Its request id.
+    pub request_id: String,
+    /// Who asked: the name of a token; `-` when nobody needs one. Absent when the token is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The address it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// What was asked: the `operationId` of the OpenAPI document.
+    pub action: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path without its query, at most 256 characters.
+    pub path: String,
+    /// The group, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<String>,
+    /// The server, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_name: Option<String>,
+    /// The operation that came of it, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_id: Option<String>,
+    /// True when it bore an `Idempotency-Key`.
+    pub idempotency_key: bool,
+    /// How it ended.
+    pub outcome: AuditOutcome,
+    /// The status of the answer; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The `code` of the answer, when it was a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Milliseconds from the request to its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// So many requests were turned away before this one without a line of their own, because their addresses had
+    /// had too many already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
+}
+
+/// A part of the audit log, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditList {
+    /// The entries.
+    pub entries: Vec<AuditEntryView>,
+    /// There are older ones: ask again with this as `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}

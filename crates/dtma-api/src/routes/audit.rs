@@ -1,0 +1,86 @@
+//! Who changed what.
+
+use super::logs::moment;
+use super::table;
+use crate::answer::{Answer, ok};
+use crate::app::App;
+use crate::audit::Filter;
+use crate::error::ApiError;
+use crate::query::Asked;
+use axum::extract::State;
+use dtma_api_types::{AuditList, AuditOutcome, Envelope};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// Entries given when nobody says how many.
+const DEFAULT_LIMIT: usize = 100;
+/// The most of one answer.
+const MOST: usize = 1000;
+
+/// Which entries.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditQuery {
+    /// Only at or after this: RFC 3339, or a duration back from now (`10m`).
+    since: Option<String>,
+    /// Only before this, written likewise.
+    until: Option<String>,
+    /// Only of the token with this name.
+    actor: Option<String>,
+    /// Only of this `operationId`.
+    #[param(example = "deployGroup")]
+    action: Option<String>,
+    /// Only about this group.
+    group: Option<String>,
+    /// Only about this server.
+    instance: Option<String>,
+    /// Only those that ended so.
+    outcome: Option<AuditOutcome>,
+    /// At most so many (default 100, at most 1000).
+    limit: Option<usize>,
+    /// Only older ones: what an earlier answer gave as `next`.
+    cursor: Option<u64>,
+}
+
+impl AuditQuery {
+    fn limit(&self) -> Result<usize, ApiError> {
+        match self.limit.unwrap_or(DEFAULT_LIMIT) {
+            limit @ 1..=MOST => Ok(limit),
+            limit => Err(ApiError::Query(format!("limit: {limit} is not between 1 and {MOST}"))),
+        }
+    }
+
+    fn filter(self, app: &App) -> Result<Filter, ApiError> {
+        let at = |text: Option<String>| text.map(|text| moment(&text, app.now())).transpose();
+        if let Some(action) = &self.action
+            && !table().iter().any(|route| route.operation == action)
+        {
+            return Err(ApiError::Query(format!("action: there is no operation {action:?}")));
+        }
+        Ok(Filter {
+            since: at(self.since)?,
+            until: at(self.until)?,
+            actor: self.actor,
+            action: self.action,
+            group: self.group,
+            instance: self.instance,
+            outcome: self.outcome,
+            before: self.cursor,
+        })
+    }
+}
+
+/// Read the audit log
+///
+/// Every change that was asked for, and everybody who was turned away, the newest first, as far back as the log
+/// reaches. There is never a body, an environment or a token in it.
+#[utoipa::path(get, path = "/audit", operation_id = "listAudit", tag = "daemon",
+    params(AuditQuery),
+    responses((status = 200, description = "Entries, the newest first", body = Envelope<AuditList>)))]
+pub(crate) async fn list_audit(State(app): State<App>, Asked(query): Asked<AuditQuery>) -> Answer {
+    let limit = query.limit()?;
+    let found = app.audit().search(&app, query.filter(&app)?, limit).await?;
+    let list = AuditList { entries: found.entries, next: found.next };
+    ok(format!("{} entries", list.entries.len()), list)
+}
