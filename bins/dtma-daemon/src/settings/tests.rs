@@ -108,8 +108,8 @@ fn limits_are_read_or_named_as_mistakes() {
 #[test]
 fn the_audit_log_has_bounds() {
     let settings = resolve(&["--audit-max-mb", "1", "--audit-files", "2"]).ok().unwrap();
-    assert_eq!(settings.audit, dtma_api::AuditBounds { size: 1 << 20, files: 2 });
-    assert_eq!(resolve(&[]).ok().unwrap().audit, dtma_api::AuditBounds::default());
+    assert_eq!(settings.audit, AuditBounds { size: 1 << 20, files: 2 });
+    assert_eq!(resolve(&[]).ok().unwrap().audit, AuditBounds::default());
     check(
         &["--audit-max-mb", "0", "--audit-files", "1"],
         &["--audit-max-mb: 0 is not", "--audit-files: 1 is not"],

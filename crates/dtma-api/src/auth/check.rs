@@ -58,11 +58,17 @@ impl Guard {
 }
 
 /// Why somebody was turned away, with the token's name where it is known.
-struct Denied(Option<Arc<str>>, ApiError);
+struct Denied(Option<Arc<str>>, Box<ApiError>);
+
+impl Denied {
+    fn of(name: impl Into<Arc<str>>, error: ApiError) -> Self {
+        Self(Some(name.into()), Box::new(error))
+    }
+}
 
 impl From<ApiError> for Denied {
     fn from(error: ApiError) -> Self {
-        Self(None, error)
+        Self(None, Box::new(error))
     }
 }
 
@@ -90,11 +96,11 @@ fn admit(guard: &Guard, request: &Request) -> Result<Caller, Denied> {
     let token = known(app, bearer(headers)?, peer)?;
     let name: Arc<str> = token.name.into();
     if !enough(&token.scopes, scope) {
-        return Err(Denied(Some(name), ApiError::Scope(scope.as_str())));
+        return Err(Denied::of(name, ApiError::Scope(scope.as_str())));
     }
     match app.limiter().admit(guard.counted(), || Asker::Token(Arc::clone(&name))) {
         Ok(()) => Ok(Caller { name }),
-        Err(error) => Err(Denied(Some(name), error)),
+        Err(error) => Err(Denied::of(name, error)),
     }
 }
 
@@ -104,9 +110,7 @@ const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 fn known(app: &App, presented: &str, peer: IpAddr) -> Result<Token, Denied> {
     app.limiter().may_try(peer)?;
     match app.auth().find(presented) {
-        Some(token) if token.has_expired(app.now()) => {
-            Err(Denied(Some(token.name.into()), ApiError::ExpiredToken))
-        }
+        Some(token) if token.has_expired(app.now()) => Err(Denied::of(token.name, ApiError::ExpiredToken)),
         Some(token) => Ok(token),
         None => {
             app.limiter().failed(peer)?;
