@@ -298,12 +298,12 @@ impl GroupTask {
 
     fn verdict(&self, pending: &Pending) -> Option<Result<(), ManagerError>> {
         let way_back = self.record.update().is_some_and(|update| update.reverting.is_some());
-        let settled = || self.phases.values().all(Phase::is_settled);
+        let failed = || self.phases.values().any(|phase| matches!(phase, Phase::Failed { .. }));
         match &pending.until {
             Until::Gone => None,
             Until::RolledOut => self.record.update().is_none().then_some(Ok(())),
             // Where nothing leads back, or what stood cannot stand again, there is nothing to wait for.
-            Until::Reverted if way_back && !settled() => None,
+            Until::Reverted if way_back && !failed() => None,
             Until::Reverted => Some(pending.verdict.clone().map_or(Ok(()), Err)),
             Until::Settled => self.judge(self.phases.keys(), |_, phase| phase.is_settled()),
             Until::Stopped(instance) => {
