@@ -25,7 +25,7 @@ up without a restart. Without any token the daemon does not start.
 
 The address is printed on standard output as `listening on http://ADDRESS:PORT` (https:// with TLS); logs go to standard \
 error. SIGTERM and SIGINT end the daemon and leave every container running; started again, it adopts \
-them. SIGHUP opens the log file anew. A listening socket passed by systemd replaces --listen.
+them. SIGHUP opens the log files anew. A listening socket passed by systemd replaces --listen.
 
 Exit codes: 0 ended by a signal; 1 failed; 2 wrong command line, setting or no token; 3 the state \
 directory is in use by another daemon or cannot be used.
@@ -236,7 +236,7 @@ pub(crate) struct SettingArgs {
     /// Most open connections of one address; further ones are answered 503 and closed [default: 512]
     #[arg(long, env = "DTMA_MAX_CONNECTIONS_PER_PEER", value_name = "COUNT", global = true)]
     pub(crate) max_connections_per_peer: Option<usize>,
-    /// Write a line of JSON about each request into this file
+    /// Write a line of JSON about each request into this file; SIGHUP opens it anew
     #[arg(long, env = "DTMA_ACCESS_LOG", value_name = "FILE", global = true)]
     pub(crate) access_log: Option<PathBuf>,
     /// At this size the file is renamed to FILE.1 and begun anew; five old ones are kept [default: 67108864]

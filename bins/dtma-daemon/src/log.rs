@@ -41,9 +41,15 @@ pub(crate) fn init(settings: &Settings) -> Result<Log> {
 impl Log {
     /// After somebody has moved the file away.
     pub(crate) fn reopen(&self) {
-        let Some(file) = &self.0 else { return };
-        if let Err(error) = file.reopen() {
-            tracing::error!(%error, "the log file cannot be opened anew; the old one is written on");
+        if let Some(file) = &self.0 {
+            reopen("log file", file);
         }
+    }
+}
+
+/// The same of another file.
+pub(crate) fn reopen(name: &str, file: &LogFile) {
+    if let Err(error) = file.reopen() {
+        tracing::error!(%error, "the {name} cannot be opened anew; the old one is written on");
     }
 }

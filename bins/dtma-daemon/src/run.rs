@@ -2,6 +2,7 @@
 
 use crate::access_log::{self, AccessLog};
 use crate::log::Log;
+use crate::log_file::LogFile;
 use crate::settings::Settings;
 use crate::systemd::{self, Service};
 use crate::tls::TlsFiles;
@@ -52,6 +53,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         .as_ref()
         .map(|path| AccessLog::open(path, settings.access_log_size, lines))
         .transpose()?;
+    let access_file = access_log.as_ref().map(AccessLog::file);
     let access = access_log.is_some().then(|| AccessLines::new(sender));
     let rates = settings.rates;
     let app = App::new(Parts {
@@ -91,7 +93,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         tokio::select! {
             () = serving => {}
             result = end_by_signal(&shutdown) => result?,
-            result = reload_by_signal(log) => result?,
+            result = reload_by_signal(log, access_file.as_deref()) => result?,
             () = fresh => {}
         }
         if let Some(log) = access_log {
@@ -125,13 +127,16 @@ async fn listener(settings: &Settings, service: &mut Service) -> std::io::Result
     TcpListener::from_std(socket)
 }
 
-/// Tokens and templates need no signal or a new start; what a signal opens anew is the log file.
-async fn reload_by_signal(log: &Log) -> Result<()> {
+/// Tokens and certificates need no signal; what a signal opens anew are the log files.
+async fn reload_by_signal(log: &Log, access: Option<&LogFile>) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     while hangup.recv().await.is_some() {
         systemd::reloading();
         log.reopen();
-        tracing::info!("the log file was opened anew");
+        if let Some(access) = access {
+            log::reopen("access log", access);
+        }
+        tracing::info!("the log files were opened anew");
         systemd::reloaded();
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::cli::{SettingArgs, ShowFormat};
 use crate::config_file::ConfigFile;
+use crate::engine_settings::docker_variable;
 use anyhow::Result;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args};
@@ -129,10 +130,8 @@ fn said(arg: &clap::Arg, matches: &ArgMatches) -> Value {
 }
 
 fn fallback(id: &str, arg: &clap::Arg) -> (Value, String) {
-    if id == "docker_host"
-        && let Some(host) = crate::engine_settings::docker_variable("DOCKER_HOST")
-    {
-        return (json!(host), "env DOCKER_HOST".to_owned());
+    if let Some((name, said)) = of_docker(id) {
+        return (json!(said), format!("env {name}"));
     }
     let known = DEFAULTS.iter().find(|(name, _)| *name == id).map(|(_, value)| match value.parse::<u64>() {
         Ok(number) => json!(number),
@@ -140,6 +139,16 @@ fn fallback(id: &str, arg: &clap::Arg) -> (Value, String) {
     });
     let of_flag = matches!(arg.get_action(), ArgAction::SetTrue).then(|| json!(false));
     (known.or(of_flag).unwrap_or(Value::Null), "default".to_owned())
+}
+
+/// What Docker's own variables say.
+fn of_docker(id: &str) -> Option<(&'static str, String)> {
+    let name = match id {
+        "docker_host" => "DOCKER_HOST",
+        "docker_cert_path" if docker_variable("DOCKER_TLS_VERIFY").is_some() => "DOCKER_CERT_PATH",
+        _ => return None,
+    };
+    Some((name, docker_variable(name)?))
 }
 
 /// A setting that is a secret, or an address with one in it. A file's name is none.
@@ -196,11 +205,47 @@ mod tests {
         assert_eq!(hidden("docker_host", json!("tcp://u:s3cret@h:1/x")), json!("tcp://***@h:1/x"));
     }
 
+    /// What holds for these when nobody says anything is nothing.
+    const UNSET: [&str; 13] = [
+        "access_log",
+        "allowed_hosts",
+        "config",
+        "dev_no_auth",
+        "docker_cert_path",
+        "insecure_http",
+        "log_file",
+        "policy",
+        "registry_auth",
+        "templates",
+        "tls_cert",
+        "tls_client_ca",
+        "tls_key",
+    ];
+
     #[test]
-    fn a_default_is_that_of_a_setting() {
+    fn every_setting_has_the_default_that_its_help_promises_or_none() {
         let known = SettingArgs::augment_args(clap::Command::new("settings"));
-        for (name, _) in DEFAULTS {
-            assert!(known.get_arguments().any(|arg| arg.get_id() == name), "{name}");
+        for arg in known.get_arguments() {
+            let name = arg.get_id().as_str();
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            match DEFAULTS.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => {
+                    let promised =
+                        help.split_once("[default: ").is_some_and(|(_, text)| text.contains(value));
+                    assert!(promised, "--help of {name} does not say that {value} is its default");
+                    assert!(!UNSET.contains(&name), "{name} has a default and has none");
+                }
+                None => assert!(UNSET.contains(&name), "{name} is missing in DEFAULTS"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_default_and_none_is_that_of_a_setting() {
+        let known = SettingArgs::augment_args(clap::Command::new("settings"));
+        let is_known = |name: &str| known.get_arguments().any(|arg| arg.get_id() == name);
+        for name in DEFAULTS.iter().map(|(name, _)| *name).chain(UNSET) {
+            assert!(is_known(name), "{name}");
         }
     }
 }
