@@ -17,6 +17,7 @@ mod engine;
 mod images;
 mod node;
 mod openapi;
+mod package;
 mod pip;
 mod process;
 mod schemathesis;
@@ -52,6 +53,8 @@ enum Command {
     Bench(bench::Args),
     /// Write docs/openapi.json anew
     Openapi,
+    /// Make the Debian package
+    Package(package::Args),
     /// Run everything that must hold before a merge
     Ci,
 }
@@ -76,6 +79,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Openapi => openapi::run(),
+        Command::Package(args) => package::run(&args),
         Command::Ci => ci::run(),
     }
 }
