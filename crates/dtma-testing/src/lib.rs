@@ -2,7 +2,7 @@
 //!
 //! Three kinds of thing for each port of [`dtma_core::port`]:
 //! * a **fake** that behaves, with a remote control that scripts it: [`FakeRuntime`], [`MemoryStore`],
-//!   [`FakeProbe`];
+//!   [`FakeProbe`], [`FakeMeter`];
 //! * a **mock** that accuses, for "this must never be called": [`MockContainerRuntime`], [`MockStateStore`],
 //!   [`MockHealthProbe`];
 //! * a **suite** of behaviour ([`suite`]) that runs over the fake and over the real thing, which is what keeps the
@@ -19,6 +19,7 @@
 pub mod fake_runtime;
 mod mcp_server;
 mod memory_store;
+mod meter;
 mod mock;
 mod probe;
 pub mod sample;
@@ -27,5 +28,6 @@ pub mod suite;
 pub use fake_runtime::{FakeRuntime, FakeRuntimeRemote};
 pub use mcp_server::{FakeMcpServer, FakeMcpServerRemote};
 pub use memory_store::{MemoryStore, MemoryStoreRemote, StoreCall};
+pub use meter::{FakeMeter, FakeMeterRemote};
 pub use mock::{MockContainerRuntime, MockHealthProbe, MockStateStore};
 pub use probe::{FakeProbe, FakeProbeRemote};

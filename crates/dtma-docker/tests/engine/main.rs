@@ -6,6 +6,7 @@ mod events;
 mod exec;
 mod hardened;
 mod harness;
+mod meter;
 mod networks;
 mod private_registry;
 mod pull;
