@@ -160,14 +160,20 @@ async fn a_support_bundle_holds_no_canary() {
         trap 'exit 0' TERM; while :; do sleep 3600 & wait; done",
         toolbox.token()
     ]);
-    toolbox.deploy(&toolbox.group("canary", &[chatty])).await;
+    toolbox.deploy(&toolbox.group("canary", &[chatty.clone()])).await;
+    // What a generation changed names its values too.
+    chatty["environment"] = json!({"GREETING": "canary-in-change"});
+    let changed = toolbox.group("canary", &[chatty]).to_string();
+    std::fs::write(toolbox.dir().join("changed.json"), changed).expect("a file");
+    ends(&toolbox, &["apply", "-f", "changed.json"], 0).await;
     ends(&toolbox, &["support-bundle", "--to", "b.tar.gz"], 0).await;
     let file = toolbox.dir().join("b.tar.gz");
     assert_eq!(std::fs::metadata(&file).expect("the bundle").permissions().mode() & 0o777, 0o600);
     let mut unpack = Command::new("tar");
     unpack.args(["-xOzf"]).arg(&file);
     let everything = run_aside(unpack, PATIENCE).await.expect_success("tar");
-    for word in ["chatty", "GREETING=[redacted]", "\"authRequired\"", "dtma_"] {
+    let kept = ["\"GREETING\": \"[redacted]\"", "\"kind\": \"apply\"", "\"cause\": \"deploy\""];
+    for word in ["chatty", "GREETING=[redacted]", "\"authRequired\"", "dtma_"].into_iter().chain(kept) {
         assert!(everything.contains(word), "{word} is missing");
     }
     for canary in ["canary-in", toolbox.token()] {
