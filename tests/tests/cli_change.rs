@@ -142,6 +142,10 @@ async fn a_bad_image_never_takes_the_old_one_down() {
     has(&detail, &["failed", "apply", "no-such-image"]);
     ends(&toolbox, &["operations", "wait", id], 1).await;
     ends(&toolbox, &["operations", "get", "no-such-operation"], 5).await;
+    let audit = ends(&toolbox, &["audit", "--group", &group], 0).await.stdout;
+    has(&audit, &["putGroup", "update_failed", "deployGroup", "done"]);
+    let audit = json_of(&toolbox, &["audit", "--action", "deployGroup", "-o", "json"]).await;
+    assert_eq!(audit["entries"][0]["groupId"], group.as_str(), "{audit}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

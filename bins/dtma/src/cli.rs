@@ -1,5 +1,6 @@
 //! What can be typed: global options and commands. What a command takes is in `cli/`, what it does in `commands/`.
 
+mod audit;
 mod change;
 mod context;
 mod group;
@@ -12,6 +13,7 @@ mod server;
 mod tool;
 pub(crate) mod value;
 
+pub(crate) use audit::AuditArgs;
 pub(crate) use change::{ApplyArgs, DiffArgs, HistoryArgs, PlanArgs, RollbackArgs, ScaleArgs};
 pub(crate) use context::{ContextAddArgs, ContextCommand};
 pub(crate) use group::{DownArgs, UpArgs, ValidateArgs};
@@ -195,6 +197,8 @@ pub(crate) enum Command {
     /// List, show and await what was asked of the daemon
     #[command(subcommand, alias = "ops")]
     Operations(OperationsCommand),
+    /// Show who changed what, or was turned away
+    Audit(AuditArgs),
     /// Wait until a group or server is as wanted
     Wait(WaitForArgs),
     /// Show what servers use: CPU, memory, processes

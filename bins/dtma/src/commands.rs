@@ -2,6 +2,7 @@
 
 mod apply;
 mod arguments;
+mod audit;
 mod await_goal;
 mod bundle;
 mod change;
@@ -70,6 +71,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         Command::Scale(args) => scale::scale(app, args).await,
         Command::Exec(args) => exec::exec(app, args).await,
         Command::Operations(command) => operations::operations(app, command).await,
+        Command::Audit(args) => audit::audit(app, args).await,
         Command::Validate(args) => group::validate(app, &args).await,
         Command::Ps(args) => look::ps(app, &args).await,
         Command::Status(args) => look::status(app, &args).await,

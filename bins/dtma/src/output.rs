@@ -1,5 +1,6 @@
 //! Where results go: standard output in the format that was asked for; remarks go to standard error.
 
+pub(crate) mod audit;
 pub(crate) mod change;
 pub(crate) mod group;
 pub(crate) mod ink;

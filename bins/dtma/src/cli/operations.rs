@@ -64,7 +64,8 @@ fn state(text: &str) -> Result<OperationState, String> {
     one_of(text, OperationState::ALL, OperationState::as_str)
 }
 
-fn one_of<T: Copy>(text: &str, all: &[T], word: impl Fn(T) -> &'static str) -> Result<T, String> {
+/// One of a few words of the daemon's.
+pub(super) fn one_of<T: Copy>(text: &str, all: &[T], word: impl Fn(T) -> &'static str) -> Result<T, String> {
     all.iter().copied().find(|one| word(*one) == text).ok_or_else(|| {
         let known: Vec<&str> = all.iter().map(|one| word(*one)).collect();
         format!("there is {}", known.join(", "))

@@ -1,0 +1,98 @@
+//! The audit log, a line for each request.
+
+use super::Shape;
+use super::ink::{Ink, Mood};
+use super::table::{Field, field, render, word};
+use super::text::line;
+use super::time::moment;
+use dtma_client::types::{AuditEntryView, AuditOutcome};
+
+const NARROW: &[&str] = &["WHEN", "ACTOR", "ACTION", "WHOM", "OUTCOME", "CODE"];
+const WIDE: &[&str] = &["STATUS", "REQUEST", "OPERATION", "PEER", "PATH"];
+
+/// The newest first, as the daemon gives them.
+pub(crate) fn list(entries: &[AuditEntryView], shape: Shape, ink: Ink) -> String {
+    match shape {
+        Shape::Name => entries.iter().map(|entry| format!("{}\n", line(&entry.request_id))).collect(),
+        Shape::Table => render(NARROW, entries.iter().map(narrow).collect(), ink),
+        Shape::Wide => {
+            let rows = entries.iter().map(|entry| [narrow(entry), wide(entry)].concat());
+            render(&[NARROW, WIDE].concat(), rows.collect(), ink)
+        }
+    }
+}
+
+fn narrow(entry: &AuditEntryView) -> Vec<Field> {
+    vec![
+        field(moment(&entry.at)),
+        maybe(entry.actor.as_deref()),
+        field(line(&entry.action)),
+        field(whom(entry)),
+        word(entry.outcome),
+        maybe(entry.code.as_deref()),
+    ]
+}
+
+fn wide(entry: &AuditEntryView) -> Vec<Field> {
+    vec![
+        field(entry.status.map(|status| status.to_string()).unwrap_or_default()),
+        field(line(&entry.request_id)),
+        maybe(entry.operation_id.as_deref()),
+        maybe(entry.peer.as_deref()),
+        field(line(&format!("{} {}", entry.method, entry.path))),
+    ]
+}
+
+fn maybe(text: Option<&str>) -> Field {
+    field(text.map(line).unwrap_or_default())
+}
+
+fn whom(entry: &AuditEntryView) -> String {
+    let parts = [&entry.group_id, &entry.instance_name];
+    parts.into_iter().flatten().map(|part| line(part)).collect::<Vec<_>>().join("/")
+}
+
+/// How many were turned away without a line of their own.
+pub(crate) fn left_out(entries: &[AuditEntryView]) -> u64 {
+    entries.iter().filter_map(|entry| entry.left_out).sum()
+}
+
+impl From<AuditOutcome> for Mood {
+    fn from(outcome: AuditOutcome) -> Self {
+        match outcome {
+            AuditOutcome::Done => Self::Good,
+            AuditOutcome::Accepted | AuditOutcome::Interrupted => Self::Busy,
+            AuditOutcome::Replayed => Self::Calm,
+            AuditOutcome::Refused | AuditOutcome::Denied | AuditOutcome::Failed => Self::Bad,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn who_asked_for_what_and_how_it_ended() {
+        let entries: Vec<AuditEntryView> = serde_json::from_value(json!([
+            {"seq": 4, "at": "2026-01-01T00:00:01Z", "requestId": "r2", "action": "putGroup", "method": "PUT",
+             "path": "/mcp/groups/demo", "groupId": "demo", "idempotencyKey": false, "outcome": "denied",
+             "code": "token_unknown", "status": 401, "leftOut": 7},
+            {"seq": 2, "at": "2026-01-01T00:00:00Z", "requestId": "r1", "actor": "ann\u{7}", "action": "stopServer",
+             "method": "POST", "path": "/mcp/servers/web/stop", "groupId": "demo", "instanceName": "web",
+             "idempotencyKey": false, "outcome": "done", "status": 200}
+        ]))
+        .unwrap();
+        assert_eq!(
+            list(&entries, Shape::Table, Ink::OFF),
+            "\
+WHEN                      ACTOR     ACTION      WHOM      OUTCOME  CODE
+2026-01-01T00:00:01.000Z  -         putGroup    demo      denied   token_unknown
+2026-01-01T00:00:00.000Z  ann\\u{7}  stopServer  demo/web  done     -
+"
+        );
+        assert!(list(&entries, Shape::Wide, Ink::OFF).contains("POST /mcp/servers/web/stop"));
+        assert_eq!(left_out(&entries), 7);
+    }
+}
