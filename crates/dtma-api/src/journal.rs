@@ -14,7 +14,8 @@ use tokio::sync::broadcast::error::RecvError;
 
 /// Events kept.
 const KEPT: usize = 4096;
-/// Events that wait for a slow reader; one that falls further behind is told to look again.
+/// Events that wait for a slow reader; one that falls further behind is cut off. Fewer than are kept, so that it can go
+/// on where it was.
 const WAITING: usize = 1024;
 
 /// One thing to tell a reader.
@@ -65,7 +66,7 @@ impl Journal {
         }
     }
 
-    fn push(&self, event: EventView) {
+    pub(crate) fn push(&self, event: EventView) {
         let event = Arc::new(event);
         let mut kept = self.kept();
         if kept.len() >= KEPT {

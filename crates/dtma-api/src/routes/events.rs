@@ -30,7 +30,8 @@ pub(crate) struct EventQuery {
 /// Watch what happens
 ///
 /// Server-sent events, named after their kind. Send the id of the last one seen as `Last-Event-ID` to go on after
-/// it; `event: reset` says that something was lost and everything should be looked at again.
+/// it; `event: reset` says that something was lost and everything should be looked at again. The stream of a reader
+/// that falls too far behind ends; it goes on in the same way.
 #[utoipa::path(get, path = "/events", operation_id = "streamEvents", tag = "daemon",
     params(EventQuery, ("Last-Event-ID" = Option<String>, Header, description = "Go on after this event")),
     responses((status = 200, description = "Events until the client leaves", body = EventView,
@@ -59,8 +60,8 @@ fn live(receiver: broadcast::Receiver<Entry>) -> impl Stream<Item = Entry> {
     stream::unfold(receiver, |mut receiver| async move {
         match receiver.recv().await {
             Ok(entry) => Some((entry, receiver)),
-            Err(RecvError::Lagged(_)) => Some((Entry::Gap, receiver)),
-            Err(RecvError::Closed) => None,
+            // It is cut off, and loses nothing when it comes back with the last id it saw.
+            Err(RecvError::Lagged(_) | RecvError::Closed) => None,
         }
     })
 }
@@ -91,5 +92,59 @@ fn name(event: &EventView) -> &'static str {
         dtma_api_types::EventKind::Finished { .. } => "finished",
         dtma_api_types::EventKind::Removed => "removed",
         dtma_api_types::EventKind::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dtma_api_types::EventKind;
+
+    /// More than wait for a slow reader, fewer than are kept.
+    const MANY: u64 = 3000;
+
+    fn happened(seq: u64) -> EventView {
+        EventView {
+            seq,
+            at: String::new(),
+            group_id: "g".into(),
+            instance_name: None,
+            kind: EventKind::Removed,
+        }
+    }
+
+    /// Numbers up to the end of the stream, 0 for a gap.
+    async fn read(journal: &Journal, last: Option<&str>, meanwhile: impl FnOnce()) -> Vec<u64> {
+        let subscription = journal.subscribe(last);
+        let entries = stream::iter(subscription.missed).chain(live(subscription.live));
+        meanwhile();
+        let seq = |entry| match entry {
+            Entry::Event(event) => event.seq,
+            Entry::Gap => 0,
+        };
+        let now = stream::unfold(entries.boxed(), |mut entries| async move {
+            tokio::select! {
+                biased;
+                entry = entries.next() => entry.map(|entry| (entry, entries)),
+                () = std::future::ready(()) => None,
+            }
+        });
+        now.map(seq).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_is_cut_off_and_goes_on_where_it_was() {
+        let journal = Journal::new();
+        (1..=5).for_each(|seq| journal.push(happened(seq)));
+        let id = |seq| journal.id(&happened(seq));
+        let slow =
+            read(&journal, Some(&id(2)), || (6..=MANY).for_each(|seq| journal.push(happened(seq)))).await;
+        assert_eq!(slow, [3, 4, 5], "what it had been given, and then the end");
+        let again = read(&journal, Some(&id(5)), || {}).await;
+        assert_eq!(again, (6..=MANY).collect::<Vec<_>>());
+        let quick = read(&journal, Some(&id(MANY)), || journal.push(happened(MANY + 1))).await;
+        assert_eq!(quick, [MANY + 1]);
+        (MANY + 2..=3 * MANY).for_each(|seq| journal.push(happened(seq)));
+        assert_eq!(read(&journal, Some(&id(5)), || {}).await, [0], "too late: it looks at everything again");
     }
 }
