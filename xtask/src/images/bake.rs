@@ -52,8 +52,13 @@ fn dockerfile(recipe: &Recipe) -> String {
         None => ("scratch".to_owned(), "COPY --chown=65532:65532 data/ /data/"),
         Some(base) => (base.tag(), ""),
     };
-    let setup = recipe.setup;
-    format!("FROM {from}\nUSER 0:0\nCOPY root/ /\n{data}\n{setup}\nUSER 65532:65532\n")
+    let (apps, setup) = (recipe.sources.iter().filter_map(app).collect::<String>(), recipe.setup);
+    format!("FROM {from}\nUSER 0:0\nCOPY root/ /\n{data}\n{apps}{setup}\nUSER 65532:65532\n")
+}
+
+fn app(source: &Source) -> Option<String> {
+    let Source::App(recipe, to) = source else { return None };
+    Some(format!("COPY --from={} /app {to}\n", recipe.tag()))
 }
 
 impl Bench {
@@ -95,6 +100,8 @@ impl Bench {
             }
             Source::Text(path, text) => Ok(fs::write(self.target(path)?, text)?),
             Source::File(from, to) => self.put(&workspace::root().join(from), to),
+            // Copied by the engine, from image to image.
+            Source::App(..) => Ok(()),
         }
     }
 

@@ -58,6 +58,23 @@ WORKDIR /www
 CMD ["sh"]
 "#;
 
+const RUNTIME: &str = r#"
+RUN ["/usr/bin/python3", "-m", "compileall", "-q", "/opt/pypi"]
+ENTRYPOINT ["/usr/bin/python3", "/opt/mcp_server_runtime.py"]
+CMD []
+"#;
+
+/// What the generic image can run, and what a package gets when its user gives no arguments.
+const PACKAGES: &str = r#"{
+  "npm:@modelcontextprotocol/server-everything": {"root": "/opt/npm/everything", "args": ["stdio"]},
+  "npm:@modelcontextprotocol/server-filesystem": {"root": "/opt/npm/filesystem", "args": ["/data"]},
+  "npm:@modelcontextprotocol/server-memory":
+    {"root": "/opt/npm/memory", "environment": {"MEMORY_FILE_PATH": "/data/memory.jsonl"}},
+  "pypi:mcp-server-git": {"root": "/app"},
+  "pypi:mcp-server-time": {"root": "/opt/pypi/time"}
+}
+"#;
+
 /// Every image, bases before what stands on them.
 pub(crate) fn all() -> Vec<Recipe> {
     vec![
@@ -70,6 +87,7 @@ pub(crate) fn all() -> Vec<Recipe> {
         time(),
         git(),
         fixture(),
+        runtime(),
     ]
 }
 
@@ -115,6 +133,29 @@ fn git() -> Recipe {
     let sources =
         vec![git, Source::Pip("mcp-server-git==2026.10.19"), Source::Text("etc/gitconfig", GITCONFIG)];
     on_python("mcp-server-git", sources, GIT, "git_commit")
+}
+
+/// The generic image: all servers above in one, on the one with the most below it.
+fn runtime() -> Recipe {
+    let app = |recipe: Recipe, to| Source::App(Box::new(recipe), to);
+    let sources = vec![
+        Source::Debian(&["libstdc++6", "libgcc-s1"]),
+        Source::Node,
+        app(everything(), "/opt/npm/everything"),
+        app(filesystem(), "/opt/npm/filesystem"),
+        app(memory(), "/opt/npm/memory"),
+        app(time(), "/opt/pypi/time"),
+        Source::File("xtask/src/images/mcp_server_runtime.py", "opt/mcp_server_runtime.py"),
+        Source::Text("opt/packages.json", PACKAGES),
+    ];
+    let proof = Proof::ListsWith(&[
+        ("MCP_PACKAGE=npm:@modelcontextprotocol/server-everything", "echo"),
+        ("MCP_PACKAGE=npm:@modelcontextprotocol/server-filesystem", "write_file"),
+        ("MCP_PACKAGE=npm:@modelcontextprotocol/server-memory", "create_entities"),
+        ("MCP_PACKAGE=pypi:mcp-server-git", "git_commit"),
+        ("MCP_PACKAGE=pypi:mcp-server-time", "get_current_time"),
+    ]);
+    Recipe { name: "mcp-server-runtime", base: Some(Box::new(git())), sources, setup: RUNTIME, proof }
 }
 
 fn fixture() -> Recipe {

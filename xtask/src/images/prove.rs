@@ -40,22 +40,29 @@ pub(crate) fn prove(engine: &Engine, recipe: &Recipe) -> Result<()> {
     match &recipe.proof {
         Proof::Base => Ok(()),
         Proof::Exits(command) => process::timed(&label, || exits(engine, recipe, command)),
-        Proof::Lists(tool) => process::timed(&label, || lists(engine, recipe, tool)),
+        Proof::Lists(tool) => process::timed(&label, || lists(engine, recipe, tool, None)),
+        Proof::ListsWith(cases) => process::timed(&label, || {
+            cases.iter().try_for_each(|(variable, tool)| lists(engine, recipe, tool, Some(variable)))
+        }),
     }
 }
 
 fn exits(engine: &Engine, recipe: &Recipe, command: &[&str]) -> Result<()> {
-    process::output(PATIENCE, hardened(engine, recipe)?.args(command)).map(drop)
+    process::output(PATIENCE, hardened(engine, recipe, None)?.args(command)).map(drop)
 }
 
-fn hardened(engine: &Engine, recipe: &Recipe) -> Result<Command> {
+fn hardened(engine: &Engine, recipe: &Recipe, variable: Option<&str>) -> Result<Command> {
     let mut command = engine.docker()?;
-    command.args(HARDENED).arg(recipe.tag());
+    command.args(HARDENED);
+    if let Some(variable) = variable {
+        command.args(["--env", variable]);
+    }
+    command.arg(recipe.tag());
     Ok(command)
 }
 
-fn lists(engine: &Engine, recipe: &Recipe, tool: &str) -> Result<()> {
-    let mut server = Server::start(&mut hardened(engine, recipe)?)?;
+fn lists(engine: &Engine, recipe: &Recipe, tool: &str, variable: Option<&str>) -> Result<()> {
+    let mut server = Server::start(&mut hardened(engine, recipe, variable)?)?;
     let answer = server.converse();
     let said = server.end()?;
     let answer = answer.with_context(|| format!("the server said on stderr: {}", said.trim()))?;

@@ -40,6 +40,8 @@ pub(crate) enum Source {
     Text(&'static str, &'static str),
     /// A file of the repository: path in the repository, path in the image.
     File(&'static str, &'static str),
+    /// What another image has in `/app`, at this path.
+    App(Box<Recipe>, &'static str),
 }
 
 /// What a container of the image has to do to count as good.
@@ -51,6 +53,8 @@ pub(crate) enum Proof {
     Exits(&'static [&'static str]),
     /// An MCP server on stdio that lists this tool.
     Lists(&'static str),
+    /// A different MCP server on stdio for each environment variable, which lists the tool beside it.
+    ListsWith(&'static [(&'static str, &'static str)]),
 }
 
 impl Recipe {
@@ -62,7 +66,12 @@ impl Recipe {
     pub(crate) fn debian(&self) -> Vec<&'static str> {
         let own = self.sources.iter().filter_map(|source| match source {
             Source::Debian(packages) => Some(packages.iter().copied()),
-            Source::Node | Source::Npm(_) | Source::Pip(_) | Source::Text(..) | Source::File(..) => None,
+            Source::Node
+            | Source::Npm(_)
+            | Source::Pip(_)
+            | Source::Text(..)
+            | Source::File(..)
+            | Source::App(..) => None,
         });
         own.flatten().collect()
     }
