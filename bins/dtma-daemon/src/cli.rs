@@ -248,6 +248,19 @@ pub(crate) struct SettingArgs {
     /// How many files of the audit log are kept in all, at least 2 [default: 10]
     #[arg(long, env = "DTMA_AUDIT_FILES", value_name = "COUNT", global = true)]
     pub(crate) audit_files: Option<u32>,
+    /// The backend that is told how the machine and its servers do: every minute and after every change [default:
+    /// AGENTOPIA_API_BASE_URL of the environment or of --conf, else nobody is told]
+    #[arg(long, env = "DTMA_BACKEND_URL", value_name = "URL", global = true)]
+    pub(crate) backend_url: Option<String>,
+    /// Where on the backend it is told [default: /heartbeat]
+    #[arg(long, env = "DTMA_BACKEND_HEARTBEAT_PATH", value_name = "PATH", global = true)]
+    pub(crate) backend_heartbeat_path: Option<String>,
+    /// A file with the token for the backend; read anew each time [default: DTMA_AUTH_TOKEN of --conf]
+    #[arg(long, env = "DTMA_BACKEND_TOKEN_FILE", value_name = "FILE", global = true)]
+    pub(crate) backend_token_file: Option<PathBuf>,
+    /// The authorities (PEM) that may have signed the backend's certificate [default: those of the machine]
+    #[arg(long, env = "DTMA_BACKEND_CA_FILE", value_name = "FILE", global = true)]
+    pub(crate) backend_ca_file: Option<PathBuf>,
 }
 
 /// The longest that a token may be made to hold: ten years.

@@ -104,7 +104,7 @@ impl Sources<'_> {
     }
 }
 
-fn read_private(path: &Path) -> Result<String, String> {
+pub(crate) fn read_private(path: &Path) -> Result<String, String> {
     let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.mode();
     if mode & 0o007 != 0 {
         return Err("it holds passwords and everybody can read it: chmod o= it".to_owned());

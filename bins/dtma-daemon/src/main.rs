@@ -11,6 +11,7 @@ mod backends;
 mod cli;
 mod config_file;
 mod engine_settings;
+mod heartbeat;
 mod log;
 mod log_file;
 mod run;

@@ -1,6 +1,7 @@
 //! The daemon's life: listen, adopt, serve, and end without ending anything else.
 
 use crate::access_log::{self, AccessLog};
+use crate::heartbeat::{self, Heartbeat};
 use crate::log::Log;
 use crate::log_file::LogFile;
 use crate::settings::Settings;
@@ -56,6 +57,12 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     let access_file = access_log.as_ref().map(AccessLog::file);
     let access = access_log.is_some().then(|| AccessLines::new(sender));
     let rates = settings.rates;
+    let sources = || heartbeat::Sources {
+        manager: manager.clone(),
+        system: system::probe(&settings.state_dir),
+        wall: wall.clone(),
+    };
+    let heartbeat = settings.backend.as_ref().map(|address| Heartbeat::new(address, sources()));
     let app = App::new(Parts {
         manager: manager.clone(),
         auth: Arc::clone(&auth),
@@ -66,6 +73,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         wall,
         meter: backends::meter(settings),
         system: system::probe(&settings.state_dir),
+        heartbeat: heartbeat.as_ref().map(Heartbeat::probe),
     });
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("listening on {scheme}://{address}");
@@ -87,7 +95,12 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
                     log.keep().await;
                 }
             };
-            tokio::join!(tokens::keep_fresh(&auth, settings), tls, log, look_at(&*runtime));
+            let heartbeat = async {
+                if let Some(heartbeat) = &heartbeat {
+                    heartbeat.keep().await;
+                }
+            };
+            tokio::join!(tokens::keep_fresh(&auth, settings), tls, log, heartbeat, look_at(&*runtime));
         };
         // Only serving ends by itself, after the signal; the others are dropped with it.
         tokio::select! {

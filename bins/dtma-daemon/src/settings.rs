@@ -1,13 +1,17 @@
 //! Settings: flags over environment over TOML over defaults, all mistakes at once, each with its origin.
 
 mod audit;
+mod backend;
 mod front;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backend::{HEARTBEAT_PATH, originals};
+
 use crate::cli::SettingArgs;
 use crate::config_file::ConfigFile;
 use crate::engine_settings::{EngineSettings, Said};
+use crate::heartbeat::Address;
 use crate::log_file::Bounds;
 use crate::template_dir;
 use crate::tls::TlsFiles;
@@ -56,6 +60,8 @@ pub(crate) struct Settings {
     /// Bytes.
     pub(crate) access_log_size: u64,
     pub(crate) audit: AuditBounds,
+    /// Where reports go, when anywhere.
+    pub(crate) backend: Option<Address>,
 }
 
 /// How logs are written.
@@ -135,6 +141,10 @@ struct File {
     access_log_size: Option<u64>,
     audit_max_mb: Option<u64>,
     audit_files: Option<u32>,
+    backend_url: Option<String>,
+    backend_heartbeat_path: Option<String>,
+    backend_token_file: Option<PathBuf>,
+    backend_ca_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -188,6 +198,8 @@ impl Sources<'_> {
         let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
         let audit = self.audit(args, &file);
         let said = engine(args, &mut file);
+        let conf = args.conf.clone().or(file.conf.take()).unwrap_or_else(|| CONF.into());
+        let backend = self.backend(args, &mut file, &conf);
         let listen = self.parsed("listen", args.listen.clone().or(file.listen), LISTEN);
         let listen = self.passed.or(listen);
         let log = args.log.clone().or(file.log).unwrap_or_else(|| "info".to_owned());
@@ -223,12 +235,13 @@ impl Sources<'_> {
             log_bounds: self.log_bounds(args, (file.log_file_size, file.log_files)),
             dev_no_auth,
             tls,
-            conf: args.conf.clone().or(file.conf).unwrap_or_else(|| CONF.into()),
+            conf,
             limits,
             rates,
             access_log: args.access_log.clone().or(file.access_log),
             access_log_size: args.access_log_size.or(file.access_log_size).unwrap_or(ACCESS_LOG_SIZE),
             audit,
+            backend,
         }
     }
 

@@ -33,6 +33,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("access_log_size", "67108864"),
     ("audit_max_mb", "10"),
     ("audit_files", "10"),
+    ("backend_heartbeat_path", crate::settings::HEARTBEAT_PATH),
 ];
 
 /// What is shown of a secret.
@@ -67,7 +68,14 @@ fn all(matches: &ArgMatches, file: &ConfigFile) -> Vec<Shown> {
     let names = known.get_arguments().filter(|arg| arg.get_long().is_some());
     let mut shown: Vec<_> = names.map(|arg| Shown::of(arg, matches, file)).collect();
     let conf = shown.iter().find(|setting| setting.name == "conf").and_then(|setting| setting.value.as_str());
-    let tokens = crate::tokens::given_names(Path::new(conf.unwrap_or_default()));
+    let conf = Path::new(conf.unwrap_or_default()).to_owned();
+    if let Some(backend) =
+        shown.iter_mut().find(|setting| setting.name == "backend_url" && setting.value.is_null())
+        && let Some((url, origin)) = crate::settings::originals(&conf)
+    {
+        (backend.value, backend.origin) = (hidden("backend_url", json!(url)), origin);
+    }
+    let tokens = crate::tokens::given_names(&conf);
     shown.extend(tokens.into_iter().map(Shown::token));
     shown
 }

@@ -8,7 +8,7 @@ use dtma_api::auth::{Auth, Scope, Token};
 use std::path::Path;
 use std::time::Duration;
 
-const CONF_KEY: &str = "DTMA_AUTH_TOKEN";
+pub(crate) const CONF_KEY: &str = "DTMA_AUTH_TOKEN";
 /// Environment variables that hold a token.
 const VARIABLES: [&str; 2] = ["DTMA_BEARER_TOKEN", "BACKEND_TO_DTMA_API_KEY"];
 /// Shorter ones can be guessed.
@@ -74,7 +74,7 @@ fn all(settings: &Settings) -> Result<Vec<Token>> {
 )]
 fn given(conf: &Path) -> Result<Vec<Token>> {
     let variables = VARIABLES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-    let conf = conf_token(conf)?.map(|token| (CONF_KEY, token));
+    let conf = conf_value(conf, CONF_KEY)?.map(|token| (CONF_KEY, token));
     let named = variables.chain(conf).filter(|(_, token)| !token.trim().is_empty());
     let tokens = named.map(|(name, token)| {
         if token.trim().len() < SHORT {
@@ -93,8 +93,8 @@ pub(crate) fn given_names(conf: &Path) -> Vec<String> {
     given(conf).unwrap_or_default().into_iter().map(said).collect()
 }
 
-/// `DTMA_AUTH_TOKEN=…` in a file of shell assignments.
-fn conf_token(path: &Path) -> Result<Option<String>> {
+/// The value of a key in a file of shell assignments, `DTMA_AUTH_TOKEN=…` and the like.
+pub(crate) fn conf_value(path: &Path, key: &str) -> Result<Option<String>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -103,7 +103,7 @@ fn conf_token(path: &Path) -> Result<Option<String>> {
     let value = |line: &str| {
         let line = line.trim();
         let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        let value = line.strip_prefix(CONF_KEY)?.trim_start().strip_prefix('=')?;
+        let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
         Some(value.trim().trim_matches(['"', '\'']).to_owned())
     };
     Ok(text.lines().find_map(value))
@@ -140,11 +140,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dtma.conf");
         std::fs::write(&path, "# a comment\nOTHER=1\nDTMA_AUTH_TOKEN=\"se=cret\"\n").unwrap();
-        let token = |path: &Path| conf_token(path).unwrap();
+        let token = |path: &Path| conf_value(path, CONF_KEY).unwrap();
         assert_eq!(token(&path).as_deref(), Some("se=cret"));
         std::fs::write(&path, "#DTMA_AUTH_TOKEN=no\nexport DTMA_AUTH_TOKEN = yes\n").unwrap();
         assert_eq!(token(&path).as_deref(), Some("yes"));
         assert_eq!(token(&dir.path().join("absent")), None);
-        assert!(conf_token(dir.path()).is_err(), "what is there and cannot be read is a mistake");
+        assert!(conf_value(dir.path(), CONF_KEY).is_err(), "what is there and cannot be read is a mistake");
     }
 }

@@ -7,11 +7,11 @@ mod tool;
 
 pub use request::{
     CompatMcpConfig, CompatPortMapping, CompatResources, DeployServersRequest, ExecRequestBody, ExecView,
-    ExecuteRequest, ExecuteView, ToolRequest,
+    ExecuteRequest, ExecuteView, ScaleMcpServerRequest, ToolRequest,
 };
 pub use status::{
-    CompatStatusView, DiskMetrics, McpServersView, MemoryMetrics, OauthStatusView, SystemMetrics,
-    TransportDistribution,
+    CompatStatusView, DiskMetrics, HeartbeatView, McpServersView, MemoryMetrics, OauthStatusView,
+    SystemMetrics, TransportDistribution,
 };
 pub use tool::{
     ContainerGroupView, DeployedServersView, DockerPort, DockerState, PortBinding, ToolDeployedView,

@@ -2,6 +2,7 @@
 
 use crate::audit::AuditLog;
 use crate::auth::{Auth, Hosts};
+use crate::compat::Claims;
 use crate::error::ApiError;
 use crate::journal::Journal;
 use crate::limit::{Limiter, Rates};
@@ -11,7 +12,7 @@ use crate::observe::AccessLines;
 use crate::openapi::openapi_json;
 use crate::schema::Schemas;
 use bytes::Bytes;
-use dtma_api_types::compat::SystemMetrics;
+use dtma_api_types::compat::{HeartbeatView, SystemMetrics};
 use dtma_core::Timestamp;
 use dtma_core::port::Meter;
 use dtma_manager::wall::Wall;
@@ -40,10 +41,15 @@ pub struct Parts {
     pub meter: Option<Arc<dyn Meter>>,
     /// How the machine does.
     pub system: SystemProbe,
+    /// How the reports to the backend fare; none when there is no backend.
+    pub heartbeat: Option<HeartbeatProbe>,
 }
 
 /// Looks at the machine; asked once for every status, so it must be quick.
 pub type SystemProbe = Arc<dyn Fn() -> SystemMetrics + Send + Sync>;
+
+/// Tells how the reports to the backend fare.
+pub type HeartbeatProbe = Arc<dyn Fn() -> HeartbeatView + Send + Sync>;
 
 /// Everything that handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +65,7 @@ struct Inner {
     document: Bytes,
     tasks: TaskTracker,
     keys: Keys,
+    claims: Claims,
     closing: CancellationToken,
 }
 
@@ -70,11 +77,12 @@ impl App {
             started_at: (parts.wall)(),
             journal: Arc::new(Journal::new()),
             limiter: Limiter::new(parts.rates),
-            metrics: Metrics::new(parts.manager.clone()),
+            metrics: Metrics::new(parts.manager.clone(), parts.heartbeat.clone()),
             schemas: Schemas::new(),
             document: openapi_json().into(),
             tasks: TaskTracker::new(),
             keys: Keys::default(),
+            claims: Claims::default(),
             closing: CancellationToken::new(),
             parts,
         }))
@@ -114,6 +122,10 @@ impl App {
 
     pub(crate) fn system_metrics(&self) -> SystemMetrics {
         (self.0.parts.system)()
+    }
+
+    pub(crate) fn heartbeat(&self) -> Option<HeartbeatView> {
+        self.0.parts.heartbeat.as_ref().map(|probe| probe())
     }
 
     pub(crate) fn started_at(&self) -> Timestamp {
@@ -161,6 +173,11 @@ impl App {
     /// What is done even when its client hangs up.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.0.tasks
+    }
+
+    /// What deployments under way ask for.
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.0.claims
     }
 
     /// Requests with a key that are under way.

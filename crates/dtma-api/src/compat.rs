@@ -2,6 +2,7 @@
 //! request (`read.rs`, `docker.rs`), what is wrong is said at the place where the caller wrote it (`notes.rs`), and
 //! what became of it is told in their words (`view.rs`). No decision about servers is taken here.
 
+mod claims;
 mod deploy;
 mod docker;
 mod execute;
@@ -10,6 +11,7 @@ mod notes;
 mod read;
 pub(crate) mod view;
 
+pub(crate) use claims::Claims;
 pub(crate) use deploy::{deploy, remove};
 pub(crate) use execute::execute;
 pub(crate) use find::{Found, find};

@@ -1,7 +1,7 @@
 //! Every way a request can fail, and the one place that chooses the HTTP status for it.
 
 use dtma_api_types::{ErrorBody, ErrorDetail};
-use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::id::InstanceName;
 use dtma_core::port::RuntimeError;
 use dtma_core::violation::Violation;
 use dtma_manager::{GroupStatus, ManagerError};
@@ -65,8 +65,8 @@ pub(crate) enum ApiError {
     NoSession,
     /// Another server bears the caller's own id.
     IdTaken(String, InstanceName),
-    /// The server is one of several of its group.
-    OneOfMany(InstanceName, GroupId),
+    /// Other servers of the group depend on it.
+    DependedOn(InstanceName, Vec<InstanceName>),
     /// A capability was executed and failed.
     CapabilityFailed(String, String),
     /// The audit log cannot be written.
@@ -126,7 +126,7 @@ impl ApiError {
             Self::StandsStill(..) => (StatusCode::BAD_GATEWAY, "server_not_running"),
             Self::NoSession => (StatusCode::NOT_FOUND, "no_such_session"),
             Self::IdTaken(..) => (StatusCode::CONFLICT, "account_id_taken"),
-            Self::OneOfMany(..) => (StatusCode::CONFLICT, "one_of_many"),
+            Self::DependedOn(..) => (StatusCode::CONFLICT, "depended_on"),
             Self::CapabilityFailed(..) => (StatusCode::BAD_GATEWAY, "capability_failed"),
             Self::Audit(_) => (StatusCode::SERVICE_UNAVAILABLE, "audit_failed"),
             Self::Manager(error) | Self::Located(error, _) => manager_kind(error),
@@ -172,8 +172,9 @@ impl ApiError {
             }
             Self::NoSession => "there is no such session; begin anew with initialize".into(),
             Self::IdTaken(id, bearer) => format!("the accountToolInstanceId {id:?} is that of {bearer}"),
-            Self::OneOfMany(instance, group) => {
-                format!("{instance} is one of several servers of group {group}; remove the group instead")
+            Self::DependedOn(instance, others) => {
+                let others: Vec<_> = others.iter().map(InstanceName::as_str).collect();
+                format!("{} of its group depend on {instance}; remove them first", others.join(", "))
             }
             Self::CapabilityFailed(capability, why) => {
                 format!("Failed to execute capability '{capability}': {why}")

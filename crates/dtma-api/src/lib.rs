@@ -41,9 +41,9 @@ mod suggest;
 pub mod tls;
 mod view;
 
-pub use app::{App, Parts, SystemProbe};
+pub use app::{App, HeartbeatProbe, Parts, SystemProbe};
 pub use audit::{AuditBounds, AuditLog};
-pub use compat::view::instances as tool_instances;
+pub use compat::view::{ToolReport, instances as tool_instances, reports as tool_reports};
 pub use observe::AccessLines;
 pub use openapi::{openapi, openapi_json};
 pub use serve::{Door, ServeLimits, serve};

@@ -1,7 +1,9 @@
 //! What Prometheus may know. Labels are bounded: declared routes instead of paths, names of deployed servers only.
 
 mod fleet;
+mod heartbeat;
 
+use crate::app::HeartbeatProbe;
 use dtma_manager::ManagerHandle;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -69,7 +71,7 @@ pub(crate) struct Metrics {
 const BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0];
 
 impl Metrics {
-    pub(crate) fn new(manager: ManagerHandle) -> Self {
+    pub(crate) fn new(manager: ManagerHandle, heartbeat: Option<HeartbeatProbe>) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("dtma"),
             requests: Family::default(),
@@ -79,6 +81,9 @@ impl Metrics {
             connections: Gauge::default(),
         };
         metrics.register(manager);
+        if let Some(probe) = heartbeat {
+            metrics.registry.register_collector(Box::new(heartbeat::Heartbeat::new(probe)));
+        }
         metrics
     }
 

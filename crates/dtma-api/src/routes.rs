@@ -111,6 +111,7 @@ pub(crate) fn table() -> Vec<Route> {
         route("POST", "/mcp-servers", "deployMcpServer", DEPLOY, post(mcp_servers::deploy_mcp_server)),
         route("POST", "/mcp-servers/deploy", "deployMcpServers", DEPLOY, post(mcp_servers::deploy_mcp_servers)),
         route("GET", "/mcp-servers/status", "getMcpServersStatus", READ, get(mcp_servers::get_mcp_servers_status)),
+        route("PUT", "/mcp-servers/scale", "scaleMcpServer", DEPLOY, put(mcp_servers::scale_mcp_server)),
         route("DELETE", "/mcp-servers/{id}", "removeMcpServer", DEPLOY, delete(mcp_servers::remove_mcp_server)),
         route("POST", "/container-groups", "createContainerGroup", DEPLOY, post(container_groups::create_container_group)),
         route("GET", "/container-groups/{id}", "getContainerGroup", READ, get(container_groups::get_container_group)),

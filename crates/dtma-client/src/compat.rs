@@ -4,9 +4,11 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::operations::Mutation;
 use crate::query::{Query, escape};
+use dtma_api_types::ApplyView;
 use dtma_api_types::compat::{
     CompatStatusView, ContainerGroupView, DeployedServersView, ExecRequestBody, ExecView, ExecuteRequest,
-    ExecuteView, McpServersView, ToolDeployedView, ToolListView, ToolRemovedView, ToolStateView,
+    ExecuteView, McpServersView, ScaleMcpServerRequest, ToolDeployedView, ToolListView, ToolRemovedView,
+    ToolStateView,
 };
 use http::Method;
 use serde::Serialize;
@@ -113,6 +115,16 @@ impl Client {
     /// `GET /mcp-servers/status`: every MCP server.
     pub async fn get_mcp_servers_status(&self) -> Result<McpServersView, Error> {
         self.call(Method::GET, "/mcp-servers/status").data().await
+    }
+
+    /// `PUT /mcp-servers/scale`: another number of replicas for an MCP server.
+    pub async fn scale_mcp_server(
+        &self,
+        body: &ScaleMcpServerRequest,
+        options: &Mutation,
+    ) -> Result<ApplyView, Error> {
+        let path = options.wait.query(Query::default()).onto("/mcp-servers/scale");
+        self.call(Method::PUT, path).json(body)?.patience(options.wait.patience()).data().await
     }
 
     /// `DELETE /mcp-servers/{id}`: removes an MCP server by its name or the caller's own id of it.

@@ -280,6 +280,30 @@ pub struct ExecuteView {
     pub truncated: bool,
 }
 
+/// Another number of replicas for an MCP server. It is named by one of the spellings.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({"instanceName": "time", "replicas": 2}))]
+pub struct ScaleMcpServerRequest {
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_name: Option<String>,
+    /// Its name, or the caller's own id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// See `id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_id: Option<String>,
+    /// See `instanceName`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_name_on_toolbox: Option<String>,
+    /// The caller's own id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_tool_instance_id: Option<String>,
+    /// How many.
+    pub replicas: u32,
+}
+
 /// A command to run in a server's container.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

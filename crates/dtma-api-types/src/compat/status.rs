@@ -37,6 +37,28 @@ pub struct CompatStatusView {
     /// OAuth connections. None can be made yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oauth_status: Option<OauthStatusView>,
+    /// The reports to the backend; absent when there is no backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatView>,
+}
+
+/// How the reports to the backend fare.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct HeartbeatView {
+    /// Where they go.
+    pub url: String,
+    /// How many were taken since the daemon's start.
+    pub successes: u64,
+    /// How many were not.
+    pub failures: u64,
+    /// How many in a row were not, up to the last.
+    pub consecutive_failures: u64,
+    /// When the last was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<String>,
+    /// Why the last was not taken, when it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// Every MCP server.

@@ -65,5 +65,5 @@ pub(super) const ALL: &[Explanation] = &[
     e("unsupported_media_type", "The body is of another type than JSON.", "Send it with Content-Type: application/json."),
     e("account_id_taken", "Another server bears the caller's own id (accountToolInstanceId).", "Remove that server first, or send the id of a new instance."),
     e("capability_failed", "The capability was executed and failed: the program ended with another code than 0, or the MCP tool said so.", "The message says what it wrote; dtma logs NAME shows more."),
-    e("one_of_many", "The server stands in a group with others and cannot be removed alone through this route.", "Apply the group's file without it, or remove the whole group."),
+    e("depended_on", "Other servers of the group depend on the one that was to be removed.", "Remove those that the message names first, apply the group's file without them, or remove the whole group."),
 ];

@@ -170,6 +170,43 @@ fn of_group(manager: &ManagerHandle, group: &GroupStatus) -> Vec<ToolInstanceVie
     group.servers.iter().map(|server| instance(group, wanted(server), server)).collect()
 }
 
+/// A server as the backend is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolReport {
+    /// In the older words.
+    pub tool: ToolInstanceView,
+    /// Its container, in Docker's words.
+    pub state: DockerState,
+    /// Its status, one of those that the backend knows.
+    pub word: &'static str,
+}
+
+/// Every server of every group, for the heartbeat.
+#[must_use]
+pub fn reports(manager: &ManagerHandle) -> Vec<ToolReport> {
+    manager.groups().iter().flat_map(|group| reports_of(manager, group)).collect()
+}
+
+fn reports_of(manager: &ManagerHandle, group: &GroupStatus) -> Vec<ToolReport> {
+    let views = of_group(manager, group).into_iter().zip(&group.servers);
+    let report = |(tool, server): (ToolInstanceView, &ServerStatus)| ToolReport {
+        word: backend_word(word(&server.phase), tool.mcp_transport_type.is_some()),
+        state: state(server),
+        tool,
+    };
+    views.map(report).collect()
+}
+
+/// The backend's list of statuses has neither `exited` nor `removing` nor `unknown`.
+fn backend_word(word: &'static str, mcp: bool) -> &'static str {
+    match (word, mcp) {
+        ("running", true) => "active",
+        ("exited", _) => "stopped",
+        ("removing", _) => "deleting",
+        (word, _) => word,
+    }
+}
+
 pub(crate) fn distribution(servers: &[ToolInstanceView]) -> TransportDistribution {
     let count = |word: &str| {
         let of = servers.iter().filter(|server| server.mcp_transport_type.as_deref() == Some(word));
@@ -202,6 +239,18 @@ pub(crate) fn container_group(manager: &ManagerHandle, group: &GroupStatus) -> C
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_backend_hears_only_words_of_its_list() {
+        let list = ["running", "active", "starting", "stopped", "stopping", "error", "deleting"];
+        for docker in ["starting", "running", "error", "exited", "stopping", "removing"] {
+            for mcp in [true, false] {
+                assert!(list.contains(&backend_word(docker, mcp)), "{docker}");
+            }
+        }
+        assert_eq!((backend_word("running", true), backend_word("running", false)), ("active", "running"));
+        assert_eq!(backend_word("exited", false), "stopped");
+    }
 
     #[test]
     fn the_words_for_mcp_follow_from_dockers() {

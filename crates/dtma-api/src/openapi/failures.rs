@@ -102,7 +102,7 @@ const TABLE: &[Row] = &[
     (409, "generation_taken", |f| f.kind == Kind::Change),
     (409, "change_superseded", |f| f.kind == Kind::Change),
     (409, "account_id_taken", |f| f.kind == Kind::Change),
-    (409, "one_of_many", |f| f.kind == Kind::Change),
+    (409, "depended_on", |f| f.kind == Kind::Change),
     (409, "engine_busy", |f| f.kind == Kind::Change),
     (409, "not_running", |f| f.kind == Kind::Change),
     (409, "idempotency_key_reused", |f| f.kind == Kind::Change),

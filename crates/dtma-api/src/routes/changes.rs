@@ -127,7 +127,7 @@ pub(crate) fn tagged(mut response: Response, generation: Generation) -> Response
     response
 }
 
-fn answer(applied: &Applied, wait: Wait) -> Answer {
+pub(crate) fn answer(applied: &Applied, wait: Wait) -> Answer {
     let status = &applied.deployed.status;
     let (group, generation) = (&status.group_id, status.generation);
     let (code, message) = match (applied.created, applied.deployed.changed, wait) {

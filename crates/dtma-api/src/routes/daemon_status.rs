@@ -40,6 +40,7 @@ fn summary(app: &App) -> CompatStatusView {
         mcp_servers: None,
         transport_distribution: None,
         oauth_status: None,
+        heartbeat: None,
     }
 }
 
@@ -56,6 +57,7 @@ fn everything(app: &App, summary: CompatStatusView) -> CompatStatusView {
         standard_tools: Some(tools),
         mcp_servers: Some(mcp),
         oauth_status: Some(OauthStatusView::default()),
+        heartbeat: app.heartbeat(),
         ..summary
     }
 }

@@ -99,7 +99,7 @@ fn list(app: &App) -> Answer {
 
 /// Remove a tool
 ///
-/// It must stand alone in its group.
+/// From a larger group it is removed as a change of that group; what others of the group depend on stays (409).
 #[utoipa::path(delete, path = "/tools/{name}", operation_id = "removeTool", tag = "tools",
     params(("name" = String, Path, description = "Its name, or the caller's own id of it"), WaitQuery),
     responses(

@@ -260,8 +260,6 @@ async fn groups_in_the_older_words_are_groups() {
 
     let again = house.ask("POST", "/mcp-servers/deploy", Some(&fixture("mcp-deployment-spec"))).await;
     assert_eq!(again.status, 409, "the names are taken");
-    let one = house.ask("DELETE", "/mcp-servers/spec-one", None).await;
-    assert_eq!((one.status, one.code().as_str()), (409, "one_of_many"));
 
     let made = house.ask("POST", "/container-groups", Some(&fixture("container-group"))).await;
     assert_eq!((made.status, &made.json()["data"]["id"]), (201, &json!("toolbox")), "{}", made.body);
@@ -377,4 +375,89 @@ async fn a_stranger_learns_that_somebody_is_there() {
     assert_eq!(known.dtma_version.as_deref(), Some(env!("CARGO_PKG_VERSION")));
     assert_eq!(known.tool_instances.unwrap()[0].instance_name_on_toolbox, "secret-project");
     assert!(known.system_metrics.is_some() && known.oauth_status.is_some());
+}
+
+fn group_of_three(id: &str) -> Value {
+    let server = |name: &str, needs: Value| json!({"instanceName": format!("{id}-{name}"), "kind": "tool", "image": "tool", "dependsOn": needs});
+    let needs = json!([{"instance": format!("{id}-base"), "condition": "started"}]);
+    json!({"groupId": id, "servers": [server("base", json!([])), server("user", needs), server("alone", json!([]))]})
+}
+
+#[tokio::test]
+async fn one_of_many_is_removed_unless_others_need_it() {
+    let house = House::new().await;
+    let made = house.ask("POST", "/mcp/groups", Some(&group_of_three("g"))).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let needed = house.ask("DELETE", "/tools/g-base", None).await;
+    assert_eq!((needed.status, needed.code().as_str()), (409, "depended_on"));
+    assert!(needed.body.contains("g-user"), "{}", needed.body);
+    let kept = house.engine.id_of("g-user");
+    for path in ["/tools/g-alone", "/mcp-servers/g-user", "/tools/g-base"] {
+        if path == "/mcp-servers/g-user" {
+            assert_eq!(house.engine.id_of("g-user"), kept, "what stays is not touched");
+        }
+        let gone = house.ask("DELETE", path, None).await;
+        assert_eq!((gone.status, &gone.json()["data"]["gone"]), (200, &json!(true)), "{path}: {}", gone.body);
+        assert_eq!(house.ask("DELETE", path, None).await.status, 404, "{path}");
+    }
+    assert_eq!(
+        house.ask("GET", "/mcp/groups/g", None).await.status,
+        404,
+        "with its last server the group is gone"
+    );
+}
+
+#[tokio::test]
+async fn of_two_at_the_same_moment_one_gets_the_id() {
+    let house = House::new().await;
+    for round in 0..20 {
+        let ask = async |name: String| {
+            let mut body = tool(&name, &Value::Null);
+            body["accountToolInstanceId"] = json!(format!("id-{round}"));
+            house.ask("POST", "/tools", Some(&body)).await
+        };
+        let (one, other) = tokio::join!(ask(format!("one-{round}")), ask(format!("other-{round}")));
+        let mut statuses = [one.status, other.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409], "{} {}", one.body, other.body);
+        let refused = if one.status == 409 { one } else { other };
+        assert_eq!(refused.code(), "account_id_taken");
+    }
+    let ask = async || house.ask("POST", "/tools", Some(&tool("same", &Value::Null))).await;
+    let (one, other) = tokio::join!(ask(), ask());
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409], "the same request twice: {} {}", one.body, other.body);
+}
+
+#[tokio::test]
+async fn an_mcp_server_is_scaled_by_any_of_its_names() {
+    let house = House::new().await;
+    let made = house.ask("POST", "/tools", Some(&tool("web", &Value::Null))).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let scale = async |body: Value| house.ask("PUT", "/mcp-servers/scale", Some(&body)).await;
+    for (field, name, replicas) in [
+        ("instanceName", "web", 2),
+        ("id", "id-web", 3),
+        ("mcpId", "web", 1),
+        ("instanceNameOnToolbox", "web", 2),
+        ("accountToolInstanceId", "id-web", 1),
+    ] {
+        let scaled = scale(json!({field: name, "replicas": replicas})).await;
+        assert_eq!(scaled.status, 200, "{field}: {}", scaled.body);
+        let group = house.ask("GET", "/mcp/groups/web", None).await.json();
+        assert_eq!(group["data"]["servers"][0]["replicas"].as_u64().unwrap_or(1), replicas, "{group}");
+    }
+    let cases = [
+        (json!({"replicas": 2}), 400, "/instanceName schema.required"),
+        (json!({"instanceName": "web"}), 400, "/replicas schema.required"),
+    ];
+    for (body, status, detail) in cases {
+        let answer = scale(body).await;
+        assert_eq!((answer.status, answer.details()), (status, vec![detail.to_owned()]));
+    }
+    assert_eq!(scale(json!({"id": "nobody", "replicas": 1})).await.status, 404);
+    assert_eq!(house.ask("POST", "/tools", Some(&tool("other", &Value::Null))).await.status, 201);
+    let both = scale(json!({"id": "web", "instanceName": "other", "replicas": 2})).await;
+    assert_eq!((both.status, both.details()), (400, vec!["/id compat.contradiction".to_owned()]));
 }

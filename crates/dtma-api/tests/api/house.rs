@@ -113,6 +113,7 @@ impl House {
             wall,
             meter: Some(Arc::new(OneSize)),
             system: Arc::new(SystemMetrics::default),
+            heartbeat: None,
         });
         let shutdown = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]
