@@ -214,9 +214,12 @@ mod tests {
     }
 
     /// What holds for these when nobody says anything is nothing.
-    const UNSET: [&str; 13] = [
+    const UNSET: [&str; 16] = [
         "access_log",
         "allowed_hosts",
+        "backend_ca_file",
+        "backend_token_file",
+        "backend_url",
         "config",
         "dev_no_auth",
         "docker_cert_path",
