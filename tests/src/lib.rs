@@ -26,6 +26,7 @@ pub mod mcp;
 pub mod private_engine;
 pub mod program;
 pub mod rest;
+pub mod standing;
 pub mod toolbox;
 pub mod wait;
 
