@@ -31,10 +31,10 @@ pub fn host() -> Option<String> {
 /// Everything `docker inspect` says of a container, network or volume.
 #[must_use]
 pub fn inspect(id: &str) -> Value {
-    inspect_all(&[id.to_owned()]).remove(0)
+    inspect_all(&[id.to_owned()]).pop().unwrap_or_else(|| panic!("no such object: {id}"))
 }
 
-/// Every container of a group, running or not.
+/// Every container of a group, running or not; one that goes while it is looked at is left out.
 #[must_use]
 pub fn containers(group: &str) -> Vec<Value> {
     let ids = lines(&docker(&["ps", "-aq", "--no-trunc", "--filter", &of_group(group)]));
@@ -110,7 +110,10 @@ fn inspect_all(ids: &[String]) -> Vec<Value> {
         return Vec::new();
     }
     let args: Vec<&str> = ["inspect"].into_iter().chain(ids.iter().map(String::as_str)).collect();
-    serde_json::from_str(&docker(&args)).expect("docker inspect prints JSON")
+    let ended = try_docker(&args);
+    let gone = |line: &String| line.to_lowercase().starts_with("error: no such object");
+    assert!(lines(&ended.stderr).iter().all(gone), "{args:?}: {}", ended.stderr);
+    serde_json::from_str(&ended.stdout).expect("docker inspect prints JSON")
 }
 
 fn of_group(group: &str) -> String {

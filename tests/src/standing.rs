@@ -36,7 +36,9 @@ fn compare(spec: &GroupSpec, seen: &[Value]) -> Vec<String> {
         let (name, hash) = (name_of(container), label_of(container, label::CONFIG_HASH));
         match wanted.get(name) {
             None => wrong.push(format!("{name} ({}, {hash}) is not wanted", container["State"]["Status"])),
-            Some(wanted) if wanted != hash => wrong.push(format!("{name} was made from {hash}, not {wanted}")),
+            Some(wanted) if wanted != hash => {
+                wrong.push(format!("{name} was made from {hash}, not {wanted}"))
+            }
             Some(_) if container["State"]["Running"] != true => wrong.push(format!("{name} does not run")),
             Some(_) => {}
         }

@@ -1,5 +1,8 @@
 //! Engines that are killed, restarted or stand still, each a private one. With live-restore nothing of ours notices;
 //! without it containers die with their engine and are started again once.
+//!
+//! `DTMA_TEST_STANDSTILL` says for how many seconds an engine stands still (10 by default; `cargo xtask soak` asks for
+//! 60).
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -13,8 +16,6 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 const IMAGES: [&str; 2] = ["dtma/mcp-fixture:dev", "dtma/busybox:dev"];
-/// How long the engine stands still.
-const STANDSTILL: Duration = Duration::from_secs(10);
 /// How long the engine may take to answer a question.
 const READ: Duration = Duration::from_secs(5);
 const BACK: Duration = Duration::from_secs(60);
@@ -115,7 +116,7 @@ async fn an_engine_that_stands_still_restarts_nothing_and_keeps_no_caller_waitin
     let asked = deploy_while_it_stands(&scene).await;
     assert_eq!(asked.code(), "engine_timeout", "{asked:?}");
     assert!(began.elapsed() < READ + Duration::from_secs(1), "an answer after {:?}", began.elapsed());
-    while began.elapsed() < STANDSTILL {
+    while began.elapsed() < standstill() {
         let look = Instant::now();
         scene.toolbox.get("/mcp/status").await.expect(200);
         assert!(look.elapsed() < Duration::from_secs(3), "a look at the status took {:?}", look.elapsed());
@@ -131,6 +132,13 @@ async fn an_engine_that_stands_still_restarts_nothing_and_keeps_no_caller_waitin
         if now <= descriptors + 3 { Ok(()) } else { Err(now) }
     };
     eventually(&format!("descriptors are back at {descriptors}"), Duration::from_secs(15), flat).await;
+}
+
+/// How long the engine stands still.
+fn standstill() -> Duration {
+    let wanted = std::env::var("DTMA_TEST_STANDSTILL").ok();
+    let seconds = wanted.map_or(10, |text| text.parse().expect("DTMA_TEST_STANDSTILL is a number"));
+    Duration::from_secs(seconds)
 }
 
 async fn deploy_while_it_stands(scene: &Scene) -> Answer {

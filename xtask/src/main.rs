@@ -21,6 +21,7 @@ mod package;
 mod pip;
 mod process;
 mod schemathesis;
+mod soak;
 mod test;
 mod tidy;
 mod workspace;
@@ -49,6 +50,8 @@ enum Command {
     Demo(demo::Args),
     /// Run all tests against a real engine
     Test(test::Args),
+    /// Run the long forms of tests: updates under load, random kills, conflict, an engine that stands still
+    Soak(soak::Args),
     /// Measure deployments, gateway calls and the idle daemon beside the raw engine
     Bench(bench::Args),
     /// Write docs/openapi.json anew
@@ -77,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tidy => tidy::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Openapi => openapi::run(),
         Command::Package(args) => package::run(&args),

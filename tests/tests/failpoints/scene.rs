@@ -4,7 +4,7 @@
 use dtma_client::types::GroupView;
 use dtma_tests::engine::{containers, networks, remains};
 use dtma_tests::rest::Rest;
-use dtma_tests::{McpClient, Toolbox, engine, eventually, groups};
+use dtma_tests::{McpClient, Toolbox, engine, eventually, groups, standing};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -90,6 +90,7 @@ where
             failed.push(format!("{}: {}", names[&error.id()], reason(error)));
         }
     }
+    println!("figure: {} of {} scenarios ended as they must", names.len() - failed.len(), names.len());
     assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), names.len(), failed.join("\n"));
 }
 
@@ -241,9 +242,12 @@ impl Scene {
         .await;
     }
 
-    /// Everything runs, each server in one container, on one network, and no counter has fallen.
+    /// Everything runs, each server in one container that was made from what is wanted, on one network, and no counter
+    /// has fallen.
     async fn stands(&self) -> GroupView {
         let view = self.toolbox.ready(&self.group, CONVERGED).await;
+        let deviations = standing::deviations(&self.toolbox.rest(), &self.group).await;
+        assert!(deviations.is_empty(), "{deviations:?}");
         let containers = containers(&self.group);
         assert_eq!(containers.len(), view.servers.len(), "{}", groups::summary(&view));
         assert!(containers.iter().all(|container| container["State"]["Running"] == true));

@@ -116,7 +116,7 @@ impl Load {
         for kind in kinds {
             assert!(tally.answered.get(kind).is_some_and(|count| *count > 0), "no {kind} was made");
         }
-        eprintln!("{when}: {tally} in {:.1} s", self.began.elapsed().as_secs_f64());
+        println!("figure: {when}: {tally} in {:.1} s", self.began.elapsed().as_secs_f64());
         tally
     }
 }
