@@ -37,7 +37,7 @@ fn compare(spec: &GroupSpec, seen: &[Value]) -> Vec<String> {
         match wanted.get(name) {
             None => wrong.push(format!("{name} ({}, {hash}) is not wanted", container["State"]["Status"])),
             Some(wanted) if wanted != hash => {
-                wrong.push(format!("{name} was made from {hash}, not {wanted}"))
+                wrong.push(format!("{name} was made from {hash}, not {wanted}"));
             }
             Some(_) if container["State"]["Running"] != true => wrong.push(format!("{name} does not run")),
             Some(_) => {}

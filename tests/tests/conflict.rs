@@ -124,7 +124,7 @@ impl Caller {
     }
 
     fn wait(&self) -> Wait {
-        if self.number % PATIENT == 0 { Wait::Until(Duration::from_secs(5)) } else { Wait::No }
+        if self.number.is_multiple_of(PATIENT) { Wait::Until(Duration::from_secs(5)) } else { Wait::No }
     }
 
     /// Notes an accepted change, and what the history says as long as it is sure to be in it.

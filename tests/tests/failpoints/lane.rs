@@ -76,10 +76,8 @@ pub(crate) async fn dies_at_each(deaths: Vec<Death>) {
         let before = lane.stand().await;
         lane.toolbox.start_again_with(Some(death.failpoint));
         lane.ask(death.change);
-        let ended = lane.toolbox.ended_within(DIES).await;
-        let ended = match ended {
-            Some(ended) => ended,
-            None => panic!("{what} was never reached: {}", lane.answer().await),
+        let Some(ended) = lane.toolbox.ended_within(DIES).await else {
+            panic!("{what} was never reached: {}", lane.answer().await);
         };
         assert_eq!(ended.signal(), Some(ABORT), "{what}: {ended}");
         lane.made_good(&what, death.change, &before, death.accepted).await;

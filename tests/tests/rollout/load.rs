@@ -200,7 +200,7 @@ impl Shared {
 async fn version_of(session: &McpClient, id: u64) -> Result<Option<u64>, String> {
     let answer = answer(session, id, "get-env", &json!({})).await?;
     let environment: Value = serde_json::from_str(&answer).map_err(|error| format!("{error}: {answer}"))?;
-    version(&environment["VERSION"].as_str().unwrap_or_default()).map(Some)
+    version(environment["VERSION"].as_str().unwrap_or_default()).map(Some)
 }
 
 async fn slow(session: &McpClient, id: u64) -> Result<Option<u64>, String> {
