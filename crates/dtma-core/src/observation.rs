@@ -185,6 +185,17 @@ impl Observation {
         self.busy.iter().any(concerns)
     }
 
+    /// True while a container of the same replica that is made from something else may come, go or change its name
+    /// unseen: that one may hold the plain name.
+    #[must_use]
+    pub fn is_busy_beside(&self, member: &Member) -> bool {
+        let beside = |subject: &Subject| match subject {
+            Subject::Member(other) => other.replica == member.replica && other.config != member.config,
+            Subject::Network | Subject::Volumes => false,
+        };
+        self.busy.iter().any(beside)
+    }
+
     /// What is known of this run.
     #[must_use]
     pub fn readiness_of(&self, run: &RunKey) -> Option<&Readiness> {

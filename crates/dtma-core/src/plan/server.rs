@@ -56,7 +56,7 @@ impl Context<'_> {
     /// A container that was made beside another one gets the plain name when it is alone.
     fn rename(&self, replica: &ReplicaId, wanted: Option<&ContainerObservation>) -> Option<Action> {
         let seen = wanted.filter(|seen| is_provisional(&seen.name, &seen.config_hash))?;
-        let alone = self.observed.at(replica).count() == 1;
+        let alone = self.observed.at(replica).count() == 1 && !self.observed.is_busy_beside(&seen.member());
         alone.then(|| Action::Rename { member: seen.member(), container: seen.id.clone() })
     }
 

@@ -118,9 +118,11 @@ impl GroupTask {
         let kind = self.record.spec.server(instance)?.kind;
         let network = self.seen.networks.first().map(|network| network.id.clone());
         let (owner, slot) = (&self.registry.owner, self.slot(&member.replica));
-        let name = match self.seen.at(&member.replica).next() {
-            None => container_name(owner, &slot),
-            Some(_) => provisional_name(owner, &slot, &member.config),
+        // One of an earlier generation may be on its way under the plain name: seen or not, it is there first.
+        let alone = self.seen.at(&member.replica).next().is_none() && !self.seen.is_busy_beside(member);
+        let name = match alone {
+            true => container_name(owner, &slot),
+            false => provisional_name(owner, &slot, &member.config),
         };
         Some(Making { slot, name, record: record.clone(), kind, network })
     }
