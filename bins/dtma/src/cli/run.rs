@@ -18,8 +18,11 @@ A package is installed on this machine (npm, or pip for uvx:) and becomes an ima
 dtma/uvx-PACKAGE:VERSION of the daemon's engine; one that names its version is baked only once. Nothing is installed
 when the server is started.")]
 pub(crate) struct RunArgs {
-    /// An image, or a package: npx:PACKAGE[@VERSION], uvx:PACKAGE[@VERSION]
-    #[arg(value_name = "IMAGE|PACKAGE")]
+    // Not a comment for rustdoc, which would take the brackets for links.
+    #[arg(
+        value_name = "IMAGE|PACKAGE",
+        help = "An image, or a package: npx:PACKAGE[@VERSION], uvx:PACKAGE[@VERSION]"
+    )]
     pub(crate) what: String,
     /// The server's name (default: the image's or package's own)
     #[arg(long, value_name = "NAME")]
