@@ -1,7 +1,7 @@
 //! Every operation that is remembered: those under way, and the newest that ended. Kept beside the store rather than
 //! asked of it, because it is looked into at every question with a key and by everybody who waits.
 //!
-//! Nobody has to remember to tell it: [`NotedStore`] stands before the store and sees every operation that is kept.
+//! Nobody has to remember to tell it: `NotedStore` stands before the store and sees every operation that is kept.
 
 use async_trait::async_trait;
 use dtma_core::Timestamp;
