@@ -66,8 +66,16 @@ impl AuditQuery {
             group: self.group,
             instance: self.instance,
             outcome: self.outcome,
-            before: self.cursor,
+            before: self.cursor.map(cursor).transpose()?,
         })
+    }
+}
+
+/// The document says `int64`.
+fn cursor(value: u64) -> Result<u64, ApiError> {
+    match i64::try_from(value) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(ApiError::Query(format!("cursor: {value} is larger than {}", i64::MAX))),
     }
 }
 
