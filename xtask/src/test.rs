@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     images::ensure(&engine)?;
     let inspector = node::inspector()?;
     let schemathesis = schemathesis::installed()?;
-    registry()?;
+    programs()?;
     // The black-box tests would build the programs themselves, but where nobody sees how far that is.
     if selection(args).iter().any(|word| word == "--workspace" || word == "dtma-tests") {
         let mut build = Command::new(workspace::cargo());
@@ -45,12 +45,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     close(&engine, &Totals::of(&output))
 }
 
-/// A real registry, which the tests of pulls start themselves.
-fn registry() -> Result<()> {
-    if workspace::find_program("docker-registry").is_some() {
-        return Ok(());
+/// What tests start themselves: a real registry for pulls, OpenSSL as the operating document uses it, and systemd's own
+/// judge of unit files.
+fn programs() -> Result<()> {
+    let wanted =
+        [("docker-registry", "docker-registry"), ("openssl", "openssl"), ("systemd-analyze", "systemd")];
+    for (program, package) in wanted {
+        if workspace::find_program(program).is_none() {
+            process::timed(&format!("install Debian's {package}"), || apt::install(&[package]))?;
+        }
     }
-    process::timed("install Debian's docker-registry", || apt::install(&["docker-registry"]))
+    Ok(())
 }
 
 fn cargo(mut command: Command) -> Command {
