@@ -144,6 +144,9 @@ pub struct Observation {
     pub readiness: BTreeMap<RunKey, Readiness>,
     /// What is being acted on right now; nothing else may be begun there.
     pub busy: BTreeSet<Subject>,
+    /// Runs that were told to end because something else takes their place: whatever is wanted by now, they end, so
+    /// nothing more may be given to them.
+    pub ending: BTreeSet<RunKey>,
 }
 
 /// What an action acts on. At most one action at a time is under way for each.
@@ -168,11 +171,17 @@ impl Observation {
         self.of(&replica.instance).filter(move |seen| seen.slot.replica == replica.replica)
     }
 
-    /// True when what runs in this container answered, as far as is known.
+    /// True when what runs in this container answered, as far as is known, and is to run on.
     #[must_use]
     pub fn is_ready(&self, container: &ContainerObservation) -> bool {
-        let readiness = container.run().filter(|_| container.is_live());
+        let readiness = container.run().filter(|_| self.runs_on(container));
         readiness.is_some_and(|run| matches!(self.readiness_of(&run), Some(Readiness::Ready { .. })))
+    }
+
+    /// True while its process exists and was not told to end.
+    #[must_use]
+    pub fn runs_on(&self, container: &ContainerObservation) -> bool {
+        container.is_live() && !container.run().is_some_and(|run| self.ending.contains(&run))
     }
 
     /// True while something is done to this server of which the outcome is not seen yet.

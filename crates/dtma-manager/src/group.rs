@@ -34,7 +34,7 @@ pub(crate) use change::{Wish, preview};
 use dtma_core::Timestamp;
 use dtma_core::graph::Graph;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, GroupId, InstanceName, ReplicaId, RunKey};
+use dtma_core::id::{ContainerId, GroupId, InstanceName, ReplicaId};
 use dtma_core::observation::{Observation, Subject};
 use dtma_core::phase::Phase;
 use dtma_core::plan::{Plan, plan};
@@ -102,8 +102,6 @@ pub(crate) struct GroupTask {
     phases: BTreeMap<InstanceName, Phase>,
     replicas: BTreeMap<ReplicaId, Phase>,
     servers: BTreeMap<InstanceName, Server>,
-    /// Runs that were told to end because something else takes their place: no crashes, whatever their exit codes.
-    ending: BTreeSet<RunKey>,
     pending: Vec<orders::Pending>,
     /// Why a first deployment is being undone.
     undoing: Option<ManagerError>,
@@ -175,7 +173,6 @@ impl GroupTask {
             phases: BTreeMap::new(),
             replicas: BTreeMap::new(),
             servers: BTreeMap::new(),
-            ending: BTreeSet::new(),
             pending: Vec::new(),
             undoing: None,
             unsaved: false,
@@ -317,9 +314,9 @@ impl GroupTask {
             if !self.record.servers.contains_key(instance) {
                 continue;
             }
-            let asked = seen
-                .run()
-                .is_some_and(|run| self.record.asked_to_end(instance, &run) || self.ending.contains(&run));
+            let asked = seen.run().is_some_and(|run| {
+                self.record.asked_to_end(instance, &run) || self.seen.ending.contains(&run)
+            });
             let once = graph.runs_once(instance) && self.record.is_wanted(seen);
             let news = self.history.of_mut(&seen.replica()).note(seen, asked, once);
             self.unsaved |= news;

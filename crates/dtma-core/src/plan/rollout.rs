@@ -106,9 +106,9 @@ impl Context<'_> {
     fn server_of(&self, replica: &ReplicaId) -> Option<(ContainerId, bool)> {
         let record = self.desired.servers.get(&replica.instance)?;
         let slot = self.slot(replica, record);
-        let live = |seen: &&ContainerObservation| seen.is_live();
+        let runs_on = |seen: &&ContainerObservation| self.observed.runs_on(seen);
         let ready = slot.wanted.filter(|seen| self.observed.is_ready(seen));
-        let chosen = ready.or(slot.standing.filter(live)).or(slot.wanted.filter(live))?;
+        let chosen = ready.or(slot.standing.filter(runs_on)).or(slot.wanted.filter(runs_on))?;
         Some((chosen.id.clone(), self.observed.is_ready(chosen)))
     }
 

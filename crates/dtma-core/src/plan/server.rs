@@ -155,6 +155,11 @@ impl Context<'_> {
             let end = stop(container, record.config.stop_grace, StopReason::Restart);
             return Step::act(end, Phase::Stopping);
         }
+        if container.is_live() && !self.observed.runs_on(container) {
+            // It is wanted again too late: it was told to end, and is started anew when it has.
+            let end = stop(container, record.config.stop_grace, StopReason::Surplus);
+            return Step::act(end, Phase::Stopping);
+        }
         match container.state {
             ContainerState::Created | ContainerState::Exited { .. } => self.start(replica, container),
             ContainerState::Paused { .. } => Step::rest(Phase::Starting {
@@ -274,7 +279,7 @@ impl Context<'_> {
             // One that is to make room for its successor is about to go.
             let stays = self.order(other) == UpdateOrder::StartFirst || slot.wanted.is_none();
             let standing = slot.standing.filter(|_| stays && !changed);
-            let mut able = slot.wanted.into_iter().chain(standing).filter(|seen| seen.is_live());
+            let mut able = slot.wanted.into_iter().chain(standing).filter(|seen| self.observed.runs_on(seen));
             able.any(|seen| self.fulfils(seen, record, condition))
         })
     }

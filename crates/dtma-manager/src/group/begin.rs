@@ -147,14 +147,14 @@ impl GroupTask {
         let drain = match reason {
             StopReason::Replaced { drain } => *drain,
             StopReason::Surplus => {
-                self.ending.extend(run);
+                self.seen.ending.extend(run);
                 return None;
             }
             StopReason::Asked | StopReason::Restart | StopReason::Removal | StopReason::StartTimeout => {
                 return None;
             }
         };
-        self.ending.extend(run);
+        self.seen.ending.extend(run);
         let door = self.servers.get(&member.replica.instance).and_then(|server| server.door.clone());
         Some(Farewell { door, member: super::members::id(member), traffic: self.traffic(), ip, drain })
     }

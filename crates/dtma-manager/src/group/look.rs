@@ -15,9 +15,8 @@ impl GroupTask {
                 let gone =
                     |known: &ContainerObservation| seen.containers.iter().all(|now| now.id != known.id);
                 self.owed |= self.unsaved && self.seen.containers.iter().any(gone);
-                let (readiness, busy) =
-                    (std::mem::take(&mut self.seen.readiness), std::mem::take(&mut self.seen.busy));
-                self.seen = Observation { readiness, busy, ..seen };
+                let Observation { readiness, busy, ending, .. } = std::mem::take(&mut self.seen);
+                self.seen = Observation { readiness, busy, ending, ..seen };
                 (self.blind, self.next_look) = (false, None);
                 self.trouble = None;
                 self.looked();
@@ -85,7 +84,7 @@ impl GroupTask {
         let runs: Vec<_> = live.iter().filter_map(|seen| seen.run()).collect();
         self.seen.readiness.retain(|run, _| runs.contains(run));
         let known = |run: &RunKey| self.seen.containers.iter().any(|seen| seen.id == run.container);
-        self.ending.retain(known);
+        self.seen.ending.retain(known);
     }
 
     /// The live container of a member.

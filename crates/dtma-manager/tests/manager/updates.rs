@@ -116,6 +116,32 @@ async fn a_new_one_that_crashes_is_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_told_to_end_is_given_nothing_more_when_it_is_wanted_again() {
+    let mut house = House::new().await;
+    house.engine.add_image_running("crash", |_| async { 7 });
+    house.deploy("g", vec![mcp("a"), tool("b")]).await.unwrap();
+    let old = house.server("g", "a");
+    house.hold(Verb::Stop);
+    let half = vec![version(mcp("a"), "2"), ServerSpec { image: "crash".into(), ..tool("b") }];
+    house.manager.apply(spec("g", half), Expect::default(), Wait::No).await.unwrap();
+    while house.fates().await != [(1, "established"), (2, "failed")] {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let serving = house.server("g", "a");
+    assert_ne!(
+        serving.container, old.container,
+        "the new one serves until the old one has been started anew"
+    );
+    house.let_go();
+    house.until("g", "a", "ready").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let now = house.server("g", "a");
+    assert_eq!((now.container, now.restarts), (old.container, 1));
+    assert_eq!(house.names().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_auto_revert_the_new_one_is_tried_on_and_a_later_change_mends_it() {
     let house = House::new().await;
     house.deploy("g", vec![tool("a")]).await.unwrap();
