@@ -119,10 +119,11 @@ async fn a_new_one_that_crashes_is_taken_back() {
 async fn who_was_told_to_end_is_given_nothing_more_when_it_is_wanted_again() {
     let mut house = House::new().await;
     house.engine.add_image_running("crash", |_| async { 7 });
-    house.deploy("g", vec![mcp("a"), tool("b")]).await.unwrap();
+    let b = after(tool("b"), "a", Condition::Healthy);
+    house.deploy("g", vec![mcp("a"), b.clone()]).await.unwrap();
     let old = house.server("g", "a");
     house.hold(Verb::Stop);
-    let half = vec![version(mcp("a"), "2"), ServerSpec { image: "crash".into(), ..tool("b") }];
+    let half = vec![version(mcp("a"), "2"), ServerSpec { image: "crash".into(), ..b }];
     house.manager.apply(spec("g", half), Expect::default(), Wait::No).await.unwrap();
     while house.fates().await != [(1, "established"), (2, "failed")] {
         tokio::time::sleep(Duration::from_millis(10)).await;
