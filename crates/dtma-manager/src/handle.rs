@@ -359,11 +359,12 @@ impl ManagerHandle {
         &self.registry.backends.configurator
     }
 
-    /// Asks the engine who it is: the readiness of the daemon.
+    /// Who the engine is, as it said at most [`ENGINE_KNOWN_FOR`](crate::ENGINE_KNOWN_FOR) ago: the readiness of the
+    /// daemon. However many ask, the engine is asked once.
     ///
     /// # Errors
     /// `Engine`.
     pub async fn engine(&self) -> Result<EngineInfo, ManagerError> {
-        Ok(self.registry.backends.runtime.info().await?)
+        Ok(self.registry.introduction.of(&*self.registry.backends.runtime).await?)
     }
 }

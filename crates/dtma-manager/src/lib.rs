@@ -27,6 +27,7 @@ pub use event::{Event, EventKind};
 pub use group::Expect;
 pub use handle::{Applied, Asking, Deployed, LogStream, ManagerHandle, Preview, Removed, Validation, Wait};
 pub use operations::{OperationFilter, OperationState};
+pub use registry::ENGINE_KNOWN_FOR;
 pub use settings::{Backends, Settings};
 pub use start::{Drain, Manager};
 pub use status::{GroupState, GroupStatus, McpSummary, PublishStatus, ReplicaStatus, ServerStatus};

@@ -1,7 +1,10 @@
 //! Every group there is: who owns which name and port, and how to reach the task that owns the group.
 
 mod admission;
+mod introduction;
 mod requests;
+
+pub use introduction::ENGINE_KNOWN_FOR;
 
 use crate::event::EventBus;
 use crate::group::{GroupTask, Inbox, Order, Seed, Wake};
@@ -15,6 +18,7 @@ use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Previ
 use dtma_core::spec::GroupSpec;
 use dtma_mcp::Door;
 use futures_util::FutureExt;
+use introduction::Introduction;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +44,8 @@ pub(crate) struct Registry {
     pub(crate) tasks: TaskTracker,
     /// Bounds creates and starts over all groups.
     pub(crate) permits: Arc<Semaphore>,
+    /// Who the engine is.
+    pub(crate) introduction: Introduction,
     groups: Mutex<BTreeMap<GroupId, Entry>>,
 }
 
@@ -116,6 +122,7 @@ impl Registry {
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(settings.max_concurrent)),
+            introduction: Introduction::default(),
             groups: Mutex::default(),
             settings,
             backends,

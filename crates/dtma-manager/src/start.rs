@@ -96,7 +96,10 @@ async fn route_events(registry: &Registry) {
     while let Some(event) = events.next().await {
         match event {
             EngineEvent::Container { id, group, .. } => registry.tell(&group, id),
-            EngineEvent::Resync => registry.tell_all_to_resync(),
+            EngineEvent::Resync => {
+                registry.introduction.forget();
+                registry.tell_all_to_resync();
+            }
         }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         manager.apply(spec, Expect::default(), Wait::Until(PATIENCE)).await?;
     }
     anyhow::ensure!(drain.drain(PATIENCE).await, "the manager did not end");
+    drop(manager);
     let (mut times, mut restarts) = (Vec::new(), 0);
     for _ in 0..ROUNDS {
         let began = Instant::now();

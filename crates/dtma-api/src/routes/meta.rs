@@ -53,7 +53,7 @@ pub(crate) async fn get_healthz(State(app): State<App>) -> Answer {
 
 /// Can the daemon do its work?
 ///
-/// Asks the container engine who it is.
+/// It can when the container engine answered within the last second.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadyz", tag = "daemon",
     responses((status = 200, description = "Ready", body = Envelope<ReadyView>)))]
 pub(crate) async fn get_readyz(State(app): State<App>) -> Answer {

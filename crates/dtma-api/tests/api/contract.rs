@@ -191,6 +191,7 @@ async fn the_open_routes_say_how_things_are() {
     assert_eq!(house.client("-").get_healthz().await.unwrap().status, "ok");
     assert_eq!(house.client("-").get_readyz().await.unwrap().status, "ready");
     house.engine.away(true);
+    tokio::time::sleep(dtma_manager::ENGINE_KNOWN_FOR).await;
     let away = house.client("-").get_readyz().await.unwrap_err();
     let refusal = away.refusal().unwrap();
     assert_eq!((refusal.status, refusal.code.as_str()), (503, "engine_away"));
