@@ -9,9 +9,7 @@ use crate::limit::{Limiter, Rates};
 use crate::metrics::Metrics;
 use crate::mutation::keys::Keys;
 use crate::observe::AccessLines;
-use crate::openapi::openapi_json;
 use crate::schema::Schemas;
-use bytes::Bytes;
 use dtma_api_types::compat::{HeartbeatView, SystemMetrics};
 use dtma_core::Timestamp;
 use dtma_core::port::Meter;
@@ -62,7 +60,6 @@ struct Inner {
     limiter: Limiter,
     metrics: Metrics,
     schemas: Schemas,
-    document: Bytes,
     tasks: TaskTracker,
     keys: Keys,
     claims: Claims,
@@ -79,7 +76,6 @@ impl App {
             limiter: Limiter::new(parts.rates),
             metrics: Metrics::new(parts.manager.clone(), parts.heartbeat.clone()),
             schemas: Schemas::new(),
-            document: openapi_json().into(),
             tasks: TaskTracker::new(),
             keys: Keys::default(),
             claims: Claims::default(),
@@ -147,11 +143,6 @@ impl App {
 
     pub(crate) fn schemas(&self) -> &Schemas {
         &self.0.schemas
-    }
-
-    /// The OpenAPI document, ready to send.
-    pub(crate) fn document(&self) -> Bytes {
-        self.0.document.clone()
     }
 
     /// Does something to its end even when the client hangs up before. A client that waits while the daemon ends

@@ -1,47 +1,67 @@
 //! Requests held against the JSON Schema of the OpenAPI document: one contract, written once.
 
-use crate::openapi::openapi;
 use crate::suggest::nearest;
+use dtma_api_types::GroupRequest;
+use dtma_api_types::compat::{DeployServersRequest, ExecRequestBody, ExecuteRequest, ToolRequest};
 use dtma_core::violation::{Violation, pointer_token};
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
-/// The request bodies there are.
-const REQUESTS: [&str; 5] =
-    ["GroupRequest", "ToolRequest", "DeployServersRequest", "ExecuteRequest", "ExecRequestBody"];
 /// Mistakes listed in one answer; the rest of a body that is nothing but mistakes is not worth its bytes.
 const MOST: usize = 200;
 
-/// A validator for each request body.
+/// A schema for each request body.
 #[derive(Debug)]
-pub(crate) struct Schemas {
-    validators: BTreeMap<&'static str, Validator>,
+pub(crate) struct Schemas(BTreeMap<String, Schema>);
+
+/// The schema of one request body, with all it refers to.
+#[derive(Debug)]
+struct Schema {
     document: Value,
+    validator: Validator,
 }
 
 impl Schemas {
     pub(crate) fn new() -> Self {
-        let mut document = serde_json::to_value(openapi()).unwrap_or_default();
-        bound(&mut document["components"]["schemas"]);
-        let validator = |name: &&'static str| {
-            let schema =
-                json!({"$ref": format!("#/components/schemas/{name}"), "components": document["components"]});
-            let built = jsonschema::draft202012::new(&schema);
-            built
-                .inspect_err(|error| tracing::error!(name, %error, "a schema of ours is broken"))
-                .ok()
-                .map(|v| (*name, v))
-        };
-        Self { validators: REQUESTS.iter().filter_map(validator).collect(), document }
+        let all = [
+            Schema::of::<GroupRequest>(),
+            Schema::of::<ToolRequest>(),
+            Schema::of::<DeployServersRequest>(),
+            Schema::of::<ExecuteRequest>(),
+            Schema::of::<ExecRequestBody>(),
+        ];
+        Self(all.into_iter().flatten().collect())
     }
 
     /// Every way in which `value` is not the request called `name`.
     pub(crate) fn check(&self, name: &str, value: &Value) -> Vec<Violation> {
-        let Some(validator) = self.validators.get(name) else { return Vec::new() };
+        self.0.get(name).map(|schema| schema.check(value)).unwrap_or_default()
+    }
+}
+
+impl Schema {
+    /// What the OpenAPI document says of a type, without the rest of that document.
+    fn of<T: ToSchema>() -> Option<(String, Self)> {
+        let name = T::name().into_owned();
+        let mut components = vec![(name.clone(), T::schema())];
+        T::schemas(&mut components);
+        let components: BTreeMap<_, _> = components.into_iter().collect();
+        let mut document = json!({
+            "$ref": format!("#/components/schemas/{name}"),
+            "components": {"schemas": components},
+        });
+        bound(&mut document["components"]["schemas"]);
+        let validator = jsonschema::draft202012::new(&document)
+            .inspect_err(|error| tracing::error!(name, %error, "a schema of ours is broken"));
+        Some((name, Self { validator: validator.ok()?, document }))
+    }
+
+    fn check(&self, value: &Value) -> Vec<Violation> {
         let mut found = Vec::new();
-        for error in validator.iter_errors(value) {
+        for error in self.validator.iter_errors(value) {
             self.explain(&error, &mut found);
             if found.len() >= MOST {
                 break;
@@ -151,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_request_has_its_validator() {
-        assert_eq!(Schemas::new().validators.len(), REQUESTS.len());
+        assert_eq!(Schemas::new().0.len(), 5);
     }
 
     #[test]

@@ -5,11 +5,14 @@ use crate::answer::{Answer, json, ok};
 use crate::app::App;
 use crate::auth::Access;
 use crate::error::ApiError;
+use crate::openapi::openapi_json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use dtma_api_types::{Envelope, HealthView, IndexEntry, IndexView, ReadyView};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use std::sync::LazyLock;
 
 /// What can be asked
 #[utoipa::path(get, path = "/", operation_id = "getIndex", tag = "daemon",
@@ -64,8 +67,10 @@ pub(crate) async fn get_readyz(State(app): State<App>) -> Answer {
 /// This document
 #[utoipa::path(get, path = "/openapi.json", operation_id = "getOpenapi", tag = "daemon",
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json")))]
-pub(crate) async fn get_openapi(State(app): State<App>) -> Response {
-    json(StatusCode::OK, app.document())
+pub(crate) async fn get_openapi() -> Response {
+    // Made for the first who asks: most daemons are never asked, and it costs some megabytes to make.
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi_json().into());
+    json(StatusCode::OK, DOCUMENT.clone())
 }
 
 /// Metrics for Prometheus
