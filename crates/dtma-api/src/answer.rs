@@ -18,9 +18,13 @@ pub(crate) fn ok(message: impl Into<String>, data: impl Serialize) -> Answer {
 
 /// Any success with data.
 pub(crate) fn with(status: StatusCode, message: impl Into<String>, data: impl Serialize) -> Answer {
-    let body = serde_json::to_vec(&Envelope::new(message, data))
-        .map_err(|problem| ApiError::Internal(format!("an answer could not be written: {problem}")))?;
-    Ok(json(status, body))
+    Ok(json(status, written(message, data)?))
+}
+
+/// Data in its envelope, as JSON.
+pub(crate) fn written(message: impl Into<String>, data: impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(&Envelope::new(message, data))
+        .map_err(|problem| ApiError::Internal(format!("an answer could not be written: {problem}")))
 }
 
 /// JSON that is written already.

@@ -9,6 +9,7 @@ use crate::limit::{Limiter, Rates};
 use crate::metrics::Metrics;
 use crate::mutation::keys::Keys;
 use crate::observe::AccessLines;
+use crate::routes::status::Glance;
 use crate::schema::Schemas;
 use dtma_api_types::compat::{HeartbeatView, SystemMetrics};
 use dtma_core::Timestamp;
@@ -60,6 +61,7 @@ struct Inner {
     limiter: Limiter,
     metrics: Metrics,
     schemas: Schemas,
+    glance: Glance,
     tasks: TaskTracker,
     keys: Keys,
     claims: Claims,
@@ -76,6 +78,7 @@ impl App {
             limiter: Limiter::new(parts.rates),
             metrics: Metrics::new(parts.manager.clone(), parts.heartbeat.clone()),
             schemas: Schemas::new(),
+            glance: Glance::default(),
             tasks: TaskTracker::new(),
             keys: Keys::default(),
             claims: Claims::default(),
@@ -139,6 +142,10 @@ impl App {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    pub(crate) fn glance(&self) -> &Glance {
+        &self.0.glance
     }
 
     pub(crate) fn schemas(&self) -> &Schemas {

@@ -4,6 +4,7 @@ use crate::status::GroupStatus;
 use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::port::{RuntimeError, StoreError};
 use dtma_core::violation::Violation;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a request was not fulfilled.
@@ -59,14 +60,14 @@ pub enum ManagerError {
     Engine(#[from] RuntimeError),
     /// One or more servers are `failed`; the group stays for a look at its logs.
     #[error("{} did not become ready", .0.failed().join(", "))]
-    ServersFailed(Box<GroupStatus>),
+    ServersFailed(Arc<GroupStatus>),
     /// The time to wait is over; the work goes on.
     #[error("not finished within {after:?}; the work goes on")]
     Deadline {
         /// The time waited.
         after: Duration,
         /// Where things stood.
-        status: Box<GroupStatus>,
+        status: Arc<GroupStatus>,
     },
     /// Desired state could not be kept; nothing was begun.
     #[error("desired state could not be kept")]

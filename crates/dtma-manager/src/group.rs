@@ -95,7 +95,7 @@ pub(crate) struct GroupTask {
     mailbox: mpsc::Receiver<Wake>,
     /// Told when the mailbox had no room.
     gap: Arc<Notify>,
-    status: watch::Sender<GroupStatus>,
+    status: watch::Sender<Arc<GroupStatus>>,
     record: GroupRecord,
     history: GroupHistory,
     seen: Observation,
@@ -147,8 +147,8 @@ impl GroupTask {
         registry: Arc<Registry>,
         inbox: Inbox,
         seed: Seed,
-    ) -> (Self, watch::Receiver<GroupStatus>) {
-        let (status, watched) = watch::channel(report::initial(&seed.record));
+    ) -> (Self, watch::Receiver<Arc<GroupStatus>>) {
+        let (status, watched) = watch::channel(Arc::new(report::initial(&seed.record)));
         let mut resync = tokio::time::interval_at(
             tokio::time::Instant::now() + registry.settings.resync,
             registry.settings.resync,

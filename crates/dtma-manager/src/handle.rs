@@ -66,7 +66,7 @@ pub struct Deployed {
     /// False when everything stood already as wanted.
     pub changed: bool,
     /// How the group stands.
-    pub status: GroupStatus,
+    pub status: Arc<GroupStatus>,
 }
 
 /// The answer to a change of a group's spec.
@@ -261,13 +261,13 @@ impl ManagerHandle {
 
     /// One group.
     #[must_use]
-    pub fn group(&self, group: &GroupId) -> Option<GroupStatus> {
+    pub fn group(&self, group: &GroupId) -> Option<Arc<GroupStatus>> {
         self.registry.group_status(group)
     }
 
-    /// Every group, by id.
+    /// Every group, by id. As long as nothing changes in a group, the same [`Arc`] is given.
     #[must_use]
-    pub fn groups(&self) -> Vec<GroupStatus> {
+    pub fn groups(&self) -> Vec<Arc<GroupStatus>> {
         self.registry.statuses()
     }
 

@@ -89,7 +89,7 @@ pub(crate) struct Live {
     pub(crate) orders: mpsc::Sender<Order>,
     mailbox: mpsc::Sender<Wake>,
     gap: Arc<Notify>,
-    pub(crate) status: watch::Receiver<GroupStatus>,
+    pub(crate) status: watch::Receiver<Arc<GroupStatus>>,
 }
 
 impl Entry {
@@ -164,11 +164,11 @@ impl Registry {
         self.backends.loaded.damaged.iter().filter_map(|damaged| damaged.key.parse().ok())
     }
 
-    pub(crate) fn group_status(&self, group: &GroupId) -> Option<GroupStatus> {
+    pub(crate) fn group_status(&self, group: &GroupId) -> Option<Arc<GroupStatus>> {
         Some(self.live(group)?.status.borrow().clone())
     }
 
-    pub(crate) fn statuses(&self) -> Vec<GroupStatus> {
+    pub(crate) fn statuses(&self) -> Vec<Arc<GroupStatus>> {
         self.all_live().iter().map(|live| live.status.borrow().clone()).collect()
     }
 

@@ -100,7 +100,7 @@ pub(crate) async fn remove(
     };
     let name = found.instance.to_string();
     if found.spec.servers.len() == 1 {
-        return Ok((name, remove_group(app, asker, wait, found.group.group_id).await?));
+        return Ok((name, remove_group(app, asker, wait, found.group.group_id.clone()).await?));
     }
     let spec = without(&found.spec, &found.instance)?;
     let expect = Expect { generation: None, seen: Some(found.group.generation) };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A server as it is wanted and as it stands.
 pub(crate) struct Found {
-    pub(crate) group: GroupStatus,
+    pub(crate) group: Arc<GroupStatus>,
     pub(crate) spec: Arc<GroupSpec>,
     pub(crate) instance: InstanceName,
 }

@@ -7,6 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
+use std::sync::Arc;
 
 pub(super) struct Fleet {
     manager: ManagerHandle,
@@ -34,8 +35,8 @@ impl Collector for Fleet {
     }
 }
 
-fn encode_groups(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) -> fmt::Result {
-    let totals = group_totals(groups.iter());
+fn encode_groups(encoder: &mut DescriptorEncoder<'_>, groups: &[Arc<GroupStatus>]) -> fmt::Result {
+    let totals = group_totals(groups.iter().map(Arc::as_ref));
     let by_state = [
         ("deploying", totals.deploying),
         ("ready", totals.ready),
@@ -46,7 +47,7 @@ fn encode_groups(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) ->
     gauges(encoder, "groups", "Groups by state", "state", &by_state)
 }
 
-fn encode_servers(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) -> fmt::Result {
+fn encode_servers(encoder: &mut DescriptorEncoder<'_>, groups: &[Arc<GroupStatus>]) -> fmt::Result {
     let totals = server_totals(groups.iter().flat_map(|group| &group.servers).map(|server| &server.phase));
     let by_phase = [
         ("creating", totals.creating),
@@ -78,7 +79,7 @@ fn gauges(
     Ok(())
 }
 
-fn encode_restarts(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) -> fmt::Result {
+fn encode_restarts(encoder: &mut DescriptorEncoder<'_>, groups: &[Arc<GroupStatus>]) -> fmt::Result {
     let help = "How often a server was started again, by whomever";
     let kind = ConstCounter::new(0_u64).metric_type();
     let mut metric = encoder.encode_descriptor("server_restarts", help, None, kind)?;
@@ -91,7 +92,7 @@ fn encode_restarts(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) 
     Ok(())
 }
 
-fn encode_ready(encoder: &mut DescriptorEncoder<'_>, groups: &[GroupStatus]) -> fmt::Result {
+fn encode_ready(encoder: &mut DescriptorEncoder<'_>, groups: &[Arc<GroupStatus>]) -> fmt::Result {
     let kind = ConstGauge::new(0_u64).metric_type();
     let mut metric = encoder.encode_descriptor("server_ready", "1 while a server answers", None, kind)?;
     for group in groups {

@@ -76,7 +76,7 @@ pub(super) fn sound(app: &App, request: GroupRequest) -> Result<GroupSpec, ApiEr
 #[utoipa::path(get, path = "/mcp/groups", operation_id = "listGroups", tag = "groups",
     responses((status = 200, description = "Every group, by id", body = Envelope<GroupList>)))]
 pub(crate) async fn list_groups(State(app): State<App>) -> Answer {
-    let groups: Vec<GroupView> = app.manager().groups().iter().map(view::group).collect();
+    let groups: Vec<GroupView> = app.manager().groups().iter().map(|group| view::group(group)).collect();
     ok(format!("{} group(s)", groups.len()), GroupList { groups })
 }
 

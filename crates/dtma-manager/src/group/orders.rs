@@ -325,7 +325,7 @@ impl GroupTask {
         let phases: Vec<_> =
             instances.into_iter().filter_map(|name| Some((name, self.phases.get(name)?))).collect();
         if phases.iter().any(|(_, phase)| matches!(phase, Phase::Failed { .. })) {
-            return Some(Err(ManagerError::ServersFailed(Box::new(self.status.borrow().clone()))));
+            return Some(Err(ManagerError::ServersFailed(self.status.borrow().clone())));
         }
         phases.iter().all(|(name, phase)| fulfilled(name, phase)).then_some(Ok(()))
     }

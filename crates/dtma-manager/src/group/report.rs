@@ -9,7 +9,7 @@ use dtma_core::phase::Phase;
 use dtma_core::plan::Plan;
 use dtma_core::record::{GroupGoal, GroupRecord, Rollout, ServerRecord};
 use dtma_core::spec::ServerSpec;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// The status before the first pass.
 pub(super) fn initial(record: &GroupRecord) -> GroupStatus {
@@ -76,8 +76,10 @@ impl GroupTask {
             self.emit(None, EventKind::Group(status.state));
         }
         self.status.send_if_modified(|current| {
-            let changed = *current != status;
-            *current = status;
+            let changed = **current != status;
+            if changed {
+                *current = Arc::new(status);
+            }
             changed
         });
     }

@@ -329,7 +329,7 @@ impl Registry {
 
     fn late(&self, group: &GroupId, after: Duration) -> ManagerError {
         match self.group_status(group) {
-            Some(status) => ManagerError::Deadline { after, status: Box::new(status) },
+            Some(status) => ManagerError::Deadline { after, status },
             None => ManagerError::NoSuchGroup(group.clone()),
         }
     }

@@ -53,7 +53,7 @@ async fn an_exit_is_not_answered_before_it_is_durable_however_long_the_store_fai
     house.engine.exit("a", 1);
     tokio::time::sleep(Duration::from_millis(3500)).await;
     assert_eq!(house.engine.count(Verb::Start), 0);
-    let trouble = house.manager.group(&group_id("g")).unwrap().trouble;
+    let trouble = house.manager.group(&group_id("g")).unwrap().trouble.clone();
     assert!(trouble.is_some(), "a person sees why nothing happens");
     house.until("g", "a", "ready").await;
     assert_eq!(house.store.state().histories[0].1.of(&ReplicaId::first(&name("a"))).exits.len(), 1);
@@ -337,7 +337,8 @@ async fn a_removal_that_gets_stuck_says_why() {
     house.engine.fail(Verb::RemoveNetwork, 100, broken());
     house.manager.remove(&group_id("g"), Removal::default(), Wait::No).await.unwrap();
     tokio::time::sleep(seconds(45)).await;
-    let trouble = house.manager.group(&group_id("g")).unwrap().trouble.expect("a person sees why it lasts");
+    let trouble =
+        house.manager.group(&group_id("g")).unwrap().trouble.clone().expect("a person sees why it lasts");
     assert!(trouble.contains("500"), "{trouble}");
 }
 

@@ -300,7 +300,7 @@ async fn an_engine_that_goes_away_and_comes_back_restarts_nothing() {
     house.engine.clear_calls();
     tokio::time::sleep(Duration::from_secs(90)).await;
     let status = house.manager.group(&group_id("g")).unwrap();
-    assert_eq!((status.state, status.trouble), (GroupState::Ready, None));
+    assert_eq!((status.state, status.trouble.clone()), (GroupState::Ready, None));
     assert_eq!(house.engine.count(Verb::Start) + house.engine.count(Verb::Stop), 0);
 }
 
