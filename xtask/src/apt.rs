@@ -1,7 +1,7 @@
 //! Debian's packages: installed on the machine, or unpacked into a directory that becomes an image.
 
 use crate::{process, workspace};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -38,6 +38,20 @@ pub(crate) fn known(package: &str) -> bool {
 /// Refreshes the package lists.
 pub(crate) fn update() -> Result<()> {
     process::quiet("refresh the package lists", MINUTES, &mut apt_get(&["update"]))
+}
+
+/// Where this machine's Debian comes from: the address, and the release's name.
+pub(crate) fn origin() -> Result<(String, String)> {
+    let release = std::fs::read_to_string("/etc/os-release")?;
+    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let codename = codename.context("/etc/os-release has no VERSION_CODENAME: this is no released Debian")?;
+    let mut targets = Command::new("apt-get");
+    targets.args(["indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Identifier: Packages"]);
+    let listed = process::output(MINUTES, &mut targets)?;
+    let wanted = format!(" {codename} main");
+    let site = listed.lines().find_map(|line| line.strip_suffix(wanted.as_str()));
+    let site = site.with_context(|| format!("apt has no source of {codename} main"))?;
+    Ok((site.to_owned(), codename.to_owned()))
 }
 
 fn with_fresh_lists(label: &str, command: impl Fn() -> Command) -> Result<()> {

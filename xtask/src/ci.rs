@@ -2,7 +2,7 @@
 //!
 //! The cheap checks all run, so that one round shows all they find; the tests run only when they pass.
 
-use crate::{process, test, tidy, workspace};
+use crate::{package, process, test, tidy, workspace};
 use anyhow::{Result, bail};
 use std::process::Command;
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub(crate) fn run() -> Result<()> {
     if !failures.is_empty() {
         bail!("the tests were not run, for before them failed: {}", failures.join("; "));
     }
+    // Before the tests: what it leaves of the machine's cgroups they would notice.
+    process::timed("cargo xtask package --test", || package::run(&package::Args::for_ci()))?;
     process::timed("cargo xtask test", || test::run(&test::Args::default()))
 }
 

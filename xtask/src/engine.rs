@@ -4,12 +4,12 @@
 //! engine is started in the work directory. An engine that somebody else runs is never touched.
 
 mod private;
-mod probe;
+pub(crate) mod probe;
 
 use crate::{apt, process, workspace};
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use private::PrivateEngine;
+pub(crate) use private::PrivateEngine;
 use std::path::PathBuf;
 use std::process::Command as Process;
 
@@ -93,7 +93,7 @@ fn install_missing() -> Result<()> {
 }
 
 /// The docker CLI: part of Debian 12's `docker.io`, a package of its own from Debian 13 on.
-fn docker_cli() -> Result<PathBuf> {
+pub(crate) fn docker_cli() -> Result<PathBuf> {
     if let Some(cli) = workspace::find_program("docker") {
         return Ok(cli);
     }

@@ -29,12 +29,18 @@ pub(crate) fn timed<T>(label: &str, work: impl FnOnce() -> Result<T>) -> Result<
 
 /// Runs a program with its output in a log file; the end of it is shown when the program fails.
 pub(crate) fn quiet(label: &str, deadline: Duration, command: &mut Command) -> Result<()> {
+    kept(label, deadline, command).map(drop)
+}
+
+/// Like [`quiet`], and returns the output, errors included.
+pub(crate) fn kept(label: &str, deadline: Duration, command: &mut Command) -> Result<String> {
     timed(label, || {
         let log = workspace::work_subdir("logs")?.join(format!("{}.log", slug(label)));
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         command.stdout(file.try_clone()?).stderr(file);
         let status = wait(spawn(command)?, label, deadline, true)?;
-        report(status, label, &log)
+        report(status, label, &log)?;
+        Ok(String::from_utf8_lossy(&fs::read(&log)?).into_owned())
     })
 }
 

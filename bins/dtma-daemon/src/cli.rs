@@ -46,6 +46,13 @@ pub(crate) enum Command {
     /// Check, show, back up and restore the state of a daemon that is not running
     #[command(subcommand)]
     State(StateCommand),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man {
+        /// Where the pages go; the folder is made when it is not there
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// What to do with the settings.

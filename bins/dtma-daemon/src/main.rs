@@ -14,6 +14,7 @@ mod engine_settings;
 mod heartbeat;
 mod log;
 mod log_file;
+mod man;
 mod run;
 mod settings;
 mod show;
@@ -48,9 +49,14 @@ fn main() -> ExitCode {
     if let Command::Config(ConfigCommand::Show { origin, output }) = command {
         return ended(show::show(&cli.settings, &matches, origin, output));
     }
+    if let Command::Man { dir } = &command {
+        return ended(man::write(dir));
+    }
     let service = match &command {
         Command::Run => Service::of_this_process(),
-        Command::Token(_) | Command::Config(_) | Command::State(_) => Ok(Service::default()),
+        Command::Token(_) | Command::Config(_) | Command::State(_) | Command::Man { .. } => {
+            Ok(Service::default())
+        }
     };
     let service = match service {
         Ok(service) => service,
@@ -72,6 +78,7 @@ fn main() -> ExitCode {
             println!("the settings are sound");
             Ok(())
         }
+        Command::Man { dir } => man::write(&dir),
     })
 }
 

@@ -20,19 +20,33 @@ const LONGEST_DIR: usize = 107 - 38;
 
 pub(crate) struct PrivateEngine {
     dir: PathBuf,
+    /// In a network namespace of its own, whoever else is there.
+    apart: bool,
 }
 
 impl PrivateEngine {
     pub(crate) fn new() -> Result<Self> {
-        let dir = workspace::work_subdir("engine")?;
+        Self::at(workspace::work_subdir("engine")?, false)
+    }
+
+    /// One for a single purpose, in this directory and in a network namespace of its own.
+    pub(crate) fn apart(dir: PathBuf) -> Result<Self> {
+        Self::at(dir, true)
+    }
+
+    fn at(dir: PathBuf, apart: bool) -> Result<Self> {
         if dir.as_os_str().len() > LONGEST_DIR {
             bail!("{} is too long for a unix socket: set DTMA_WORK_DIR to a shorter path", dir.display());
         }
-        Ok(Self { dir })
+        Ok(Self { dir, apart })
     }
 
     pub(crate) fn docker_host(&self) -> String {
-        format!("unix://{}", self.dir.join("docker.sock").display())
+        format!("unix://{}", self.socket().display())
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join("docker.sock")
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -61,6 +75,12 @@ impl PrivateEngine {
         (fs::read_link(&theirs).ok()? != own_netns().ok()?).then(|| PathBuf::from(theirs))
     }
 
+    /// The network namespace it lives in, while it runs.
+    pub(crate) fn netns(&self) -> Result<PathBuf> {
+        let pid = self.pid().context("the engine does not run")?;
+        Ok(PathBuf::from(format!("/proc/{pid}/ns/net")))
+    }
+
     pub(crate) fn start(&self) -> Result<()> {
         self.remove_stale_pidfiles();
         let config = self.dir.join("daemon.json");
@@ -74,7 +94,7 @@ impl PrivateEngine {
     fn launch(&self, config: &Path) -> Result<Child> {
         let log = File::create(self.log())?;
         let mut command = Command::new("setsid");
-        command.args(namespace_prefix()?).arg("dockerd").arg("--config-file").arg(config);
+        command.args(namespace_prefix(self.apart)?).arg("dockerd").arg("--config-file").arg(config);
         command.arg("--data-root").arg(self.dir.join("data")).arg("--exec-root").arg(self.dir.join("exec"));
         command.arg("--pidfile").arg(self.pidfile()).args(["--host", &self.docker_host()]);
         command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -123,6 +143,16 @@ impl PrivateEngine {
 }
 
 impl PrivateEngine {
+    /// Ends it when it runs, and forgets its images and containers.
+    pub(crate) fn remove(&self) -> Result<()> {
+        if self.pid().is_some() {
+            self.stop()?;
+        }
+        self.unmount_data();
+        fs::remove_dir_all(&self.dir).with_context(|| format!("cannot remove {}", self.dir.display()))?;
+        Ok(fs::create_dir_all(&self.dir)?)
+    }
+
     /// An engine that was killed once leaves its data mounted on itself, and then nobody can delete it.
     fn unmount_data(&self) {
         let data = self.dir.join("data");
@@ -134,11 +164,13 @@ impl PrivateEngine {
 }
 
 /// What stands before `dockerd`: nothing, or a new network namespace with its loopback up.
-fn namespace_prefix() -> Result<Vec<&'static str>> {
-    if !another_engine_here()? {
-        return Ok(Vec::new());
+fn namespace_prefix(apart: bool) -> Result<Vec<&'static str>> {
+    if !apart {
+        if !another_engine_here()? {
+            return Ok(Vec::new());
+        }
+        eprintln!("    another engine runs in this network namespace: ours gets one of its own");
     }
-    eprintln!("    another engine runs in this network namespace: ours gets one of its own");
     if workspace::find_program("ip").is_none() {
         apt::install(&["iproute2"])?;
     }
