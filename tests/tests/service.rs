@@ -282,11 +282,12 @@ fn settings_are_checked_all_at_once_and_shown_with_their_origin() {
     std::fs::write(&file, "\nlog_format = \"json\"\n").unwrap();
     ends(daemon(dir.path(), &[&["config", "check"], &config[..]].concat()), 0);
     let mut show = daemon(dir.path(), &[&["config", "show", "--origin"], &config[..]].concat());
-    show.env("DTMA_LISTEN", "127.0.0.1:7");
+    show.env("DTMA_LISTEN", "127.0.0.1:7").env("RUNTIME_DIRECTORY", "/run/of-systemd");
     let shown = ends(show, 0).stdout;
     for line in [
         "log_format = \"json\"  # daemon.toml:2",
         "listen = \"127.0.0.1:7\"  # env DTMA_LISTEN",
+        "runtime_dir = \"/run/of-systemd\"  # env RUNTIME_DIRECTORY",
         "docker_host = \"unix:///nowhere/docker.sock\"  # flag --docker-host",
         "log = \"info\"  # default",
         "# token = \"***\"  # env DTMA_BEARER_TOKEN",

@@ -77,7 +77,8 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     });
     let scheme = if tls.is_some() { "https" } else { "http" };
     println!("listening on {scheme}://{address}");
-    tracing::info!(%address, state = %settings.state_dir.display(), "listening");
+    let (state, running) = (settings.state_dir.display(), settings.runtime_dir.display());
+    tracing::info!(%address, %state, runtime = %running, "listening");
     systemd::ready(&address.to_string(), manager.groups().len());
 
     let shutdown = CancellationToken::new();

@@ -3,10 +3,12 @@
 mod audit;
 mod backend;
 mod front;
+mod runtime_dir;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use backend::{HEARTBEAT_PATH, originals};
+pub(crate) use runtime_dir::{RUNTIME_DIR, of_systemd};
 
 use crate::cli::SettingArgs;
 use crate::config_file::ConfigFile;
@@ -42,6 +44,7 @@ const ACCESS_LOG_SIZE: u64 = 64 << 20;
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) state_dir: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
     pub(crate) engine: EngineSettings,
     pub(crate) policy: Policy,
     pub(crate) templates: Templates,
@@ -109,6 +112,7 @@ impl fmt::Display for Mistake {
 struct File {
     listen: Option<String>,
     state_dir: Option<PathBuf>,
+    runtime_dir: Option<PathBuf>,
     docker_host: Option<String>,
     docker_cert_path: Option<PathBuf>,
     registry_auth: Option<PathBuf>,
@@ -200,6 +204,8 @@ impl Sources<'_> {
         let said = engine(args, &mut file);
         let conf = args.conf.clone().or(file.conf.take()).unwrap_or_else(|| CONF.into());
         let backend = self.backend(args, &mut file, &conf);
+        let state_dir = args.state_dir.clone().or(file.state_dir.take()).unwrap_or_else(|| STATE_DIR.into());
+        let runtime_dir = self.runtime_dir(args.runtime_dir.clone().or(file.runtime_dir.take()), &state_dir);
         let listen = self.parsed("listen", args.listen.clone().or(file.listen), LISTEN);
         let listen = self.passed.or(listen);
         let log = args.log.clone().or(file.log).unwrap_or_else(|| "info".to_owned());
@@ -218,7 +224,8 @@ impl Sources<'_> {
             if args.allowed_hosts.is_empty() { file.allowed_hosts } else { Some(args.allowed_hosts.clone()) };
         Settings {
             listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
-            state_dir: args.state_dir.clone().or(file.state_dir).unwrap_or_else(|| STATE_DIR.into()),
+            state_dir,
+            runtime_dir,
             engine: self.engine(said),
             policy: self.policy(args.policy.clone().or(file.policy)),
             templates: self.templates(args.templates.clone().or(file.templates)),

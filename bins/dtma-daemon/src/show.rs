@@ -13,6 +13,7 @@ use std::path::Path;
 pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("listen", crate::settings::LISTEN),
     ("state_dir", crate::settings::STATE_DIR),
+    ("runtime_dir", crate::settings::RUNTIME_DIR),
     ("conf", crate::settings::CONF),
     ("docker_host", "unix:///var/run/docker.sock"),
     ("engine_read_timeout_ms", "5000"),
@@ -138,7 +139,8 @@ fn said(arg: &clap::Arg, matches: &ArgMatches) -> Value {
 }
 
 fn fallback(id: &str, arg: &clap::Arg) -> (Value, String) {
-    if let Some((name, said)) = of_docker(id) {
+    let of_systemd = || crate::settings::of_systemd().filter(|_| id == "runtime_dir");
+    if let Some((name, said)) = of_docker(id).or_else(of_systemd) {
         return (json!(said), format!("env {name}"));
     }
     let known = DEFAULTS.iter().find(|(name, _)| *name == id).map(|(_, value)| match value.parse::<u64>() {

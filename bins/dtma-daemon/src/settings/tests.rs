@@ -138,3 +138,14 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         [format!("{file}:2: lisen: "), format!("{file}:1: log: "), format!("{file}:3: log_format: ")];
     check(&["--config", file], &expected.each_ref().map(String::as_str));
 }
+
+#[test]
+fn the_runtime_directory_is_absolute_and_holds_no_state() {
+    let settings = resolve(&["--runtime-dir", "/run/other"]).ok().unwrap();
+    assert_eq!(settings.runtime_dir, PathBuf::from("/run/other"));
+    check(&["--runtime-dir", "here"], &["--runtime-dir: here is no absolute path"]);
+    check(
+        &["--runtime-dir", "/a", "--state-dir", "/a/b"],
+        &["--runtime-dir: the state directory /a/b lies in /a"],
+    );
+}
