@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// How a request is answered.
@@ -75,6 +76,7 @@ struct State {
     fault: Mutex<Fault>,
     open: AtomicUsize,
     struck: AtomicUsize,
+    cut: Notify,
 }
 
 impl FaultProxy {
@@ -85,7 +87,8 @@ impl FaultProxy {
         let listener = UnixListener::bind(dir.path().join("d.sock")).expect("bind the proxy's socket");
         let engine = engine.strip_prefix("unix://").expect("an engine on a unix socket").into();
         let fault = Mutex::new(Fault::None);
-        let state = Arc::new(State { engine, fault, open: AtomicUsize::new(0), struck: AtomicUsize::new(0) });
+        let (open, struck) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let state = Arc::new(State { engine, fault, open, struck, cut: Notify::new() });
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, Arc::clone(&state)));
         Self { dir, state, _accepting: accepting }
@@ -100,6 +103,11 @@ impl FaultProxy {
     /// Requests that arrive from now on are answered so.
     pub fn set(&self, fault: Fault) {
         *self.state.fault.lock().expect("the fault") = fault;
+    }
+
+    /// Ends every connection there is; new ones are accepted at once.
+    pub fn cut(&self) {
+        self.state.cut.notify_waiters();
     }
 
     /// Connections that are open now.
@@ -122,8 +130,11 @@ async fn accept(listener: UnixListener, state: Arc<State>) {
         let state = Arc::clone(&state);
         connections.spawn(async move {
             state.open.fetch_add(1, Ordering::SeqCst);
-            // A client that goes away in the middle is what is tested here.
-            let _ = serve(client, &state).await;
+            // A client that goes away in the middle is what is tested here; a connection that is cut is dropped.
+            tokio::select! {
+                () = state.cut.notified() => {}
+                _ = serve(client, &state) => {}
+            }
             state.open.fetch_sub(1, Ordering::SeqCst);
         });
     }

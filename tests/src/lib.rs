@@ -23,6 +23,7 @@ pub mod engine;
 pub mod fault_proxy;
 pub mod groups;
 pub mod mcp;
+pub mod podman;
 pub mod private_engine;
 pub mod program;
 pub mod rest;

@@ -5,6 +5,7 @@
 use crate::engine::Engine;
 use crate::{apt, engine, images, node, process, schemathesis, workspace};
 use anyhow::{Result, bail};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -45,17 +46,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     close(&engine, &Totals::of(&output))
 }
 
-/// What tests start themselves: a real registry for pulls, OpenSSL as the operating document uses it, and systemd's own
-/// judge of unit files.
+/// Where Debian puts what Podman makes networks with.
+const NETAVARK: &str = "/usr/lib/podman/netavark";
+
+/// What tests start themselves: a real registry for pulls, Podman with its init and its networks, OpenSSL as the
+/// operating document uses it, and systemd's own judge of unit files.
 fn programs() -> Result<()> {
-    let wanted =
-        [("docker-registry", "docker-registry"), ("openssl", "openssl"), ("systemd-analyze", "systemd")];
-    for (program, package) in wanted {
-        if workspace::find_program(program).is_none() {
-            process::timed(&format!("install Debian's {package}"), || apt::install(&[package]))?;
-        }
-    }
-    Ok(())
+    let missing = |program: &str| workspace::find_program(program).is_none();
+    let podman = missing("podman") || missing("catatonit") || !Path::new(NETAVARK).exists();
+    let wanted = [
+        (missing("docker-registry"), &["docker-registry"][..]),
+        (podman, &["podman", "catatonit", "netavark", "aardvark-dns"]),
+        (missing("openssl"), &["openssl"]),
+        (missing("systemd-analyze"), &["systemd"]),
+    ];
+    let packages: Vec<&str> =
+        wanted.iter().filter(|(missing, _)| *missing).flat_map(|(_, packages)| *packages).copied().collect();
+    if packages.is_empty() { Ok(()) } else { apt::install(&packages) }
 }
 
 fn cargo(mut command: Command) -> Command {

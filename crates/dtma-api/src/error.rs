@@ -223,6 +223,9 @@ impl ApiError {
             vec![violation.as_ref().clone()]
         } else if let Self::Manager(ManagerError::ServersFailed(status)) = self {
             failures(status)
+        } else if let Self::Manager(error @ ManagerError::BeingRemoved(group)) = self {
+            let hint = format!("wait until it is gone: dtma wait {group} --for removed");
+            vec![Violation::new("", "group.being-removed", error.to_string()).hint(hint)]
         } else {
             Vec::new()
         }
@@ -280,6 +283,7 @@ fn engine_kind(error: &RuntimeError) -> (StatusCode, &'static str) {
         RuntimeError::NameTaken { .. } => (StatusCode::CONFLICT, "container_name_taken"),
         RuntimeError::PortTaken { .. } => (StatusCode::CONFLICT, "port_taken"),
         RuntimeError::ImageMissing { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "image_missing"),
+        RuntimeError::PullStalled { .. } => (StatusCode::GATEWAY_TIMEOUT, "pull_stalled"),
         RuntimeError::EngineAway { .. } => (StatusCode::SERVICE_UNAVAILABLE, "engine_away"),
         RuntimeError::Timeout { .. } => (StatusCode::GATEWAY_TIMEOUT, "engine_timeout"),
         RuntimeError::OutOfSpace { .. } => (StatusCode::INSUFFICIENT_STORAGE, "out_of_space"),

@@ -32,7 +32,7 @@ fn place(error: &ManagerError, servers: &[ServerSpec]) -> Option<Violation> {
         ManagerError::Refused { instance, source, .. } => {
             let (field, rule) = refused(source);
             let pointer = format!("{}{field}", server(servers, instance)?);
-            Some(Violation::new(pointer, rule, source.to_string()))
+            Some(Violation { hint: remedy(source), ..Violation::new(pointer, rule, source.to_string()) })
         }
         ManagerError::Invalid(_)
         | ManagerError::NoSuchGroup(_)
@@ -76,6 +76,7 @@ fn host_port(servers: &[ServerSpec], port: u16) -> Option<String> {
 fn refused(error: &RuntimeError) -> (&'static str, &'static str) {
     match error {
         RuntimeError::ImageMissing { .. } => ("/image", "engine.image-missing"),
+        RuntimeError::PullStalled { .. } => ("/image", "engine.pull-stalled"),
         RuntimeError::PortTaken { .. } => ("/publish", "engine.port-taken"),
         RuntimeError::NameTaken { .. } => ("/instanceName", "engine.name-taken"),
         RuntimeError::NotFound { .. }
@@ -86,4 +87,28 @@ fn refused(error: &RuntimeError) -> (&'static str, &'static str) {
         | RuntimeError::Refused { .. }
         | RuntimeError::Broken { .. } => ("", "engine.refused"),
     }
+}
+
+/// What a person can do about it, where that is known without the cause.
+fn remedy(error: &RuntimeError) -> Option<String> {
+    let hint = match error {
+        RuntimeError::ImageMissing { image, .. } => format!(
+            "check the name {image} and the registry's credentials (--registry-auth of the daemon), or load it into \
+             the engine (docker pull, build or load); with pullPolicy never no registry is asked"
+        ),
+        RuntimeError::PullStalled { image, .. } => format!(
+            "look at the network between the engine and the registry (docker pull {image} shows it); the daemon's \
+             --pull-stall-ms says how long nothing may come"
+        ),
+        RuntimeError::NotFound { .. }
+        | RuntimeError::NameTaken { .. }
+        | RuntimeError::PortTaken { .. }
+        | RuntimeError::EngineAway { .. }
+        | RuntimeError::Timeout { .. }
+        | RuntimeError::OutOfSpace { .. }
+        | RuntimeError::Conflict { .. }
+        | RuntimeError::Refused { .. }
+        | RuntimeError::Broken { .. } => return None,
+    };
+    Some(hint)
 }

@@ -2,6 +2,7 @@
 //!
 //! A lost engine is looked for anew, and the version is agreed on anew: it may have been upgraded while it was away.
 
+use crate::dialect::{Dialect, Pong};
 use crate::errors::{self, Op};
 use crate::oom::Ooms;
 use crate::pool::NetworkPool;
@@ -9,7 +10,7 @@ use crate::registry::RegistryLogins;
 use crate::tls::Tls;
 use crate::transport::Transport;
 use bollard::errors::Error;
-use bollard::{BollardRequest, ClientVersion, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
 use dtma_core::id::OwnerId;
 use dtma_core::port::runtime::{EngineInfo, RuntimeError};
 use http::{HeaderValue, Uri};
@@ -90,7 +91,14 @@ pub(crate) struct Link {
     pub(crate) deadlines: Deadlines,
     pub(crate) ooms: Ooms,
     /// The client with its agreed version; `None` before the first call and after the engine was lost.
-    client: Mutex<Option<Docker>>,
+    client: Mutex<Option<Known>>,
+}
+
+/// What was found out about the engine when it was connected to.
+#[derive(Debug, Clone)]
+struct Known {
+    docker: Docker,
+    dialect: Dialect,
 }
 
 impl Link {
@@ -100,6 +108,10 @@ impl Link {
 
     pub(crate) fn endpoint(&self) -> &str {
         self.transport.endpoint()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// True when the engine's files can be expected on this machine.
@@ -159,50 +171,68 @@ impl Link {
 
     /// The client, connected if need be.
     pub(crate) async fn client(&self, op: Op<'_>) -> Result<Docker, RuntimeError> {
+        self.connected(op).await.map(|known| known.docker)
+    }
+
+    /// Whose engine it is.
+    pub(crate) async fn dialect(&self, op: Op<'_>) -> Result<Dialect, RuntimeError> {
+        self.connected(op).await.map(|known| known.dialect)
+    }
+
+    async fn connected(&self, op: Op<'_>) -> Result<Known, RuntimeError> {
         let known = self.known().clone();
-        if let Some(docker) = known {
-            return Ok(docker);
+        if let Some(known) = known {
+            return Ok(known);
         }
         // A deadline of its own: streams ask for the client outside of `call`.
         let after = self.deadlines.read;
         let negotiated = timeout(after, self.negotiate()).await;
         let negotiated = negotiated.map_err(|_| RuntimeError::Timeout { call: op.call, after })?;
-        let docker = negotiated.map_err(|error| errors::classify(op, self.endpoint(), error))?;
-        if docker.client_version() < OLDEST {
-            let found = docker.client_version();
+        let (found, known) = negotiated.map_err(|error| errors::classify(op, self.endpoint(), error))?;
+        if found < OLDEST {
             let problem = format!("it speaks API {found}; Docker 20.10 (API {OLDEST}) or newer is needed");
             return Err(RuntimeError::Refused { call: "connect", problem });
         }
-        *self.known() = Some(docker.clone());
-        Ok(docker)
+        *self.known() = Some(known.clone());
+        Ok(known)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<Docker>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<Known>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn negotiate(&self) -> Result<Docker, Error> {
-        let docker = self.transport.open()?.negotiate_version().await?;
-        let version = docker.client_version();
-        Ok(docker.with_request_modifier(move |request| url_safe(versioned(request, version))))
+    /// The newest version that both know.
+    async fn negotiate(&self) -> Result<(ClientVersion, Known), Error> {
+        // First, because it says best what is wrong with the address.
+        self.transport.open(API_DEFAULT_VERSION)?;
+        let pong = self.transport.ping().await?;
+        let theirs = version_of(&pong).ok_or(Error::APIVersionParseError {})?;
+        let agreed = if theirs < *API_DEFAULT_VERSION { theirs } else { *API_DEFAULT_VERSION };
+        let docker = self.transport.open(&agreed)?;
+        let docker = docker.with_request_modifier(move |request| url_safe(versioned(request, agreed)));
+        Ok((agreed, Known { docker, dialect: pong.dialect() }))
     }
 
     pub(crate) async fn info(&self) -> Result<EngineInfo, RuntimeError> {
         let op = Op::new("ask for the version", "engine", self.endpoint());
-        let ask = |docker: Docker| async move { Ok((docker.version().await?, docker.client_version())) };
-        let (version, api) = self.read(op, ask).await?;
-        let first = version.components.unwrap_or_default().into_iter().next();
-        let product = match first.map(|component| component.name) {
-            Some(name) if name != "Engine" => name,
-            Some(_) | None => "Docker Engine".to_owned(),
+        let product = match self.dialect(op).await? {
+            Dialect::Docker => {
+                let version = self.read(op, |docker| async move { docker.version().await }).await?;
+                format!("Docker Engine {}", version.version.unwrap_or_default())
+            }
+            Dialect::Podman => {
+                let pong = self.read(op, |_| self.transport.ping()).await?;
+                format!("Podman Engine {}", pong.podman.unwrap_or_default())
+            }
         };
-        Ok(EngineInfo {
-            product: format!("{product} {}", version.version.unwrap_or_default()),
-            api_version: api.to_string(),
-            endpoint: self.endpoint().to_owned(),
-            local: self.is_local(),
-        })
+        let api_version = self.client(op).await?.client_version().to_string();
+        Ok(EngineInfo { product, api_version, endpoint: self.endpoint().to_owned(), local: self.is_local() })
     }
+}
+
+fn version_of(pong: &Pong) -> Option<ClientVersion> {
+    let (major, minor) = pong.api.as_deref()?.split_once('.')?;
+    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
 }
 
 /// Puts the agreed version in front of the path. The client itself leaves it out (measured with bollard 0.21.1:

@@ -20,7 +20,7 @@ impl<'a> Op<'a> {
         Self { call, kind, name }
     }
 
-    fn not_found(self) -> RuntimeError {
+    pub(crate) fn not_found(self) -> RuntimeError {
         RuntimeError::NotFound { what: format!("{} {}", self.kind, self.name) }
     }
 }
@@ -72,24 +72,36 @@ fn answered(op: Op<'_>, status: u16, problem: String) -> RuntimeError {
         return RuntimeError::PortTaken { port };
     }
     match status {
+        _ if op.kind == "container" && says(" name") && says("already in use") => {
+            RuntimeError::NameTaken { name: op.name.to_owned() }
+        }
         404 if says("no such image") => RuntimeError::ImageMissing { image: op.name.into(), problem },
         404 => absent(op, &said),
-        409 if says("is already in use by") => RuntimeError::NameTaken { name: op.name.to_owned() },
+        500 if says("unable to find network") => absent(op, &said),
         409 => RuntimeError::Conflict { call, problem },
         // Somebody between us and the engine is busy: what was asked is not judged.
         408 | 425 | 429 => RuntimeError::Broken { call, problem },
         403 if says("has active endpoints") => RuntimeError::Conflict { call, problem },
         400..=499 | 501 => RuntimeError::Refused { call, problem },
-        _ if says("already in progress") || says("device or resource busy") => {
-            RuntimeError::Conflict { call, problem }
-        }
+        _ if BUSY.iter().any(|words| says(words)) => RuntimeError::Conflict { call, problem },
         _ => RuntimeError::Broken { call, problem },
     }
 }
 
+/// What engines say of an object whose state allows something else: Docker the first two, Podman (4.3) the others.
+const BUSY: [&str; 5] = [
+    "already in progress",
+    "device or resource busy",
+    "container state improper",
+    "has associated containers with it",
+    "volume is being used",
+];
+
 /// A start can be told that its network is missing: that is another thing than the container.
 fn absent(op: Op<'_>, said: &str) -> RuntimeError {
-    let missing_network = said.split_once("network ").and_then(|(_, rest)| rest.split_once(" not found"));
+    let between = |before: &str, after: &str| said.split_once(before)?.1.split_once(after);
+    let missing_network =
+        between("network with name or id ", ": ").or_else(|| between("network ", " not found"));
     match missing_network {
         Some((name, _)) if op.kind != "network" => RuntimeError::NotFound { what: format!("network {name}") },
         Some(_) | None => op.not_found(),
@@ -145,6 +157,13 @@ mod tests {
         check(404, text, &RuntimeError::ImageMissing { image: "it".into(), problem: problem(text) });
         let text = "Conflict. The container name \"/it\" is already in use by container \"ab\".";
         check(409, text, &RuntimeError::NameTaken { name: "it".to_owned() });
+        let text = "creating container storage: the container name \"it\" is already in use by ab. You have to remove \
+                    that container to be able to reuse that name: that name is already in use";
+        check(500, text, &RuntimeError::NameTaken { name: "it".to_owned() });
+        let text = "unable to find network with name or ID ab12: network not found";
+        check(500, text, &RuntimeError::NotFound { what: "network ab12".to_owned() });
+        let text = "can only create exec sessions on running containers: container state improper";
+        check(500, text, &RuntimeError::Conflict { call, problem: problem(text) });
         let text = "removal of container it is already in progress";
         check(409, text, &RuntimeError::Conflict { call, problem: problem(text) });
         let text = "too many requests";

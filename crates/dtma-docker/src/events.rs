@@ -22,10 +22,12 @@ use std::time::Duration;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Everything else (exec, attach, resize, …) would only wake us.
-const ACTIONS: [&str; 7] = ["start", "die", "oom", "destroy", "pause", "unpause", "rename"];
+/// The last two are Podman's: it shows Docker's words and filters by its own.
+const ACTIONS: [&str; 9] = ["start", "die", "oom", "destroy", "pause", "unpause", "rename", "died", "remove"];
 
 pub(crate) fn listen(link: Arc<Link>, owner: &OwnerId) -> BoxStream<'static, EngineEvent> {
-    let listener = Listener { link, owner: owner.clone(), heard: None, wait: FIRST_WAIT, stream: None };
+    let (owner, from) = (owner.clone(), Timestamp::MIN);
+    let listener = Listener { link, owner, heard: None, from, wait: FIRST_WAIT, stream: None };
     stream::unfold(listener, |mut listener| async { Some((listener.next().await, listener)) }).boxed()
 }
 
@@ -34,6 +36,8 @@ struct Listener {
     owner: OwnerId,
     /// The engine's time of the last event.
     heard: Option<Timestamp>,
+    /// Podman counts whole seconds and tells what was before, too.
+    from: Timestamp,
     /// Before the next attempt.
     wait: Duration,
     stream: Option<BoxStream<'static, Result<EventMessage, Error>>>,
@@ -52,7 +56,11 @@ impl Listener {
             match stream.next().await {
                 Some(Ok(message)) => {
                     self.wait = FIRST_WAIT;
-                    self.heard = time_of(&message).or(self.heard);
+                    let at = time_of(&message);
+                    if at.is_some_and(|at| at < self.from) {
+                        continue;
+                    }
+                    self.heard = at.or(self.heard);
                     if let Some(event) = event(message) {
                         self.remember(&event);
                         return event;
@@ -90,7 +98,8 @@ impl Listener {
         let now = now.ok_or_else(|| broken("the engine does not say what time it is"))?;
         let docker = self.link.client(op).await?;
         let options = EventsOptionsBuilder::default().filters(&filters(&self.owner));
-        let options = options.since(&since(self.heard, now)).build();
+        self.from = since(self.heard, now);
+        let options = options.since(&seconds(self.from)).build();
         self.stream = Some(docker.events(Some(options)).boxed());
         Ok(())
     }
@@ -106,10 +115,13 @@ fn filters(owner: &OwnerId) -> HashMap<String, Vec<String>> {
 }
 
 /// Just after the last event, or now when there was none or the engine's clock was set back since.
-fn since(heard: Option<Timestamp>, now: Timestamp) -> String {
+fn since(heard: Option<Timestamp>, now: Timestamp) -> Timestamp {
     let after = heard.and_then(|heard| heard.checked_add(Duration::from_nanos(1)).ok());
-    let since = after.filter(|after| *after <= now).unwrap_or(now);
-    format!("{}.{:09}", since.as_second(), since.subsec_nanosecond())
+    after.filter(|after| *after <= now).unwrap_or(now)
+}
+
+fn seconds(at: Timestamp) -> String {
+    format!("{}.{:09}", at.as_second(), at.subsec_nanosecond())
 }
 
 fn time_of(message: &EventMessage) -> Option<Timestamp> {
@@ -119,9 +131,9 @@ fn time_of(message: &EventMessage) -> Option<Timestamp> {
 fn event(message: EventMessage) -> Option<EngineEvent> {
     let change = match message.action.as_deref()? {
         "start" => ContainerChange::Started,
-        "die" => ContainerChange::Died,
+        "die" | "died" => ContainerChange::Died,
         "oom" => ContainerChange::OutOfMemory,
-        "destroy" => ContainerChange::Destroyed,
+        "destroy" | "remove" => ContainerChange::Destroyed,
         _ => ContainerChange::Other,
     };
     let actor = message.actor?;
@@ -137,16 +149,20 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn after(heard: Option<Timestamp>, now: Timestamp) -> String {
+        seconds(since(heard, now))
+    }
+
     #[test]
     fn listening_goes_on_just_after_the_last_event() {
         let (heard, now) = (at("2026-11-20T00:00:00.000000041Z"), at("2026-11-20T00:00:01Z"));
-        assert_eq!(since(Some(heard), now), "1795132800.000000042");
-        assert_eq!(since(None, now), "1795132801.000000000");
+        assert_eq!(after(Some(heard), now), "1795132800.000000042");
+        assert_eq!(after(None, now), "1795132801.000000000");
     }
 
     #[test]
     fn a_clock_that_was_set_back_hides_nothing() {
         let (heard, now) = (at("2026-11-20T00:00:10Z"), at("2026-11-20T00:00:01Z"));
-        assert_eq!(since(Some(heard), now), "1795132801.000000000");
+        assert_eq!(after(Some(heard), now), "1795132801.000000000");
     }
 }

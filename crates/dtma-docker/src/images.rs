@@ -162,7 +162,7 @@ async fn pull(
     let (after, mut layers) = (link.deadlines.pull_stall, Layers::default());
     loop {
         let step = timeout(after, steps.next()).await;
-        match step.map_err(|_| RuntimeError::Timeout { call: CALL, after })? {
+        match step.map_err(|_| RuntimeError::PullStalled { image: image.clone(), after })? {
             None => return Ok(()),
             Some(Err(error)) => return Err(not_pulled(&link, &image, known, error)),
             Some(Ok(step)) => {
@@ -194,6 +194,7 @@ fn unavailable(image: &ImageRef, known: bool, error: RuntimeError) -> RuntimeErr
         | RuntimeError::ImageMissing { problem, .. } => missing(image, &with_remedy(image, known, problem)),
         RuntimeError::EngineAway { .. }
         | RuntimeError::Timeout { .. }
+        | RuntimeError::PullStalled { .. }
         | RuntimeError::OutOfSpace { .. }
         | RuntimeError::NameTaken { .. }
         | RuntimeError::PortTaken { .. } => error,

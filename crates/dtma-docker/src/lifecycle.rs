@@ -18,7 +18,7 @@ pub(crate) async fn create(link: &Link, request: &CreateContainer) -> Result<Con
     path_segment(op)?;
     check_volumes(link, request).await?;
     let options = CreateContainerOptionsBuilder::default().name(&request.name).build();
-    let body = create::body(request);
+    let body = create::body(request, link.dialect(op).await?);
     let ask = |docker: bollard::Docker| async move { docker.create_container(Some(options), body).await };
     let made = link.mutate(op, ask).await.map_err(|error| name_the_image(error, request))?;
     for warning in &made.warnings {
@@ -68,9 +68,14 @@ pub(crate) async fn kill(link: &Link, id: &ContainerId) -> Result<(), RuntimeErr
     let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
     let ask = |docker: bollard::Docker| async move { docker.kill_container(id, Some(options)).await };
     match link.mutate(op, ask).await {
-        Err(RuntimeError::Conflict { problem, .. }) if problem.contains("is not running") => Ok(()),
+        Err(RuntimeError::Conflict { problem, .. }) if not_running(&problem) => Ok(()),
         other => other,
     }
+}
+
+/// Docker's words and Podman's.
+fn not_running(problem: &str) -> bool {
+    problem.contains("is not running") || problem.contains("can only kill running containers")
 }
 
 pub(crate) async fn rename(link: &Link, id: &ContainerId, name: &str) -> Result<(), RuntimeError> {

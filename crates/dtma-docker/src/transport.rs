@@ -3,14 +3,19 @@
 //! Each request has a connection of its own: a call that is given up takes its connection with it, and an upgraded one
 //! (attach) is nobody else's.
 
+use crate::dialect::Pong;
+use crate::raw;
 use crate::tls::Tls;
 use bollard::errors::Error;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use bollard::{BollardRequest, ClientVersion, Docker};
+use bytes::Bytes;
 use dtma_core::port::runtime::RuntimeError;
-use hyper_rustls::HttpsConnectorBuilder;
+use http::Response;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use hyperlocal::UnixConnector;
 use std::time::Duration;
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -45,17 +50,45 @@ impl Transport {
         self.endpoint.starts_with("unix://")
     }
 
-    pub(crate) fn open(&self) -> Result<Docker, Error> {
+    /// A client that speaks this version.
+    pub(crate) fn open(&self, version: &ClientVersion) -> Result<Docker, Error> {
         if let Some(path) = self.endpoint.strip_prefix("unix://") {
-            return Docker::connect_with_unix(path, NEVER_SECONDS, API_DEFAULT_VERSION);
+            return Docker::connect_with_unix(path, NEVER_SECONDS, version);
         }
-        let address = self.endpoint.split_once("://").map_or("", |(_, address)| address);
-        let address = address.trim_end_matches('/');
-        let tcp = tcp_connector();
-        let Some(tls) = &self.tls else { return over(tcp, &format!("http://{address}")) };
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls.config()).https_only().enable_http1();
-        over(builder.wrap_connector(tcp), &format!("https://{address}"))
+        let (tcp, address) = (tcp_connector(), self.address());
+        match &self.tls {
+            None => over(tcp, &format!("http://{address}"), version),
+            Some(tls) => over(https(tls, tcp), &format!("https://{address}"), version),
+        }
     }
+
+    /// Asks who is there.
+    pub(crate) async fn ping(&self) -> Result<Pong, Error> {
+        Ok(Pong::of(self.get("/_ping").await?.headers()))
+    }
+
+    /// The answer to a `GET`, as it comes.
+    pub(crate) async fn get(&self, path: &str) -> Result<Response<Bytes>, Error> {
+        if let Some(socket) = self.endpoint.strip_prefix("unix://") {
+            return raw::get(UnixConnector, hyperlocal::Uri::new(socket, path).into()).await;
+        }
+        let (tcp, address) = (tcp_connector(), self.address());
+        match &self.tls {
+            None => raw::get(tcp, format!("http://{address}{path}").parse()?).await,
+            Some(tls) => raw::get(https(tls, tcp), format!("https://{address}{path}").parse()?).await,
+        }
+    }
+
+    /// Host and port.
+    fn address(&self) -> &str {
+        let address = self.endpoint.split_once("://").map_or("", |(_, address)| address);
+        address.trim_end_matches('/')
+    }
+}
+
+fn https(tls: &Tls, tcp: HttpConnector) -> HttpsConnector<HttpConnector> {
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls.config()).https_only().enable_http1();
+    builder.wrap_connector(tcp)
 }
 
 fn tcp_connector() -> HttpConnector {
@@ -68,7 +101,7 @@ fn tcp_connector() -> HttpConnector {
     tcp
 }
 
-fn over<C>(connector: C, address: &str) -> Result<Docker, Error>
+fn over<C>(connector: C, address: &str, version: &ClientVersion) -> Result<Docker, Error>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
@@ -77,5 +110,5 @@ where
         let answer = client.request(request);
         async move { answer.await.map_err(Error::from) }
     };
-    Docker::connect_with_custom_transport(send, Some(address), NEVER_SECONDS, API_DEFAULT_VERSION)
+    Docker::connect_with_custom_transport(send, Some(address), NEVER_SECONDS, version)
 }

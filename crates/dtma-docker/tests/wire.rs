@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-/// Answers `/version` with this API version (none: not at all), everything else with an empty list or not at all.
+/// Answers a ping with this API version (none: not at all), everything else with an empty list or not at all.
 struct Canned {
     dir: tempfile::TempDir,
     asked: Arc<Mutex<Vec<String>>>,
@@ -61,14 +61,14 @@ async fn answer(client: UnixStream, manner: Manner, asked: Arc<Mutex<Vec<String>
     let path = first.split_whitespace().nth(1).unwrap_or_default().to_owned();
     asked.lock().expect("the record").push(path.clone());
     let body = match path.as_str() {
-        path if path.ends_with("/version") && !manner.api.is_empty() => {
-            format!(r#"{{"ApiVersion":"{}","Version":"1.2.3"}}"#, manner.api)
-        }
+        "/_ping" if !manner.api.is_empty() => "OK".to_owned(),
+        path if path.ends_with("/version") && !manner.api.is_empty() => r#"{"Version":"1.2.3"}"#.to_owned(),
         _ if manner.answers => "[]".to_owned(),
         _ => return std::future::pending().await,
     };
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ";
-    let _ = client.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).await;
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let answer = format!("{head}Api-Version: {}\r\nContent-Length: {}\r\n\r\n{body}", manner.api, body.len());
+    let _ = client.write_all(answer.as_bytes()).await;
 }
 
 fn runtime(host: &str) -> DockerRuntime {
@@ -91,7 +91,7 @@ async fn every_path_carries_the_agreed_version() {
         let engine = Canned::new(theirs, true);
         assert_eq!(at(&engine).containers(&scope()).await, Ok(vec![]));
         let asked = engine.asked();
-        assert_eq!(asked[0], "/version");
+        assert_eq!(asked[0], "/_ping");
         assert!(asked[1].starts_with(&format!("{agreed}containers/json?")), "{asked:?}");
     }
 }

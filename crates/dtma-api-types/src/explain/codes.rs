@@ -51,6 +51,7 @@ pub(super) const ALL: &[Explanation] = &[
     e("operation_failed", "The same request was sent before, and its operation failed. The daemon was ended before it could answer, so only the words of the failure are left.", "The message says why; mend that and send the request with a new key."),
     e("out_of_space", "The engine's disk is full.", "Free space there: docker system df shows what takes it."),
     e("port_taken", "Somebody listens on a host port that the group wants to publish.", "Choose another hostPort, or stop what listens there (ss -ltnp shows who)."),
+    e("pull_stalled", "The image was being fetched, and nothing came from its registry for so long that it was given up.", "Look at the network between the engine and the registry, then try again; --pull-stall-ms of the daemon says how long nothing may come."),
     e("rate_limited", "The same token, or the same address, asked too often.", "Wait as long as the header Retry-After says; the operator sets the limits (dtma-daemon --help)."),
     e("scope_missing", "The token is known and may not do this.", "Use a token with the scope that the message names; dtma-daemon token create makes one."),
     e("server_not_running", "The server stands still and is not started again by itself.", "dtma logs NAME and dtma status NAME say why; dtma restart NAME starts it."),

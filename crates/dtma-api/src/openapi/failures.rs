@@ -128,6 +128,7 @@ const TABLE: &[Row] = &[
     (503, "shutting_down", |f| f.kind != Kind::Open),
     (504, "deadline", |f| f.kind == Kind::Change),
     (504, "engine_timeout", |f| f.engine()),
+    (504, "pull_stalled", |f| f.kind == Kind::Change),
     (507, "out_of_space", |f| f.kind == Kind::Change),
 ];
 

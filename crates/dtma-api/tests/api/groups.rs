@@ -113,11 +113,28 @@ async fn what_the_engine_refuses_has_its_status_and_leaves_nothing() {
         json!({"groupId": "g", "servers": [{"instanceName": "a", "kind": "tool", "image": "nowhere"}]});
     let refusal = refused(house.client("deploy").deploy_group(&missing, &Mutation::default()).await);
     assert_eq!(refusal, (422, "image_missing".into()));
-    let places = house.ask("POST", "/mcp/groups", Some(&missing)).await.details();
-    assert_eq!(places, ["/servers/0/image engine.image-missing"]);
+    let answer = house.ask("POST", "/mcp/groups", Some(&missing)).await;
+    assert_eq!(answer.details(), ["/servers/0/image engine.image-missing"]);
+    assert!(answer.json()["details"][0]["hint"].as_str().is_some_and(|hint| hint.contains("nowhere")));
+    let stalled = RuntimeError::PullStalled { image: "slow".into(), after: Duration::from_secs(60) };
+    assert_eq!(failure(stalled).await, (504, "pull_stalled".into()));
     house.engine.away(true);
     let refusal = refused(house.client("deploy").deploy_group(&one_tool("demo"), &Mutation::default()).await);
     assert_eq!(refusal, (503, "engine_away".into()));
+}
+
+#[tokio::test]
+async fn a_group_on_its_way_out_says_what_to_do() {
+    let house = House::new().await;
+    house.client("deploy").deploy_group(&one_tool("demo"), &Mutation::default()).await.unwrap();
+    let held = house.engine.hold(Verb::Stop);
+    assert_eq!(house.ask("DELETE", "/mcp/groups/demo?wait=false", None).await.status, 202);
+    let answer = house.ask("POST", "/mcp/groups", Some(&one_tool("demo"))).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (409, Some("being_removed")));
+    assert_eq!(answer.details(), [" group.being-removed"]);
+    let hint = answer.json()["details"][0]["hint"].clone();
+    assert_eq!(hint, "wait until it is gone: dtma wait demo --for removed");
+    drop(held);
 }
 
 #[tokio::test]

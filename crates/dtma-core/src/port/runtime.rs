@@ -41,6 +41,14 @@ pub enum RuntimeError {
         /// What the engine or the registry said.
         problem: String,
     },
+    /// The image was being fetched, and for so long nothing came that it was given up.
+    #[error("the pull of {image} stalled: nothing came for {after:?}")]
+    PullStalled {
+        /// The image.
+        image: ImageRef,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// The engine does not answer at all.
     #[error("the container engine at {endpoint} cannot be reached: {problem}")]
     EngineAway {
@@ -102,6 +110,7 @@ impl RuntimeError {
             Self::NameTaken { .. }
             | Self::PortTaken { .. }
             | Self::ImageMissing { .. }
+            | Self::PullStalled { .. }
             | Self::OutOfSpace { .. }
             | Self::Refused { .. } => false,
         }

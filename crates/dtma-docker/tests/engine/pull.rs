@@ -106,6 +106,6 @@ async fn a_pull_that_stalls_is_given_up() {
     let impatient = DockerRuntime::connect(settings).expect("connect");
     let answer = impatient.ensure_image(&image, PullPolicy::Missing, &|_| {}).await;
     let after = Duration::from_secs(1);
-    assert_eq!(answer, Err(RuntimeError::Timeout { call: "pull image", after }));
+    assert_eq!(answer, Err(RuntimeError::PullStalled { image, after }));
     harness.leave().await;
 }

@@ -219,6 +219,7 @@ impl GroupTask {
             RuntimeError::NameTaken { .. }
             | RuntimeError::PortTaken { .. }
             | RuntimeError::ImageMissing { .. }
+            | RuntimeError::PullStalled { .. }
             | RuntimeError::OutOfSpace { .. }
             | RuntimeError::Refused { .. } => self.refused(action, &error),
         }

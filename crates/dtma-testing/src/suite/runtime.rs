@@ -41,9 +41,27 @@ pub trait RuntimeHarness: Send + Sync {
     fn owner(&self) -> OwnerId;
     /// An image in the engine, and in no registry, that runs any [`Script`] given as its command.
     fn image(&self) -> ImageRef;
+    /// What this engine does otherwise than Docker Engine.
+    fn traits(&self) -> Traits {
+        Traits::default()
+    }
     /// The engine loses its connections (events, attachments) and gets them back, processes going on.
     /// Returns when calls are answered again.
     async fn break_connections(&self);
+}
+
+/// In what engines differ that the port cannot hide. The cases hold either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// A process's input stays open when the client that was attached to it goes away. Where it does not, a server that
+    /// reads its input ends with its client.
+    pub input_outlives_its_client: bool,
+}
+
+impl Default for Traits {
+    fn default() -> Self {
+        Self { input_outlives_its_client: true }
+    }
 }
 
 /// What the suite lets run inside containers: shell text for a real one, looked up by the fake one.
