@@ -52,7 +52,7 @@ fn calls(runtime: &DockerRuntime) -> Vec<(&'static str, BoxFuture<'_, Outcome>)>
     let owner = RunAs { uid: 1000, gid: 1000 };
     let volume = EnsureVolume { name: "dtma-v".into(), labels: BTreeMap::new(), owner };
     let ensure = move |policy| async move {
-        runtime.ensure_image(&"dtma/none:1".into(), policy, &|_| {}).await.map(drop)
+        runtime.ensure_image(&"dtma/none:1".into(), policy, None, &|_| {}).await.map(drop)
     };
     vec![
         ("info", Box::pin(async { runtime.info().await.map(drop) })),

@@ -41,7 +41,7 @@ impl Harness {
 
     /// The hardened defaults, running this shell text, with a log.
     async fn request(&self, script: &str) -> CreateContainer {
-        let image = self.runtime.ensure_image(&IMAGE.into(), PullPolicy::Never, &|_| {}).await;
+        let image = self.runtime.ensure_image(&IMAGE.into(), PullPolicy::Never, None, &|_| {}).await;
         let mut config = sample::container_config(IMAGE);
         config.command = Some(["sh", "-c", script].map(str::to_owned).into());
         config.log = LogDriver::Bounded { max_size: 1024 * 1024, max_files: 2 };

@@ -60,6 +60,11 @@ pub struct ServerRequest {
     /// Its network; by default `none` for a stdio server and `group` for a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// For which platform the image is to be, `os/architecture` or `os/architecture/variant` (default: the engine's
+    /// own). The engine must be able to run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "linux/amd64")]
+    pub platform: Option<String>,
     /// When the image is fetched from its registry (default `missing`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,

@@ -190,6 +190,7 @@ mod tests {
             &json!({"resources": {"cpus": -1.0, "memory": "lots", "pids": 5_000_000_000_u64}}),
             &[("/resources/memory", "size"), ("/resources/cpus", "range"), ("/resources/pids", "range")],
         );
+        check(&json!({"platform": "Linux"}), &[("/platform", "platform.syntax")]);
         check(
             &json!({"stopGraceMs": u64::MAX, "health": {"settleMs": u64::MAX}}),
             &[("/health/settleMs", "range"), ("/stopGraceMs", "range")],

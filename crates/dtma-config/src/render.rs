@@ -27,6 +27,7 @@ impl Ingredients<'_> {
         let server = self.server();
         ContainerConfig {
             image: server.image.clone(),
+            platform: server.platform.clone(),
             pull: server.pull,
             command: server.command.clone(),
             args: server.args.clone(),

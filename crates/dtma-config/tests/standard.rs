@@ -23,6 +23,7 @@ fn tmpfs(target: &str, size: u64) -> ContainerMount {
 fn hardened() -> ContainerConfig {
     ContainerConfig {
         image: "dtma/example:1".into(),
+        platform: None,
         pull: PullPolicy::Missing,
         command: None,
         args: None,

@@ -4,6 +4,7 @@
 //! host namespaces or ports published by the engine.
 
 use crate::id::{ConfigHash, Generation, ImageId, ImageRef, NetworkId, SlotId};
+use crate::platform::Platform;
 use crate::spec::{NetworkMode, PullPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ pub const FALLBACK_UID: u32 = 65_532;
 pub struct ContainerConfig {
     /// The image as wanted.
     pub image: ImageRef,
+    /// For which platform; `None`: the engine's own. Left out of what is hashed then, as before there was any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// When it is fetched.
     pub pull: PullPolicy,
     /// Replaces the image's entrypoint.

@@ -17,6 +17,7 @@ pub mod label;
 pub mod observation;
 pub mod phase;
 pub mod plan;
+pub mod platform;
 pub mod port;
 pub mod record;
 pub mod restart;

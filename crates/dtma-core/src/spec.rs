@@ -2,6 +2,7 @@
 //! policy allows it is `dtma-config`'s business.
 
 use crate::id::{GroupId, ImageRef, InstanceName, ReplicaId, VolumeName};
+use crate::platform::Platform;
 use crate::restart::RestartPolicy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -77,6 +78,9 @@ pub struct ServerSpec {
     pub kind: ServerKind,
     /// The image.
     pub image: ImageRef,
+    /// For which platform; `None`: whichever the engine takes by itself, its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// Replaces the image's entrypoint.
     #[serde(default)]
     pub command: Option<Vec<String>>,
@@ -151,6 +155,7 @@ impl ServerSpec {
             instance,
             kind,
             image,
+            platform: None,
             command: None,
             args: None,
             environment: BTreeMap::new(),

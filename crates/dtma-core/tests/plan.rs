@@ -38,6 +38,7 @@ fn name(index: usize) -> InstanceName {
 fn config(network: NetworkMode) -> ContainerConfig {
     ContainerConfig {
         image: ImageRef::from("i"),
+        platform: None,
         pull: PullPolicy::Never,
         command: None,
         args: None,

@@ -75,7 +75,9 @@ fn answered(op: Op<'_>, status: u16, problem: String) -> RuntimeError {
         _ if op.kind == "container" && says(" name") && says("already in use") => {
             RuntimeError::NameTaken { name: op.name.to_owned() }
         }
-        404 if says("no such image") => RuntimeError::ImageMissing { image: op.name.into(), problem },
+        404 if says("no such image") || says("does not match the specified platform") => {
+            RuntimeError::ImageMissing { image: op.name.into(), problem }
+        }
         404 => absent(op, &said),
         500 if says("unable to find network") => absent(op, &said),
         409 => RuntimeError::Conflict { call, problem },

@@ -10,6 +10,7 @@ use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{CreateImageOptions, CreateImageOptionsBuilder};
 use dtma_core::container::ImageFacts;
 use dtma_core::id::ImageRef;
+use dtma_core::platform::Platform;
 use dtma_core::port::runtime::{OnProgress, PullProgress, RuntimeError};
 use dtma_core::spec::PullPolicy;
 use futures_util::StreamExt;
@@ -21,28 +22,36 @@ use tokio::time::timeout;
 
 const CALL: &str = "pull image";
 
+/// An image, and for which platform; `None`: the engine's own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    pub(crate) image: ImageRef,
+    pub(crate) platform: Option<Platform>,
+}
+
 pub(crate) async fn ensure(
     link: &Arc<Link>,
     pulls: &Pulls,
-    image: &ImageRef,
+    wanted: &Wanted,
     policy: PullPolicy,
     progress: OnProgress<'_>,
 ) -> Result<ImageFacts, RuntimeError> {
     let pull = async || {
-        pulls.join(link, image, progress).await?;
-        facts(link, image).await
+        pulls.join(link, wanted, progress).await?;
+        facts(link, wanted).await
     };
     match policy {
         PullPolicy::Always => pull().await,
-        PullPolicy::Never => facts(link, image).await,
-        PullPolicy::Missing => match facts(link, image).await {
+        PullPolicy::Never => facts(link, wanted).await,
+        PullPolicy::Missing => match facts(link, wanted).await {
             Err(RuntimeError::ImageMissing { .. }) => pull().await,
             found => found,
         },
     }
 }
 
-async fn facts(link: &Link, image: &ImageRef) -> Result<ImageFacts, RuntimeError> {
+async fn facts(link: &Link, wanted: &Wanted) -> Result<ImageFacts, RuntimeError> {
+    let image = &wanted.image;
     let op = Op::new("inspect image", "image", image.as_str());
     let name = path_segment(op)?;
     let found = link.read(op, |docker| async move { docker.inspect_image(name).await }).await;
@@ -52,10 +61,24 @@ async fn facts(link: &Link, image: &ImageRef) -> Result<ImageFacts, RuntimeError
         }
         other => other,
     })?;
+    check_platform(wanted, &raw)?;
     facts_of(image, raw).ok_or_else(|| RuntimeError::Broken {
         call: op.call,
         problem: format!("the engine says nothing of the id of {image}"),
     })
+}
+
+/// A registry may give another one than was asked for: that of an image that is made for one platform only.
+fn check_platform(wanted: &Wanted, raw: &ImageInspect) -> Result<(), RuntimeError> {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let (os, architecture, variant) = (part(&raw.os), part(&raw.architecture), part(&raw.variant));
+    match &wanted.platform {
+        Some(platform) if !platform.takes(&os, &architecture, &variant) => {
+            let problem = format!("it is for {os}/{architecture}, and {platform} is wanted");
+            Err(missing(&wanted.image, &problem))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn missing(image: &ImageRef, problem: &str) -> RuntimeError {
@@ -94,7 +117,7 @@ type Pull = Shared<BoxFuture<'static, Result<(), RuntimeError>>>;
 pub(crate) struct Pulls {
     logins: RegistryLogins,
     min_free: u64,
-    running: Mutex<HashMap<ImageRef, (WeakPull, watch::Receiver<PullProgress>)>>,
+    running: Mutex<HashMap<Wanted, (WeakPull, watch::Receiver<PullProgress>)>>,
 }
 
 type WeakPull = WeakShared<BoxFuture<'static, Result<(), RuntimeError>>>;
@@ -107,10 +130,10 @@ impl Pulls {
     async fn join(
         &self,
         link: &Arc<Link>,
-        image: &ImageRef,
+        wanted: &Wanted,
         progress: OnProgress<'_>,
     ) -> Result<(), RuntimeError> {
-        let (mut pull, mut news) = self.pull_of(link, image);
+        let (mut pull, mut news) = self.pull_of(link, wanted);
         loop {
             // Dropping `changed` loses no news; the pull is polled to its end by somebody.
             tokio::select! {
@@ -124,25 +147,26 @@ impl Pulls {
         }
     }
 
-    fn pull_of(&self, link: &Arc<Link>, image: &ImageRef) -> (Pull, watch::Receiver<PullProgress>) {
+    fn pull_of(&self, link: &Arc<Link>, wanted: &Wanted) -> (Pull, watch::Receiver<PullProgress>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         // Ended or abandoned ones are nobody's any more.
         running.retain(|_, (pull, _)| pull.upgrade().is_some_and(|pull| pull.peek().is_none()));
-        if let Some((pull, news)) = running.get(image)
+        if let Some((pull, news)) = running.get(wanted)
             && let Some(pull) = pull.upgrade()
         {
             return (pull, news.clone());
         }
-        let (tell, news) = watch::channel(PullProgress { image: image.clone(), received: 0, total: 0 });
-        let login = self.logins.of(image);
-        let (link, image_of_it, min_free) = (Arc::clone(link), image.clone(), self.min_free);
+        let nothing = PullProgress { image: wanted.image.clone(), received: 0, total: 0 };
+        let (tell, news) = watch::channel(nothing);
+        let login = self.logins.of(&wanted.image);
+        let (link, of_it, min_free) = (Arc::clone(link), wanted.clone(), self.min_free);
         let pull = async move {
-            space::check(&link, Op::new(CALL, "image", image_of_it.as_str()), min_free).await?;
-            pull(link, image_of_it, login, tell).await
+            space::check(&link, Op::new(CALL, "image", of_it.image.as_str()), min_free).await?;
+            pull(link, of_it, login, tell).await
         };
         let pull = pull.boxed().shared();
         if let Some(weak) = pull.downgrade() {
-            running.insert(image.clone(), (weak, news.clone()));
+            running.insert(wanted.clone(), (weak, news.clone()));
         }
         (pull, news)
     }
@@ -150,15 +174,16 @@ impl Pulls {
 
 async fn pull(
     link: Arc<Link>,
-    image: ImageRef,
+    wanted: Wanted,
     login: Option<DockerCredentials>,
     tell: watch::Sender<PullProgress>,
 ) -> Result<(), RuntimeError> {
+    let image = wanted.image.clone();
     let op = Op::new(CALL, "image", image.as_str());
     path_segment(op)?;
     let docker = link.client(op).await?;
     let known = login.is_some();
-    let mut steps = docker.create_image(Some(options(image.as_str())?), None, login).boxed();
+    let mut steps = docker.create_image(Some(options(&wanted)?), None, login).boxed();
     let (after, mut layers) = (link.deadlines.pull_stall, Layers::default());
     loop {
         let step = timeout(after, steps.next()).await;
@@ -229,11 +254,13 @@ fn with_remedy(image: &ImageRef, known: bool, problem: String) -> String {
 }
 
 /// Without a tag the engine would pull every tag there is.
-fn options(reference: &str) -> Result<CreateImageOptions, RuntimeError> {
+fn options(wanted: &Wanted) -> Result<CreateImageOptions, RuntimeError> {
+    let reference = wanted.image.as_str();
     if reference.starts_with("sha256:") {
         return Err(missing(&reference.into(), "an image id cannot be pulled"));
     }
-    let options = CreateImageOptionsBuilder::default().from_image(reference);
+    let platform = wanted.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+    let options = CreateImageOptionsBuilder::default().from_image(reference).platform(&platform);
     let complete = reference.contains('@') || repository(reference) != reference;
     Ok(if complete { options.build() } else { options.tag("latest").build() })
 }
@@ -287,11 +314,12 @@ mod tests {
 
     #[test]
     fn never_all_tags_are_pulled() {
-        let tag = |reference: &str| options(reference).unwrap().tag;
+        let wanted = |reference: &str| Wanted { image: reference.into(), platform: None };
+        let tag = |reference: &str| options(&wanted(reference)).unwrap().tag;
         assert_eq!(tag("localhost:5000/a").as_deref(), Some("latest"));
         assert_eq!(tag("a:1"), None);
         assert_eq!(tag("a@sha256:00"), None);
-        assert!(options("sha256:00ff").is_err());
+        assert!(options(&wanted("sha256:00ff")).is_err());
     }
 
     #[test]

@@ -38,6 +38,7 @@ use connect::Link;
 use dtma_core::container::{CreateContainer, ImageFacts};
 use dtma_core::id::{ContainerId, ImageRef, NetworkId, OwnerId};
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
+use dtma_core::platform::Platform;
 use dtma_core::port::runtime::{
     Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, ExecRequest,
     ExecResult, LogLine, LogQuery, OnProgress, RuntimeError, Scope, VolumeObservation,
@@ -98,9 +99,11 @@ impl ContainerRuntime for DockerRuntime {
         &self,
         image: &ImageRef,
         policy: PullPolicy,
+        platform: Option<&Platform>,
         progress: OnProgress<'_>,
     ) -> Result<ImageFacts, RuntimeError> {
-        images::ensure(&self.link, &self.pulls, image, policy, progress).await
+        let wanted = images::Wanted { image: image.clone(), platform: platform.cloned() };
+        images::ensure(&self.link, &self.pulls, &wanted, policy, progress).await
     }
 
     async fn create(&self, request: &CreateContainer) -> Result<ContainerId, RuntimeError> {

@@ -17,7 +17,8 @@ pub(crate) async fn create(link: &Link, request: &CreateContainer) -> Result<Con
     let op = Op::new("create container", "container", &request.name);
     path_segment(op)?;
     check_volumes(link, request).await?;
-    let options = CreateContainerOptionsBuilder::default().name(&request.name).build();
+    let platform = request.config.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+    let options = CreateContainerOptionsBuilder::default().name(&request.name).platform(&platform).build();
     let body = create::body(request, link.dialect(op).await?);
     let ask = |docker: bollard::Docker| async move { docker.create_container(Some(options), body).await };
     let made = link.mutate(op, ask).await.map_err(|error| name_the_image(error, request))?;

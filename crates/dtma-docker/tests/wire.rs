@@ -115,7 +115,7 @@ async fn an_engine_that_hangs_is_given_up_in_time() {
 async fn an_engine_that_hangs_from_the_start_is_given_up_in_time() {
     let engine = Canned::new("", false);
     let (runtime, after) = (at(&engine), Duration::from_millis(300));
-    let pull = runtime.ensure_image(&"a:1".into(), PullPolicy::Always, &|_| {}).await;
+    let pull = runtime.ensure_image(&"a:1".into(), PullPolicy::Always, None, &|_| {}).await;
     assert_eq!(pull, Err(RuntimeError::Timeout { call: "pull image", after }));
     let version = runtime.info().await;
     assert_eq!(version, Err(RuntimeError::Timeout { call: "ask for the version", after }));

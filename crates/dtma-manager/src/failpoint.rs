@@ -12,6 +12,7 @@ mod armed {
     use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
     use dtma_core::idempotency::KeptAnswer;
     use dtma_core::observation::{ContainerObservation, NetworkObservation};
+    use dtma_core::platform::Platform;
     use dtma_core::port::runtime::{
         Attached, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, ExecRequest, ExecResult, LogLine,
         LogQuery, OnProgress, Scope, VolumeObservation,
@@ -114,9 +115,10 @@ mod armed {
             &self,
             image: &ImageRef,
             policy: PullPolicy,
+            platform: Option<&Platform>,
             progress: OnProgress<'_>,
         ) -> Result<ImageFacts, RuntimeError> {
-            pass!(self, "runtime.ensure_image", self.0.ensure_image(image, policy, progress))
+            pass!(self, "runtime.ensure_image", self.0.ensure_image(image, policy, platform, progress))
         }
         async fn create(&self, request: &CreateContainer) -> Result<ContainerId, RuntimeError> {
             pass!(self, "runtime.create", self.0.create(request))

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use dtma_core::container::{CreateContainer, ImageFacts};
 use dtma_core::id::{ContainerId, ImageRef, NetworkId, OwnerId};
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
+use dtma_core::platform::Platform;
 use dtma_core::port::runtime::{
     AttachInput, Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume,
     ExecRequest, ExecResult, LogLine, LogQuery, OnProgress, PullProgress, RuntimeError, Scope,
@@ -76,11 +77,12 @@ impl ContainerRuntime for FakeRuntime {
         &self,
         image: &ImageRef,
         policy: PullPolicy,
+        platform: Option<&Platform>,
         progress: OnProgress<'_>,
     ) -> Result<ImageFacts, RuntimeError> {
         let tell =
             |received| progress(PullProgress { image: image.clone(), received, total: world::IMAGE_BYTES });
-        let ensure = |world: &mut world::World| world.ensure_image(image, policy);
+        let ensure = |world: &mut world::World| world.ensure_image(image, policy, platform);
         let (facts, pulled) = self.engine.call(Verb::EnsureImage, image.as_str(), ensure).await?;
         if pulled {
             [0, world::IMAGE_BYTES].into_iter().for_each(tell);

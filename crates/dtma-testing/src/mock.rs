@@ -12,6 +12,7 @@ use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
 use dtma_core::idempotency::KeptAnswer;
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
+use dtma_core::platform::Platform;
 use dtma_core::port::probe::{HealthProbe, ProbeTarget};
 use dtma_core::port::runtime::{
     Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, ExecRequest,
@@ -65,6 +66,7 @@ impl ContainerRuntime for MockContainerRuntime {
         &self,
         image: &ImageRef,
         policy: PullPolicy,
+        _platform: Option<&Platform>,
         _progress: OnProgress<'_>,
     ) -> Result<ImageFacts, RuntimeError> {
         self.ensure_image(image, policy)

@@ -52,6 +52,7 @@ pub fn container_config(image: &str) -> ContainerConfig {
     let tmpfs = |target: &str, size| ContainerMount::Tmpfs { target: target.to_owned(), size, exec: false };
     ContainerConfig {
         image: image.into(),
+        platform: None,
         pull: PullPolicy::Never,
         command: None,
         args: None,

@@ -107,7 +107,7 @@ impl RawEngine {
         network: Option<&NetworkId>,
     ) -> Result<CreateContainer> {
         let Rendered { config, hash } = rendered.get(server.instance.as_str()).context("not rendered")?;
-        let image = self.runtime.ensure_image(&config.image, config.pull, &|_| {}).await?;
+        let image = self.runtime.ensure_image(&config.image, config.pull, None, &|_| {}).await?;
         let slot = SlotId { group: group.group_id.clone(), instance: server.instance.clone(), replica: 0 };
         let labels = label::for_container(&self.owner, &slot, server.kind, Generation(1), hash);
         Ok(CreateContainer {

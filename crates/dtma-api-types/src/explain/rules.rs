@@ -54,6 +54,7 @@ pub(super) const ALL: &[Explanation] = &[
     e("mounts.too-many", "There are more mounts than is sensible.", "Mount one volume and use folders in it."),
     e("restart.attempts", "More restarts are asked for than anybody counts.", "Use a smaller number; mode: delay goes on for ever."),
     e("restart.delay-order", "The longest delay is shorter than the first one.", "Make maxDelayMs at least as long as delayMs."),
+    e("platform.syntax", "The platform is not written as one.", "Write it as linux/amd64 or linux/arm/v7, or leave it out: the engine takes its own."),
     e("engine.image-missing", "The engine does not have this image and cannot get it.", "Check its name and your registry's credentials, or load it into the engine."),
     e("engine.pull-stalled", "Nothing came of this image for so long that its pull was given up.", "Look at the network between the engine and the registry, then try again."),
     e("engine.port-taken", "Somebody listens on a port that the engine was to use.", "Choose another port, or stop what listens there."),

@@ -3,6 +3,7 @@
 use super::number::Numbers;
 use super::{Finder, mount, placeholder};
 use dtma_api_types as wire;
+use dtma_core::platform::{Platform, PlatformError};
 use dtma_core::restart::{RestartMode, RestartPolicy};
 use dtma_core::spec::{
     Condition, Dependency, NetworkMode, Publish, PullPolicy, ReadinessSpec, Resources, ServerKind,
@@ -33,6 +34,7 @@ pub(super) fn convert(
         pull: wire.pull_policy.map_or_else(PullPolicy::default, pull),
         stop_grace: finder.at("stopGraceMs").millis(wire.stop_grace_ms).unwrap_or_else(default_stop_grace),
         template: wire.template.or_else(|| template.map(str::to_owned)),
+        platform: platform(wire.platform.as_deref(), &mut finder.at("platform")),
         image: wire.image.into(),
         command: wire.command,
         args: wire.args,
@@ -161,6 +163,12 @@ fn network(wire: wire::Network) -> NetworkMode {
         wire::Network::None => NetworkMode::None,
         wire::Network::Group => NetworkMode::Group,
     }
+}
+
+fn platform(wire: Option<&str>, finder: &mut Finder<'_>) -> Option<Platform> {
+    let hint = "write it as linux/amd64 or linux/arm/v7, or leave it out";
+    let refuse = |error: PlatformError| finder.report_with_hint("platform.syntax", error.to_string(), hint);
+    wire?.parse().map_err(refuse).ok()
 }
 
 fn pull(wire: wire::PullPolicy) -> PullPolicy {

@@ -5,6 +5,7 @@ use crate::Timestamp;
 use crate::container::{CreateContainer, ImageFacts, RunAs};
 use crate::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
 use crate::observation::{ContainerObservation, NetworkObservation};
+use crate::platform::Platform;
 use crate::spec::PullPolicy;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -312,11 +313,13 @@ pub trait ContainerRuntime: Send + Sync {
     /// One container.
     async fn inspect(&self, id: &ContainerId) -> Result<ContainerObservation, RuntimeError>;
 
-    /// Makes the image available by `policy` and says what it says about itself.
+    /// Makes the image available by `policy` and says what it says about itself. One for another platform than the
+    /// wanted one is fetched anew, or, where it cannot be, [`RuntimeError::ImageMissing`].
     async fn ensure_image(
         &self,
         image: &ImageRef,
         policy: PullPolicy,
+        platform: Option<&Platform>,
         progress: OnProgress<'_>,
     ) -> Result<ImageFacts, RuntimeError>;
 

@@ -46,7 +46,7 @@ impl Harness {
         let owner = OwnerId::from(uuid::Uuid::new_v4().to_string());
         let relay = Relay::to(&docker_host());
         let runtime = Arc::new(runtime_at(relay.host(), &owner));
-        if let Err(error) = runtime.ensure_image(&IMAGE.into(), PullPolicy::Never, &|_| {}).await {
+        if let Err(error) = runtime.ensure_image(&IMAGE.into(), PullPolicy::Never, None, &|_| {}).await {
             panic!("the engine at {} is not ready ({error}): run `cargo xtask test`", docker_host());
         }
         Self { runtime, owner, relay }
@@ -58,7 +58,7 @@ impl Harness {
     }
 
     pub(crate) async fn image(&self) -> ImageFacts {
-        self.runtime.ensure_image(&IMAGE.into(), PullPolicy::Never, &|_| {}).await.expect("the image")
+        self.runtime.ensure_image(&IMAGE.into(), PullPolicy::Never, None, &|_| {}).await.expect("the image")
     }
 
     /// The hardened defaults, running this shell text, with a log.

@@ -126,7 +126,7 @@ async fn a_private_registry_gives_its_images_to_whom_it_knows_and_says_what_is_m
     registry.stock("1");
     let (image, nobody) = (registry.image("1"), registry.client(&harness, None));
     let pull = async |client: &DockerRuntime, image: &ImageRef| {
-        client.ensure_image(image, PullPolicy::Always, &|_| {}).await
+        client.ensure_image(image, PullPolicy::Always, None, &|_| {}).await
     };
     is_missing(
         pull(&nobody, &image).await,

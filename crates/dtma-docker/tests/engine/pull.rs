@@ -29,7 +29,8 @@ async fn a_pull_tells_its_progress_and_records_the_digest() {
     let image = ImageRef::from(format!("{}:1", registry.repository()));
     let heard = Mutex::new(Vec::new());
     let progress = |progress: PullProgress| heard.lock().expect("the record").push(progress);
-    let facts = harness.engine().ensure_image(&image, PullPolicy::Missing, &progress).await.expect("a pull");
+    let facts =
+        harness.engine().ensure_image(&image, PullPolicy::Missing, None, &progress).await.expect("a pull");
     assert_eq!(facts.digest, Some(format!("{}@{}", registry.repository(), registry.digest)));
     assert_eq!(facts.volumes, ["/a", "/b"]);
     assert_eq!(facts.run_as(), RunAs { uid: 1000, gid: 1001 });
@@ -42,7 +43,7 @@ async fn a_pull_tells_its_progress_and_records_the_digest() {
         assert!(last.total > 4_000_000, "{last:?}");
     }
     let by_digest = ImageRef::from(facts.digest.clone().expect("a digest"));
-    let again = harness.engine().ensure_image(&by_digest, PullPolicy::Missing, &|_| {}).await;
+    let again = harness.engine().ensure_image(&by_digest, PullPolicy::Missing, None, &|_| {}).await;
     assert_eq!(again.map(|again| again.id), Ok(facts.id));
     forget(&harness, &image).await;
     harness.leave().await;
@@ -55,13 +56,13 @@ async fn many_who_want_one_image_share_one_pull() {
     let image = ImageRef::from(format!("{}:1", registry.repository()));
     let told = Mutex::new(0);
     let progress = |_| *told.lock().expect("the count") += 1;
-    let ask = || harness.engine().ensure_image(&image, PullPolicy::Always, &progress);
+    let ask = || harness.engine().ensure_image(&image, PullPolicy::Always, None, &progress);
     let answers = join_all((0..10).map(|_| ask())).await;
     assert!(answers.windows(2).all(|pair| pair[0].is_ok() && pair[0] == pair[1]), "{answers:?}");
     // Several connections of one pull may ask for one manifest; ten pulls would be tens.
     assert!(registry.asked("/manifests/") <= 3, "{} manifests", registry.asked("/manifests/"));
     assert!(*told.lock().expect("the count") >= 10, "everybody who waits hears of it");
-    harness.engine().ensure_image(&image, PullPolicy::Never, &|_| {}).await.expect("it is there");
+    harness.engine().ensure_image(&image, PullPolicy::Never, None, &|_| {}).await.expect("it is there");
     forget(&harness, &image).await;
     harness.leave().await;
 }
@@ -70,11 +71,32 @@ async fn many_who_want_one_image_share_one_pull() {
 async fn a_tag_that_the_registry_does_not_have_is_named() {
     let (harness, registry) = (Harness::new().await, Registry::with_layer_of(10, Duration::ZERO).await);
     let image = ImageRef::from(format!("{}:absent", registry.repository()));
-    let answer = harness.engine().ensure_image(&image, PullPolicy::Missing, &|_| {}).await;
+    let answer = harness.engine().ensure_image(&image, PullPolicy::Missing, None, &|_| {}).await;
     assert!(
         matches!(&answer, Err(RuntimeError::ImageMissing { image: named, .. }) if *named == image),
         "{answer:?}"
     );
+    harness.leave().await;
+}
+
+/// Its registry has it for one platform, as such registries are; the engine's answer is not taken for the wanted one.
+#[tokio::test]
+async fn an_image_is_pulled_for_the_wanted_platform_or_not_used() {
+    let (harness, registry) = (Harness::new().await, Registry::with_layer_of(10, Duration::ZERO).await);
+    let image = ImageRef::from(format!("{}:1", registry.repository()));
+    let ensure = async |platform: &str, policy| {
+        let platform = platform.parse().expect("a platform");
+        harness.engine().ensure_image(&image, policy, Some(&platform), &|_| {}).await
+    };
+    let facts = ensure("linux/amd64", PullPolicy::Missing).await.expect("a pull");
+    assert_eq!(ensure("linux/amd64", PullPolicy::Never).await, Ok(facts));
+    for policy in [PullPolicy::Never, PullPolicy::Missing, PullPolicy::Always] {
+        let answer = ensure("linux/s390x", policy).await;
+        let Err(RuntimeError::ImageMissing { image: named, problem }) = answer else { panic!("{answer:?}") };
+        assert_eq!(named, image);
+        assert!(problem.contains("linux/s390x") || problem.contains("platform"), "{problem}");
+    }
+    forget(&harness, &image).await;
     harness.leave().await;
 }
 
@@ -88,7 +110,7 @@ async fn nothing_is_pulled_onto_a_disk_that_is_nearly_full() {
         ..Settings::new(harness.owner_id().clone())
     };
     let careful = DockerRuntime::connect(settings).expect("connect");
-    let answer = careful.ensure_image(&image, PullPolicy::Missing, &|_| {}).await;
+    let answer = careful.ensure_image(&image, PullPolicy::Missing, None, &|_| {}).await;
     let Err(RuntimeError::OutOfSpace { problem }) = &answer else { panic!("{answer:?}") };
     assert!(problem.contains(" MiB free, and nothing is pulled below "), "{problem}");
     assert_eq!(registry.asked("/"), 0, "the registry was asked all the same");
@@ -104,7 +126,7 @@ async fn a_pull_that_stalls_is_given_up() {
     let host = Some(harness.host());
     let settings = Settings { host, deadlines, ..Settings::new(harness.owner_id().clone()) };
     let impatient = DockerRuntime::connect(settings).expect("connect");
-    let answer = impatient.ensure_image(&image, PullPolicy::Missing, &|_| {}).await;
+    let answer = impatient.ensure_image(&image, PullPolicy::Missing, None, &|_| {}).await;
     let after = Duration::from_secs(1);
     assert_eq!(answer, Err(RuntimeError::PullStalled { image, after }));
     harness.leave().await;

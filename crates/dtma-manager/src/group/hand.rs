@@ -148,7 +148,7 @@ impl Hand {
     async fn image(&self, made: &Making) -> Result<ImageFacts, RuntimeError> {
         let config = &made.record.config;
         let progress = |progress: PullProgress| self.tell_progress(&made.slot.instance, &progress);
-        self.runtime().ensure_image(&config.image, config.pull, &progress).await
+        self.runtime().ensure_image(&config.image, config.pull, config.platform.as_ref(), &progress).await
     }
 
     fn tell_progress(&self, instance: &InstanceName, progress: &PullProgress) {

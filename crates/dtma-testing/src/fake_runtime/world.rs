@@ -10,6 +10,7 @@ use dtma_core::container::{CreateContainer, ImageFacts, LogDriver};
 use dtma_core::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
 use dtma_core::label;
 use dtma_core::observation::{ContainerObservation, ContainerState, NetworkObservation};
+use dtma_core::platform::Platform;
 use dtma_core::port::runtime::{
     ContainerChange, CreateNetwork, EngineEvent, EnsureVolume, LogQuery, OutputChunk, RuntimeError, Scope,
     VolumeObservation,
@@ -157,9 +158,14 @@ impl World {
         &mut self,
         image: &ImageRef,
         policy: PullPolicy,
+        platform: Option<&Platform>,
     ) -> Result<(ImageFacts, bool), RuntimeError> {
-        let problem = "no such image".to_owned();
-        let absent = RuntimeError::ImageMissing { image: image.clone(), problem };
+        let absent =
+            |problem: &str| RuntimeError::ImageMissing { image: image.clone(), problem: problem.to_owned() };
+        if platform.is_some_and(|wanted| !wanted.takes("linux", "amd64", "")) {
+            return Err(absent("it is for linux/amd64"));
+        }
+        let absent = absent("no such image");
         let Some(found) = self.images.get_mut(image) else { return Err(absent) };
         let pull = match policy {
             PullPolicy::Always => true,

@@ -142,6 +142,7 @@ macro_rules! runtime_suite {
             a_missing_image_is_named
             an_image_that_is_there_is_not_fetched
             many_ask_for_one_image_at_once
+            an_image_for_another_platform_is_not_available
             a_volume_or_network_that_is_not_there_is_named
             attach_sees_output_and_eof
             attach_before_start_misses_nothing
@@ -187,7 +188,7 @@ struct Room {
 impl Room {
     async fn enter(harness: &impl RuntimeHarness) -> Self {
         let runtime = harness.runtime();
-        let image = runtime.ensure_image(&harness.image(), PullPolicy::Never, &|_| {}).await;
+        let image = runtime.ensure_image(&harness.image(), PullPolicy::Never, None, &|_| {}).await;
         let image = image.expect("the harness brings its image");
         Self { runtime, owner: harness.owner(), group: sample::group("suite"), image }
     }
