@@ -18,6 +18,7 @@
 
 pub mod binaries;
 pub mod certificates;
+pub mod command_line;
 pub mod daemon;
 pub mod engine;
 pub mod fault_proxy;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use dtma_client::Client;
 use dtma_client::sse::SseParser;
+use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -57,6 +58,12 @@ impl McpClient {
     #[must_use]
     pub fn session(&self) -> &str {
         self.headers[SESSION].to_str().expect("a session id is text")
+    }
+
+    /// What the server says that belongs to no call.
+    pub async fn listen(&self) -> BoxStream<'static, Result<Value, dtma_client::Error>> {
+        let listening = self.client.gateway_listen(&self.instance, self.headers.clone()).await;
+        listening.unwrap_or_else(|error| panic!("{}: {error:?}", self.instance))
     }
 
     /// Sends a message that has no answer.

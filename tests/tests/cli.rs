@@ -1,15 +1,11 @@
 //! The command line against a real daemon: what it prints, and with which code it ends.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
+use dtma_tests::Toolbox;
+use dtma_tests::command_line::{PATIENCE, dtma, ends, json_of};
 use dtma_tests::engine::remains;
 use dtma_tests::program::{Ended, run_aside};
-use dtma_tests::{Toolbox, binaries};
-use serde_json::Value;
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 // The exit codes that `dtma --help` promises.
 const DONE: i32 = 0;
@@ -21,27 +17,8 @@ const NOT_THERE: i32 = 5;
 const CONFLICT: i32 = 6;
 const NOT_VALID: i32 = 7;
 
-fn dtma(toolbox: &Toolbox, args: &[&str]) -> Command {
-    let mut command = Command::new(binaries::cli());
-    command.args(args).env_clear().current_dir(toolbox.dir());
-    command.env("DTMA_URL", toolbox.url()).env("DTMA_TOKEN", toolbox.token());
-    command
-}
-
 async fn run(toolbox: &Toolbox, args: &[&str]) -> Ended {
     run_aside(dtma(toolbox, args), PATIENCE).await
-}
-
-/// Runs it, expects this exit code, and returns what it printed.
-async fn ends(toolbox: &Toolbox, args: &[&str], code: i32) -> Ended {
-    let ended = run(toolbox, args).await;
-    assert_eq!(ended.code(), code, "dtma {}: {}\n{}", args.join(" "), ended.stdout, ended.stderr);
-    ended
-}
-
-async fn json_of(toolbox: &Toolbox, args: &[&str]) -> Value {
-    let text = ends(toolbox, args, DONE).await.stdout;
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 fn file(toolbox: &Toolbox, name: &str, text: &str) -> PathBuf {

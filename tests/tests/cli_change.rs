@@ -2,32 +2,8 @@
 //! real daemon.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
-use dtma_tests::program::{Ended, run_aside};
-use dtma_tests::{Toolbox, binaries, engine};
-use serde_json::Value;
-use std::process::Command;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(120);
-
-fn dtma(toolbox: &Toolbox, args: &[&str]) -> Command {
-    let mut command = Command::new(binaries::cli());
-    command.args(args).env_clear().current_dir(toolbox.dir());
-    command.env("HOME", toolbox.dir()).env("DTMA_URL", toolbox.url()).env("DTMA_TOKEN", toolbox.token());
-    command
-}
-
-/// Runs it, expects this exit code, and returns what it said.
-async fn ends(toolbox: &Toolbox, args: &[&str], code: i32) -> Ended {
-    let ended = run_aside(dtma(toolbox, args), PATIENCE).await;
-    assert_eq!(ended.code(), code, "dtma {}: {}\n{}", args.join(" "), ended.stdout, ended.stderr);
-    ended
-}
-
-async fn json_of(toolbox: &Toolbox, args: &[&str]) -> Value {
-    let text = ends(toolbox, args, 0).await.stdout;
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
+use dtma_tests::command_line::{ends, json_of};
+use dtma_tests::{Toolbox, engine};
 
 /// Writes `group.yaml`: a web server that tells its version, and a neighbour that never changes.
 fn write(toolbox: &Toolbox, version: &str, image: &str) {

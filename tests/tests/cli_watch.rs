@@ -2,28 +2,13 @@
 //! contexts, starters, support bundles.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
-use dtma_tests::program::{self, Ended, run_aside};
-use dtma_tests::{Toolbox, binaries, engine, groups};
+use dtma_tests::command_line::{PATIENCE, dtma, ends};
+use dtma_tests::program::{self, run_aside};
+use dtma_tests::{Toolbox, engine, eventually, groups};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(120);
-
-fn dtma(toolbox: &Toolbox, args: &[&str]) -> Command {
-    let mut command = Command::new(binaries::cli());
-    command.args(args).env_clear().current_dir(toolbox.dir());
-    command.env("HOME", toolbox.dir()).env("DTMA_URL", toolbox.url()).env("DTMA_TOKEN", toolbox.token());
-    command
-}
-
-/// Runs it, expects this exit code, and returns what it said.
-async fn ends(toolbox: &Toolbox, args: &[&str], code: i32) -> Ended {
-    let ended = run_aside(dtma(toolbox, args), PATIENCE).await;
-    assert_eq!(ended.code(), code, "dtma {}: {}\n{}", args.join(" "), ended.stdout, ended.stderr);
-    ended
-}
 
 /// A tool that says its name and which run it is, then waits.
 fn talker(name: &str) -> Value {
@@ -61,6 +46,50 @@ async fn logs_of_a_group_are_told_apart_searched_and_kept_for_the_run_before() {
     ends(&toolbox, &["restart", "ann"], 0).await;
     let before = ends(&toolbox, &["logs", "ann", "--previous", "--grep", "^run"], 0).await.stdout;
     assert_eq!(before, first, "the run before, and only that");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_and_figures_say_which_replica_they_are_of_and_during_an_update_which_generation() {
+    let toolbox = Toolbox::start();
+    let group = toolbox.named("many");
+    toolbox.deploy(&toolbox.group("many", &[talker("ann")])).await;
+    let alone = ends(&toolbox, &["logs", "ann", "--grep", "ERROR"], 0).await.stdout;
+    assert_eq!(alone, "ERROR-ann\n");
+    ends(&toolbox, &["scale", "ann", "--replicas", "2"], 0).await;
+    let both = ends(&toolbox, &["logs", "ann", "--grep", "ERROR"], 0).await.stdout;
+    assert_eq!(sorted(&both), ["ann/0 | ERROR-ann", "ann/1 | ERROR-ann"]);
+    let second = ends(&toolbox, &["logs", "ann", "--replica", "1", "--grep", "ERROR"], 0).await.stdout;
+    assert_eq!(second, "ann/1 | ERROR-ann\n");
+    let wrong = ends(&toolbox, &["logs", "ann", "--replica", "2"], 2).await.stderr;
+    assert!(wrong.contains("ann has no replica 2: it has 0 to 1"), "{wrong}");
+    let last = ends(&toolbox, &["logs", "ann", "-n", "1", "--no-prefix"], 0).await.stdout;
+    assert_eq!(last.lines().count(), 1, "of both together: {last}");
+    let rows = ends(&toolbox, &["top", &group, "--once"], 0).await.stdout;
+    assert!(rows.contains("ann/0") && rows.contains("ann/1"), "{rows}");
+
+    let mut changed = talker("ann");
+    changed["replicas"] = json!(2);
+    changed["environment"] = json!({"VERSION": "2"});
+    changed["health"] = json!({"settleMs": 8000});
+    let text = toolbox.group("many", &[changed]).to_string();
+    std::fs::write(toolbox.dir().join("changed.json"), text).expect("a file");
+    let old_and_new =
+        ["ann/0@1 | ERROR-ann", "ann/0@3 | ERROR-ann", "ann/1@1 | ERROR-ann", "ann/1@3 | ERROR-ann"];
+    ends(&toolbox, &["apply", "-f", "changed.json", "--no-wait"], 0).await;
+    eventually("old and new side by side", PATIENCE, || async {
+        let lines = sorted(&ends(&toolbox, &["logs", "ann", "--grep", "ERROR"], 0).await.stdout);
+        let rows = ends(&toolbox, &["top", &group, "--once"], 0).await.stdout;
+        let told = lines == old_and_new && rows.contains("ann/1@1") && rows.contains("ann/1@3");
+        told.then_some(()).ok_or_else(|| format!("{lines:?}\n{rows}"))
+    })
+    .await;
+    ends(&toolbox, &["wait", &group], 0).await;
+}
+
+fn sorted(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The reports of the real daemon to a backend: of every change within a second, and again when it was away.
 #![allow(clippy::expect_used, reason = "a test stops where something is broken")]
 
+use dtma_tests::certificates::{Authority, Files};
 use dtma_tests::{Toolbox, binaries, eventually};
 use http::Method;
 use serde_json::{Value, json};
@@ -10,10 +11,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,22 +36,34 @@ struct Backend {
     address: SocketAddr,
     reports: Arc<Mutex<Vec<Report>>>,
     serving: JoinSet<()>,
+    /// What it proves itself with, when it speaks HTTPS.
+    tls: Option<TlsAcceptor>,
 }
 
 impl Backend {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let mut backend = Self { address, reports: Arc::default(), serving: JoinSet::new() };
+        let mut backend = Self { address, reports: Arc::default(), serving: JoinSet::new(), tls };
         backend.serve(listener);
         backend
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        let reports = Arc::clone(&self.reports);
+        let (reports, tls) = (Arc::clone(&self.reports), self.tls.clone());
         self.serving.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let report = take(stream).await;
+                let report = match &tls {
+                    None => take(stream).await,
+                    Some(tls) => match tls.accept(stream).await {
+                        Ok(stream) => take(stream).await,
+                        Err(_) => None,
+                    },
+                };
                 reports.lock().expect("reports").extend(report);
             }
         });
@@ -76,7 +94,7 @@ impl Backend {
 }
 
 /// Reads one request and answers 204. None for a connection without one.
-async fn take(mut stream: TcpStream) -> Option<Report> {
+async fn take(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<Report> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes);
@@ -85,6 +103,7 @@ async fn take(mut stream: TcpStream) -> Option<Report> {
         {
             let report = Report { at: Instant::now(), head: head.to_lowercase(), body };
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.ok()?;
+            stream.shutdown().await.ok()?;
             return Some(report);
         }
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
@@ -168,6 +187,46 @@ async fn a_backend_hears_of_every_change_and_again_when_it_was_away() {
     })
     .await;
     assert!(well["last_success"].is_string() && well.get("last_error").is_none(), "{well}");
+}
+
+fn acceptor(files: &Files) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(&files.certificate).expect("a certificate");
+    let chain = chain.collect::<Result<Vec<_>, _>>().expect("PEM");
+    let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+    TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).expect("a key that fits")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_over_https_is_believed_when_the_given_authority_says_who_it_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (ours, theirs) = (Authority::default(), Authority::default());
+    let backend = Backend::start_with(Some(acceptor(&ours.sign(dir.path(), "backend", "127.0.0.1")))).await;
+    let url = format!("https://{}", backend.address);
+    let told_by = |authority: &Authority, name: &str| {
+        let ca = authority.file(dir.path().join(name)).display().to_string();
+        Toolbox::start_with(|launch| {
+            launch.args = ["--backend-url", &url, "--backend-ca-file", &ca].map(str::to_owned).to_vec();
+        })
+    };
+    let stranger = told_by(&theirs, "theirs.pem");
+    let said = eventually("the backend is not believed", PATIENCE, || async {
+        let seen = stranger.get("/status").await.expect(200).json["data"]["heartbeat"].clone();
+        seen["last_error"].as_str().map(str::to_owned).ok_or_else(|| seen.to_string())
+    })
+    .await;
+    assert!(said.contains("certificate"), "{said}");
+    assert_eq!(backend.reports.lock().expect("reports").len(), 0, "nothing is told to a stranger");
+
+    let toolbox = told_by(&ours, "ours.pem");
+    let report = backend.hears("a report", |_| true).await;
+    assert!(report.head.starts_with("post /heartbeat "), "{}", report.head);
+    eventually("the daemon knows it is heard", PATIENCE, || async {
+        let seen = toolbox.get("/status").await.expect(200).json["data"]["heartbeat"].clone();
+        if seen["last_success"].is_string() { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
 }
 
 #[test]

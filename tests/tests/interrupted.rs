@@ -65,6 +65,33 @@ async fn a_deadline_that_passes_says_so_and_the_work_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_a_kill_interrupted_is_in_the_audit_log_and_says_so() {
+    let point = "runtime.create:after";
+    let mut toolbox = Toolbox::start_with(|launch| launch.failpoint = Some(point.to_owned()));
+    let group = toolbox.named("pair");
+    drop(toolbox.rest().try_send(Method::POST, "/mcp/groups", pair(&toolbox).to_string()).await);
+    assert!(toolbox.ended_within(STANDS).await.is_some(), "{point} was never reached");
+    // What the log says is not changed by another kill.
+    for _ in 0..2 {
+        toolbox.start_again();
+        toolbox.ready(&group, STANDS).await;
+        let entries = toolbox.get("/audit").await.expect(200).json["data"]["entries"].clone();
+        let [entry] = entries.as_array().expect("a list").as_slice() else { panic!("{entries:#}") };
+        assert_eq!((&entry["outcome"], &entry["action"]), (&json!("interrupted"), &json!("deployGroup")));
+        assert_eq!((&entry["method"], &entry["path"]), (&json!("POST"), &json!("/mcp/groups")), "{entry:#}");
+        assert!(entry["actor"].is_string() && entry["requestId"].is_string(), "{entry:#}");
+        assert!(entry.get("status").is_none() && entry["dryRun"].is_null(), "nobody was answered: {entry:#}");
+        toolbox.kill9();
+    }
+    toolbox.start_again();
+    toolbox.down(&group, true).await;
+    let entries = toolbox.get("/audit").await.expect(200).json["data"]["entries"].clone();
+    let outcomes: Vec<_> =
+        entries.as_array().expect("a list").iter().map(|entry| &entry["outcome"]).collect();
+    assert_eq!(outcomes, ["done", "interrupted"], "{entries:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_asked_to_end_in_the_middle_ends_and_the_next_goes_on() {
     let mut toolbox = Toolbox::start();
     let group = toolbox.named("pair");

@@ -22,6 +22,44 @@ async fn ask_in_vain(rest: &Rest, path: &str, body: &Value) {
     drop(rest.try_send(Method::POST, path, body).await);
 }
 
+/// One of several servers, by each of the routes that remove one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_of_one_of_several_asked_again_after_a_kill_is_the_same_removal() {
+    for (failpoint, family) in [
+        ("store.put_group:before", "/tools"),
+        ("store.put_group:after", "/mcp-servers"),
+        ("runtime.remove:before", "/tools"),
+        ("store.put_answer:before", "/mcp-servers"),
+        ("store.put_answer:after", "/tools"),
+    ] {
+        let mut toolbox = Toolbox::start();
+        let body = toolbox.group("keyed", &[groups::idle("stays"), groups::idle("goes")]);
+        toolbox.deploy(&body).await;
+        let stays = container_ids(&toolbox.named("keyed")).into_iter().find(|(name, _)| name == "stays");
+        toolbox.kill9();
+        toolbox.start_again_with(Some(failpoint));
+        let path = format!("{family}/goes");
+        drop(toolbox.rest().with_key("gone-1").try_send(Method::DELETE, &path, "").await);
+        assert!(toolbox.ended_within(DIES).await.is_some(), "{failpoint} was never reached");
+        toolbox.start_again();
+        let rest = toolbox.rest().with_key("gone-1");
+        let answer = rest.delete(&path).await.expect(200);
+        assert_eq!(answer.json["data"]["gone"], true, "{failpoint}: {}", answer.text);
+        assert_eq!(answer.replayed, failpoint == "store.put_answer:after", "{failpoint}");
+        let again = rest.delete(&path).await.expect(200);
+        assert_eq!((again.replayed, &again.text), (true, &answer.text), "{failpoint}");
+        assert_eq!(named(&again), named(&answer));
+        assert_eq!(operations(&toolbox, "kind=apply").await.len(), 1, "{failpoint}");
+        toolbox.rest().with_key("gone-2").delete(&path).await.expect(404);
+        assert_eq!(
+            rest.delete(&format!("{family}/stays")).await.expect(409).code(),
+            "idempotency_key_reused"
+        );
+        let left = container_ids(&toolbox.named("keyed"));
+        assert_eq!(left, Vec::from_iter(stays), "{failpoint}: its neighbour is not touched");
+    }
+}
+
 async fn operations(toolbox: &Toolbox, filter: &str) -> Vec<Value> {
     let path = format!("/operations?groupId={}&{filter}", toolbox.named("keyed"));
     let answer = toolbox.get(&path).await.expect(200);

@@ -2,9 +2,13 @@
 //! whatever order the answers come.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
+use dtma_client::ChangeOptions;
 use dtma_tests::mcp::{call, call_with_progress};
 use dtma_tests::{McpClient, Toolbox, groups, text};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Clients of the large test, and calls of each; together the answers that are checked.
@@ -95,6 +99,53 @@ async fn an_answer_is_no_answer_for_another_session() {
     let answer = second.call(&json!(1), "echo", &json!({"message": "still here"})).await;
     assert_eq!(text(&answer), "Echo: still here");
     drop(toolbox);
+}
+
+/// Two servers that say of themselves that they tell when their lists change.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_session_goes_to_a_server_with_other_tools_is_told_when_it_listens_again() {
+    let toolbox = Toolbox::start();
+    let group = toolbox.named("lists");
+    let applied = async |server: Value| {
+        let document = toolbox.group("lists", &[server]);
+        let applied = toolbox.client().put_group(&group, &document, &ChangeOptions::default()).await;
+        applied.unwrap_or_else(|error| panic!("{error:#?}"))
+    };
+    applied(groups::fixture("changing")).await;
+    let client = toolbox.raw_mcp("changing").await;
+    let mut before = client.listen().await;
+    applied(groups::everything("changing")).await;
+    assert!(drained(&mut before).await.is_empty(), "its stream ends, and says nothing");
+    let mut after = client.listen().await;
+    let told = next(&mut after).await;
+    assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
+    let listed = client.exchange(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).await;
+    let tools = listed.last().expect("an answer")["result"]["tools"].to_string();
+    assert!(tools.contains("trigger-long-running-operation"), "the list is that of the new one: {tools}");
+    // The same image with another environment has the same tools.
+    applied(groups::with(groups::everything("changing"), &json!({"environment": {"VERSION": "2"}}))).await;
+    drained(&mut after).await;
+    let mut last = client.listen().await;
+    let said = tokio::time::timeout(Duration::from_secs(1), last.next()).await;
+    let is_about_tools = |said: Option<Result<Value, _>>| {
+        said.is_none_or(|said: Result<Value, dtma_client::Error>| {
+            said.is_ok_and(|said| said["method"] == "notifications/tools/list_changed")
+        })
+    };
+    assert!(!said.is_ok_and(is_about_tools), "nothing changed");
+}
+
+type Listening = BoxStream<'static, Result<Value, dtma_client::Error>>;
+
+async fn next(listening: &mut Listening) -> Value {
+    let next = tokio::time::timeout(Duration::from_secs(30), listening.next()).await;
+    next.expect("something is said").expect("the stream is open").expect("a message")
+}
+
+/// Everything until it ends.
+async fn drained(listening: &mut Listening) -> Vec<Value> {
+    let all = listening.filter_map(async |message| message.ok()).collect();
+    tokio::time::timeout(Duration::from_secs(30), all).await.expect("it ends")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod time;
 pub(crate) mod top;
+pub(crate) mod writers;
 
 pub(crate) use ink::Ink;
 

@@ -60,6 +60,9 @@ pub struct AuditEntryView {
     pub operation_id: Option<String>,
     /// True when it bore an `Idempotency-Key`.
     pub idempotency_key: bool,
+    /// True when it only asked what a change would mean (`dryRun=true`): nothing was changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// How it ended.
     pub outcome: AuditOutcome,
     /// The status of the answer; absent when there was none.

@@ -23,6 +23,12 @@ pub struct LogLineView {
     pub at: String,
     /// Where it was written.
     pub stream: LogStreamName,
+    /// Which replica of the server wrote it, from 0.
+    #[serde(default)]
+    pub replica: u32,
+    /// The generation of the group that made that replica: during an update old and new write side by side.
+    #[serde(default)]
+    pub generation: u64,
     /// Without the newline. Whatever the server wrote: escape it before it reaches a terminal.
     pub text: String,
 }

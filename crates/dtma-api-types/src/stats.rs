@@ -13,18 +13,27 @@ pub struct StatsView {
     /// Why nothing can be read at all, when that is so (an engine on another machine, no cgroups).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<String>,
-    /// Every server that has a container, by group and name.
+    /// Every container of every server, by group, name, replica and generation.
     pub servers: Vec<ServerStats>,
 }
 
-/// What one server uses. What could not be read is absent; nothing is guessed.
+/// What one container of a server uses. What could not be read is absent; nothing is guessed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerStats {
     /// Its group.
     pub group_id: String,
-    /// Its name.
+    /// The server's name.
     pub instance_name: String,
+    /// Which of its replicas it is, from 0.
+    #[serde(default)]
+    pub replica: u32,
+    /// The generation of the group that made it: during an update old and new stand side by side.
+    #[serde(default)]
+    pub generation: u64,
+    /// The engine's id.
+    #[serde(default)]
+    pub container_id: String,
     /// CPU time since its container started, in microseconds. Two readings give the share in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_micros: Option<u64>,

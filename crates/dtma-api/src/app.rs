@@ -1,5 +1,6 @@
 //! What every handler can reach.
 
+use crate::asker::Asker;
 use crate::audit::AuditLog;
 use crate::auth::{Auth, Hosts};
 use crate::compat::Claims;
@@ -15,7 +16,7 @@ use dtma_api_types::compat::{HeartbeatView, SystemMetrics};
 use dtma_core::Timestamp;
 use dtma_core::port::Meter;
 use dtma_manager::wall::Wall;
-use dtma_manager::{ManagerError, ManagerHandle};
+use dtma_manager::{Asking, ManagerError, ManagerHandle, Wait};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -166,6 +167,20 @@ impl App {
             },
             () = self.closing().cancelled() => Err(ManagerError::ShuttingDown.into()),
         }
+    }
+
+    /// The same for a question to the manager.
+    pub(crate) async fn ask<T, W>(
+        &self,
+        asker: &Asker,
+        wait: Wait,
+        question: impl FnOnce(ManagerHandle, Asking) -> W,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, ManagerError>> + Send + 'static,
+    {
+        self.finish(question(self.manager().clone(), asker.asking(wait))).await
     }
 
     /// What is done even when its client hangs up.

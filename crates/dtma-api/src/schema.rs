@@ -1,8 +1,10 @@
 //! Requests held against the JSON Schema of the OpenAPI document: one contract, written once.
 
 use crate::suggest::nearest;
-use dtma_api_types::GroupRequest;
-use dtma_api_types::compat::{DeployServersRequest, ExecRequestBody, ExecuteRequest, ToolRequest};
+use dtma_api_types::compat::{
+    DeployServersRequest, ExecRequestBody, ExecuteRequest, ScaleMcpServerRequest, ToolRequest,
+};
+use dtma_api_types::{GroupRequest, RollbackRequest, ScaleRequest};
 use dtma_core::violation::{Violation, pointer_token};
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
@@ -28,6 +30,9 @@ impl Schemas {
     pub(crate) fn new() -> Self {
         let all = [
             Schema::of::<GroupRequest>(),
+            Schema::of::<RollbackRequest>(),
+            Schema::of::<ScaleRequest>(),
+            Schema::of::<ScaleMcpServerRequest>(),
             Schema::of::<ToolRequest>(),
             Schema::of::<DeployServersRequest>(),
             Schema::of::<ExecuteRequest>(),
@@ -160,6 +165,7 @@ fn described(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[track_caller]
     fn check(request: &Value, expected: &[(&str, &str)]) {
@@ -171,7 +177,19 @@ mod tests {
 
     #[test]
     fn every_request_has_its_validator() {
-        assert_eq!(Schemas::new().0.len(), 5);
+        let document = serde_json::to_value(crate::openapi::openapi()).unwrap();
+        let known: Vec<_> = Schemas::new().0.into_keys().collect();
+        assert_eq!(known, Vec::from_iter(requests(&document)));
+    }
+
+    /// The names of the schemas of all request bodies.
+    fn requests(document: &Value) -> BTreeSet<String> {
+        let paths = document["paths"].as_object().into_iter().flat_map(serde_json::Map::values);
+        let operations = paths.filter_map(Value::as_object).flat_map(serde_json::Map::values);
+        let bodies = operations.filter_map(|operation| {
+            operation.pointer("/requestBody/content/application~1json/schema/$ref")?.as_str()
+        });
+        bodies.filter_map(|schema| schema.rsplit('/').next().map(str::to_owned)).collect()
     }
 
     #[test]

@@ -11,8 +11,9 @@ pub(crate) use operation::{operation, operation_kind, operation_kind_of, operati
 pub(crate) use server::server;
 
 use dtma_api_types as wire;
+use dtma_core::log::OriginLine;
 use dtma_core::phase::Phase;
-use dtma_core::port::runtime::{LogLine, OutputStream};
+use dtma_core::port::runtime::OutputStream;
 use dtma_manager::{Deployed, GroupState, GroupStatus, Removed};
 
 pub(crate) fn group(status: &GroupStatus) -> wire::GroupView {
@@ -53,9 +54,14 @@ pub(crate) fn removal(removed: &Removed) -> wire::RemovalView {
     wire::RemovalView { operation_id: removed.operation.to_string(), gone: removed.gone }
 }
 
-pub(crate) fn log_line(line: LogLine) -> wire::LogLineView {
-    let stream = stream_name(line.stream);
-    wire::LogLineView { at: line.at.to_string(), stream, text: line.text }
+pub(crate) fn log_line(OriginLine { origin, line }: OriginLine) -> wire::LogLineView {
+    wire::LogLineView {
+        at: line.at.to_string(),
+        stream: stream_name(line.stream),
+        replica: origin.replica,
+        generation: origin.generation.0,
+        text: line.text,
+    }
 }
 
 pub(crate) fn stream_name(stream: OutputStream) -> wire::LogStreamName {

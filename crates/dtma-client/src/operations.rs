@@ -76,6 +76,8 @@ pub struct LogOptions {
     pub since: Option<String>,
     /// Only lines before this, written likewise.
     pub until: Option<String>,
+    /// Only lines of this replica, counted from 0.
+    pub replica: Option<u32>,
     /// Only lines of these outputs; empty means both.
     pub streams: Vec<LogStreamName>,
     /// Only lines that match this regular expression.
@@ -114,6 +116,7 @@ impl LogOptions {
             .with("tail", self.tail)
             .with("since", self.since.as_ref())
             .with("until", self.until.as_ref())
+            .with("replica", self.replica)
             .with("stream", (!streams.is_empty()).then(|| streams.join(",")))
             .with("grep", self.grep.as_ref())
             .with("fixed", self.fixed.then_some(true))

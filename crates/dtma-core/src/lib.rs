@@ -14,6 +14,7 @@ pub mod history;
 pub mod id;
 pub mod idempotency;
 pub mod label;
+pub mod log;
 pub mod observation;
 pub mod phase;
 pub mod plan;

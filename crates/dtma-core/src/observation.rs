@@ -265,4 +265,24 @@ mod tests {
         assert!(container("c", ContainerState::Created).is_older_than(&container("c", running(1))));
         assert!(!container("c", running(1)).is_older_than(&container("d", exited(1, 2, 0))));
     }
+
+    #[test]
+    fn who_is_beside_is_made_from_something_else_and_of_the_same_replica() {
+        let member = |instance: &str, replica, config: &str| Member {
+            replica: ReplicaId::new(instance.parse().unwrap(), replica),
+            config: config.into(),
+        };
+        let me = member("a", 1, "new");
+        let beside = |busy: Subject| {
+            let observed = Observation { busy: BTreeSet::from([busy]), ..Observation::default() };
+            observed.is_busy_beside(&me)
+        };
+        assert!(beside(Subject::Member(member("a", 1, "old"))));
+        let elsewhere = [me.clone(), member("a", 0, "old"), member("b", 1, "old")].map(Subject::Member);
+        for busy in elsewhere.into_iter().chain([Subject::Network, Subject::Volumes]) {
+            assert!(!beside(busy.clone()), "{busy:?}");
+        }
+        let both = BTreeSet::from([me.clone(), member("a", 1, "old")].map(Subject::Member));
+        assert!(Observation { busy: both, ..Observation::default() }.is_busy_beside(&me));
+    }
 }

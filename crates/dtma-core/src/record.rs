@@ -363,6 +363,9 @@ pub struct GatewaySession {
     pub protocol_version: String,
     /// The client's capabilities as it sent them (raw JSON).
     pub capabilities: String,
+    /// Which lists the server told the client it would hear of when they change (`tools`, …).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub list_changed: Vec<String>,
     /// When it was opened.
     pub opened_at: Timestamp,
 }

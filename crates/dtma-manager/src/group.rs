@@ -38,7 +38,7 @@ use dtma_core::id::{ContainerId, GroupId, InstanceName, ReplicaId};
 use dtma_core::observation::{Observation, Subject};
 use dtma_core::phase::Phase;
 use dtma_core::plan::{Plan, plan};
-use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation};
+use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Revision};
 use members::Server;
 pub(crate) use orders::{Accepted, Order, Want};
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +103,8 @@ pub(crate) struct GroupTask {
     replicas: BTreeMap<ReplicaId, Phase>,
     servers: BTreeMap<InstanceName, Server>,
     pending: Vec<orders::Pending>,
+    /// The revision of a change under way, as it was kept.
+    rolling: Option<Revision>,
     /// Why a first deployment is being undone.
     undoing: Option<ManagerError>,
     /// The engine could not be looked at: what is in `seen` may be old, nothing is begun.
@@ -174,6 +176,7 @@ impl GroupTask {
             replicas: BTreeMap::new(),
             servers: BTreeMap::new(),
             pending: Vec::new(),
+            rolling: None,
             undoing: None,
             unsaved: false,
             owed: false,

@@ -10,8 +10,9 @@ use dtma_config::Rendered;
 use dtma_core::change::ServerChange;
 use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer, is_remembered};
+use dtma_core::log::OriginLine;
 use dtma_core::port::RuntimeError;
-use dtma_core::port::runtime::{EngineInfo, ExecRequest, ExecResult, LogLine, LogQuery};
+use dtma_core::port::runtime::{EngineInfo, ExecRequest, ExecResult, LogQuery};
 use dtma_core::record::{Operation, Removal, Revision, local};
 use dtma_core::spec::GroupSpec;
 use dtma_core::violation::Violation;
@@ -112,7 +113,7 @@ pub struct Validation {
 }
 
 /// Lines of a server's log, oldest first.
-pub type LogStream = BoxStream<'static, Result<LogLine, RuntimeError>>;
+pub type LogStream = BoxStream<'static, Result<OriginLine, RuntimeError>>;
 
 /// A running manager.
 #[derive(Clone)]
@@ -320,12 +321,18 @@ impl ManagerHandle {
         self.registry.group_of(instance)
     }
 
-    /// A server's log: a stdio server's from the daemon's own ring, another's from the engine.
+    /// A server's log, of one replica or of all: a stdio server's from the daemon's own rings, another's from the
+    /// engine. Following takes in new containers; where it is the engine's it ends when no process is left.
     ///
     /// # Errors
     /// `NoSuchServer`, `Engine`.
-    pub async fn logs(&self, instance: &InstanceName, query: &LogQuery) -> Result<LogStream, ManagerError> {
-        self.registry.logs(instance, query).await
+    pub async fn logs(
+        &self,
+        instance: &InstanceName,
+        query: &LogQuery,
+        replica: Option<u32>,
+    ) -> Result<LogStream, ManagerError> {
+        self.registry.logs(instance, query, replica).await
     }
 
     /// Runs a command in a server's running container, as its user. Nothing is kept of it.

@@ -30,4 +30,6 @@ pub use operations::{OperationFilter, OperationState};
 pub use registry::ENGINE_KNOWN_FOR;
 pub use settings::{Backends, Settings};
 pub use start::{Drain, Manager};
-pub use status::{GroupState, GroupStatus, McpSummary, PublishStatus, ReplicaStatus, ServerStatus};
+pub use status::{
+    ContainerStatus, GroupState, GroupStatus, McpSummary, PublishStatus, ReplicaStatus, ServerStatus,
+};

@@ -2,6 +2,7 @@
 
 mod admission;
 mod introduction;
+mod logs;
 mod requests;
 
 pub use introduction::ENGINE_KNOWN_FOR;

@@ -3,6 +3,7 @@
 use dtma_core::Timestamp;
 use dtma_core::history::{Exit, Refusal};
 use dtma_core::id::{ContainerId, Generation, GroupId, ImageId, ImageRef, InstanceName, OperationId};
+use dtma_core::log::Origin;
 use dtma_core::phase::Phase;
 use dtma_core::spec::{NetworkMode, Publish, ServerKind};
 use std::collections::BTreeMap;
@@ -107,8 +108,6 @@ pub struct ServerStatus {
     pub restarts: u64,
     /// How its last run ended, if one did.
     pub last_exit: Option<Exit>,
-    /// When the run before the present one wrote its log, if there was one: from there (or the beginning) to there.
-    pub previous_run: Option<(Option<Timestamp>, Timestamp)>,
     /// How often it ended unasked, other than by reaching its goal. Never falls.
     pub crashes: u64,
     /// The engine's last refusal, when nothing succeeded since.
@@ -117,6 +116,8 @@ pub struct ServerStatus {
     pub wanted_replicas: u32,
     /// Its replicas, by number.
     pub replicas: Vec<ReplicaStatus>,
+    /// All its containers, by replica and generation: during an update the old beside the new.
+    pub containers: Vec<ContainerStatus>,
     /// Forwarded host ports.
     pub publish: Vec<PublishStatus>,
     /// What it said about itself in the handshake; MCP servers only, once it answered.
@@ -142,6 +143,19 @@ pub struct ReplicaStatus {
     pub restarts: u64,
     /// How its last run ended, if one did.
     pub last_exit: Option<Exit>,
+    /// When the run before the present one wrote its log, if there was one: from there (or the beginning) to there.
+    pub previous_run: Option<(Option<Timestamp>, Timestamp)>,
+}
+
+/// One container of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerStatus {
+    /// The engine's id.
+    pub id: ContainerId,
+    /// Which replica and generation it is.
+    pub origin: Origin,
+    /// Since when its process runs, while it does.
+    pub running_since: Option<Timestamp>,
 }
 
 /// A forwarded host port.

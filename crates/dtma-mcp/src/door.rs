@@ -14,6 +14,7 @@ pub(crate) mod drain;
 mod house;
 mod logs;
 pub(crate) mod member;
+mod news;
 mod post;
 mod sessions;
 mod table;
@@ -23,9 +24,11 @@ mod wait;
 
 use self::member::{Member, MemberId, MemberTaken};
 use self::table::{Entry, Table};
+use crate::interleave;
 use crate::server::{Ids, Parts};
 use crate::{ServerHandle, ServerState, SessionId, StdioServer};
 use dtma_core::id::InstanceName;
+use dtma_core::log::Origin;
 use dtma_core::record::GatewaySession;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -60,11 +63,15 @@ impl Door {
     }
 
     /// A new member, which serves nobody yet. The caller runs the [`StdioServer`] and gives it processes; what it
-    /// logs is part of [`logs`](Self::logs) at once.
+    /// logs is part of [`logs`](Self::logs) at once, as lines of that `origin`.
     ///
     /// # Errors
     /// [`MemberTaken`] when there is a member of this name: dismiss that first.
-    pub fn admit(&self, member: MemberId) -> Result<(ServerHandle, StdioServer), MemberTaken> {
+    pub fn admit(
+        &self,
+        member: MemberId,
+        origin: Origin,
+    ) -> Result<(ServerHandle, StdioServer), MemberTaken> {
         let mut table = self.table();
         if table.members.contains_key(&member) {
             return Err(MemberTaken(member));
@@ -75,7 +82,7 @@ impl Door {
             handle.close();
         }
         table.admitted += 1;
-        let admitted = Arc::new(Member::new(table.admitted, handle.clone()));
+        let admitted = Arc::new(Member::new(table.admitted, origin, handle.clone()));
         table.members.insert(member, admitted);
         drop(table);
         self.changed();
@@ -127,7 +134,7 @@ impl Door {
         let mut table = self.table();
         for session in sessions.into_iter().filter(|session| session.instance == self.inner.instance) {
             match SessionId::parse(&session.id) {
-                Some(id) => drop(table.sessions.insert(id, Entry::new(Arc::new(session), None))),
+                Some(id) => drop(table.sessions.insert(id, Entry::restored(Arc::new(session)))),
                 None => tracing::warn!(server = %self.inner.instance, "a kept session has no usable id"),
             }
         }
@@ -167,6 +174,7 @@ impl Inner {
     /// Held for look-ups only. Every change of the table is one assignment or can be repeated, so a panic under the
     /// lock leaves nothing half done that matters.
     fn table(&self) -> MutexGuard<'_, Table> {
+        interleave::point();
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod door;
 mod envelope;
+mod interleave;
 mod json;
 mod line;
 mod ring;

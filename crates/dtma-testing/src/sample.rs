@@ -211,6 +211,7 @@ pub fn session(id: &str, server: &str) -> GatewaySession {
         instance: instance(server),
         protocol_version: "2025-11-25".to_owned(),
         capabilities: r#"{"roots":{}}"#.to_owned(),
+        list_changed: vec!["tools".to_owned()],
         opened_at: at(5),
     }
 }

@@ -12,9 +12,11 @@ Examples:
   dtma logs -f --tail 20 everything
   dtma logs --since 10m --grep 'error|warn' -t web
   dtma logs demo -f                    every server of the group, each with its name in front
+  dtma logs web --replica 1            one replica of a server that has several
   dtma logs time --previous            what it wrote before it was started again
 
-A stdio MCP server's standard output belongs to the protocol; a line of it is a log line only \
+Lines of a server with several replicas begin with web/1 |, and while an update runs with web@3 |, where 3 is the \
+generation that wrote it. A stdio MCP server's standard output belongs to the protocol; a line of it is a log line only \
 when it is no message.")]
 pub(crate) struct LogsArgs {
     /// Servers and groups; a group means each of its servers
@@ -38,10 +40,13 @@ pub(crate) struct LogsArgs {
     /// What --grep looks for is plain text
     #[arg(short = 'F', long, requires = "grep")]
     pub(crate) fixed_strings: bool,
+    /// Only lines of this replica, counted from 0
+    #[arg(long, value_name = "N")]
+    pub(crate) replica: Option<u32>,
     /// Only lines of the run before the present one
     #[arg(short, long, conflicts_with_all = ["follow", "since", "until"])]
     pub(crate) previous: bool,
-    /// The server's name before each line (also without it when there are several)
+    /// The server's name before each line (also without it when there are several, or several replicas)
     #[arg(long, overrides_with = "no_prefix")]
     pub(crate) prefix: bool,
     /// No name before any line

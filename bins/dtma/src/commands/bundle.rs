@@ -92,8 +92,10 @@ async fn logs(app: &App, args: &BundleArgs, status: &StatusView, bundle: &mut Bu
         let name = format!("logs/{}/{}.log", server.group_id, server.instance_name);
         match app.client.get_logs(&server.instance_name, &options).await {
             Ok(log) => {
-                let lines =
-                    log.lines.iter().map(|line| format!("{} {} {}\n", line.at, line.stream, line.text));
+                let lines = log.lines.iter().map(|line| {
+                    let (at, stream, text) = (&line.at, line.stream, &line.text);
+                    format!("{at} {}@{} {stream} {text}\n", line.replica, line.generation)
+                });
                 bundle.text(&name, &lines.collect::<String>())?;
             }
             Err(error) => bundle.missed(&name, &error),

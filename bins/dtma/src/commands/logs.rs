@@ -4,13 +4,15 @@ use crate::app::{App, servers, there_is};
 use crate::cli::{LogsArgs, Stream};
 use crate::exit::{self, Exit};
 use crate::failure::Failure;
+use crate::output::writers::Writers;
 use crate::output::{text, time};
-use dtma_client::types::{LogLineView, LogStreamName, StatusView};
+use dtma_client::types::{LogLineView, LogStreamName, PhaseWord, ServerView, StatusView};
 use dtma_client::{Error, LogLines, LogOptions};
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::time::Duration;
 
 /// How long after a broken stream the next one is tried.
@@ -18,11 +20,30 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// `dtma logs`. Both outputs of a server go to our standard output, so that they can be searched.
 pub(super) async fn logs(app: &App, args: LogsArgs) -> Result<(), Failure> {
-    let names = chosen(&app.status().await?, &args.names)?;
-    let prefix = !args.no_prefix && (args.prefix || names.len() > 1);
-    let printer = Printer { app, names: &names, prefix, timestamps: args.timestamps };
+    let status = app.status().await?;
+    let names = chosen(&status, &args.names)?;
+    let prefix = match (args.no_prefix, args.prefix || names.len() > 1) {
+        (true, _) => Prefix::Never,
+        (false, true) => Prefix::Always,
+        (false, false) => Prefix::WhereSeveral,
+    };
+    let updating =
+        |server: &ServerView| server.phase == PhaseWord::Updating && names.contains(&server.instance_name);
+    let side_by_side = args.follow || servers(&status).any(updating);
+    let printer = Printer {
+        app,
+        names: &names,
+        prefix,
+        timestamps: args.timestamps,
+        side_by_side,
+        shown: RefCell::new(Shown {
+            writers: names.iter().map(|name| writers(&status, name)).collect(),
+            width: 0,
+        }),
+    };
     let options = LogOptions {
         tail: args.tail,
+        replica: args.replica,
         since: args.since,
         until: args.until,
         streams: args.stream.map(stream).into_iter().collect(),
@@ -55,6 +76,19 @@ fn chosen(status: &StatusView, names: &[String]) -> Result<Vec<String>, Failure>
     Ok(chosen)
 }
 
+/// Who may write, as the status knows it.
+fn writers(status: &StatusView, name: &str) -> Writers {
+    let mut writers = Writers::default();
+    let Some(server) = servers(status).find(|server| server.instance_name == name) else { return writers };
+    (0..server.replicas).for_each(|replica| writers.replica(replica));
+    server.replica_status.iter().for_each(|one| writers.replica(one.replica));
+    if server.phase == PhaseWord::Updating {
+        let before = server.replica_status.iter().filter_map(|one| one.generation);
+        before.chain([server.generation]).for_each(|generation| writers.generation(generation));
+    }
+    writers
+}
+
 /// Everything there is, put in order of time.
 async fn at_once(printer: &Printer<'_>, options: &LogOptions) -> Result<(), Failure> {
     let client = &printer.app.client;
@@ -68,6 +102,7 @@ async fn at_once(printer: &Printer<'_>, options: &LogOptions) -> Result<(), Fail
     if printer.names.len() > 1 {
         lines.sort_by_key(|(_, line)| line.at.parse::<Timestamp>().ok());
     }
+    lines.iter().for_each(|(server, line)| printer.note(*server, line));
     for (server, line) in &lines {
         printer.print(*server, line)?;
     }
@@ -137,8 +172,27 @@ fn stream(stream: Stream) -> LogStreamName {
 struct Printer<'a> {
     app: &'a App,
     names: &'a [String],
-    prefix: bool,
+    prefix: Prefix,
     timestamps: bool,
+    /// Generations are told apart.
+    side_by_side: bool,
+    shown: RefCell<Shown>,
+}
+
+/// Whether a line begins with who wrote it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Prefix {
+    Never,
+    WhereSeveral,
+    Always,
+}
+
+/// What is learnt from the lines themselves.
+struct Shown {
+    /// Of each server.
+    writers: Vec<Writers>,
+    /// Of the longest name so far.
+    width: usize,
 }
 
 /// A line that says whose it is.
@@ -151,16 +205,41 @@ struct Named<'a> {
 }
 
 impl Printer<'_> {
+    /// Learns from a line who writes.
+    fn note(&self, server: usize, line: &LogLineView) {
+        let mut shown = self.shown.borrow_mut();
+        shown.writers[server].replica(line.replica);
+        if self.side_by_side {
+            shown.writers[server].generation(line.generation);
+        }
+        let width = self.name(&shown, server, line).chars().count();
+        shown.width = shown.width.max(width);
+    }
+
+    fn name(&self, shown: &Shown, server: usize, line: &LogLineView) -> String {
+        shown.writers[server].name(&text::line(&self.names[server]), line.replica, line.generation)
+    }
+
+    fn prefix(&self, server: usize, line: &LogLineView) -> String {
+        let shown = self.shown.borrow();
+        let several = !shown.writers[server].is_one();
+        if self.prefix == Prefix::Never || (self.prefix == Prefix::WhereSeveral && !several) {
+            return String::new();
+        }
+        let (name, width) = (self.name(&shown, server, line), shown.width);
+        let nth = if self.names.len() > 1 { server } else { line.replica as usize };
+        format!("{} ", self.app.output.ink.nth(nth, &format!("{name:width$} |")))
+    }
+
     fn print(&self, server: usize, line: &LogLineView) -> Result<(), Failure> {
+        self.note(server, line);
         let named = Named { instance_name: &self.names[server], line };
         self.app.output.item(&named, || self.told(server, line))
     }
 
     fn told(&self, server: usize, line: &LogLineView) -> String {
         let ink = self.app.output.ink;
-        let width = self.names.iter().map(|name| text::line(name).chars().count()).max().unwrap_or(0);
-        let name = format!("{:width$} |", text::line(&self.names[server]));
-        let prefix = if self.prefix { format!("{} ", ink.nth(server, &name)) } else { String::new() };
+        let prefix = self.prefix(server, line);
         let at =
             if self.timestamps { format!("{} ", ink.dim(&time::moment(&line.at))) } else { String::new() };
         let said = text::block(line.text.trim_end_matches(['\r', '\n']));

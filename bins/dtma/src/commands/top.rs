@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Shape;
 use crate::output::top::{Row, table};
+use crate::output::writers::Writers;
 use dtma_client::types::{ServerStats, StatsView};
 use jiff::Timestamp;
 use std::io::IsTerminal;
@@ -73,7 +74,10 @@ fn rows(before: &StatsView, after: &StatsView, args: &TopArgs) -> Vec<Row> {
         .servers
         .iter()
         .filter(|server| args.group.as_ref().is_none_or(|group| server.group_id == *group));
-    let mut rows: Vec<Row> = wanted.map(|server| row(server, earlier(before, server), passed)).collect();
+    let mut rows: Vec<Row> = wanted.map(|one| row(one, earlier(before, one), passed)).collect();
+    for row in &mut rows {
+        row.name = writers(after, &row.instance_name).name(&row.instance_name, row.replica, row.generation);
+    }
     match args.sort {
         TopOrder::Name => {}
         TopOrder::Cpu => rows.sort_by(|a, b| b.cpu_percent.total_cmp_none(a.cpu_percent)),
@@ -92,8 +96,21 @@ impl TotalOrder for Option<f64> {
     }
 }
 
-fn earlier<'a>(before: &'a StatsView, server: &ServerStats) -> Option<&'a ServerStats> {
-    before.servers.iter().find(|known| known.instance_name == server.instance_name)
+fn earlier<'a>(before: &'a StatsView, now: &ServerStats) -> Option<&'a ServerStats> {
+    let same = |known: &&ServerStats| {
+        known.instance_name == now.instance_name && known.container_id == now.container_id
+    };
+    before.servers.iter().find(same)
+}
+
+/// The containers of a server.
+fn writers(stats: &StatsView, instance: &str) -> Writers {
+    let mut writers = Writers::default();
+    for one in stats.servers.iter().filter(|one| one.instance_name == instance) {
+        writers.replica(one.replica);
+        writers.generation(one.generation);
+    }
+    writers
 }
 
 fn passed(from: &str, to: &str) -> Option<f64> {
@@ -105,6 +122,9 @@ fn row(now: &ServerStats, before: Option<&ServerStats>, passed: Option<f64>) -> 
     Row {
         group_id: now.group_id.clone(),
         instance_name: now.instance_name.clone(),
+        replica: now.replica,
+        generation: now.generation,
+        name: now.instance_name.clone(),
         cpu_percent: share(before.and_then(|before| before.cpu_micros), now.cpu_micros, passed),
         cpu_limit_percent: now.cpu_limit_millis.map(|millis| millis as f64 / 10.0),
         memory_bytes: now.memory_bytes,

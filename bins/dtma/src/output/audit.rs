@@ -26,7 +26,7 @@ fn narrow(entry: &AuditEntryView) -> Vec<Field> {
     vec![
         field(moment(&entry.at)),
         maybe(entry.actor.as_deref()),
-        field(line(&entry.action)),
+        field(action(entry)),
         field(whom(entry)),
         word(entry.outcome),
         maybe(entry.code.as_deref()),
@@ -41,6 +41,11 @@ fn wide(entry: &AuditEntryView) -> Vec<Field> {
         maybe(entry.peer.as_deref()),
         field(line(&format!("{} {}", entry.method, entry.path))),
     ]
+}
+
+fn action(entry: &AuditEntryView) -> String {
+    let asked_only = if entry.dry_run { " (dry run)" } else { "" };
+    format!("{}{asked_only}", line(&entry.action))
 }
 
 fn maybe(text: Option<&str>) -> Field {
@@ -81,15 +86,19 @@ mod tests {
              "code": "token_unknown", "status": 401, "leftOut": 7},
             {"seq": 2, "at": "2026-01-01T00:00:00Z", "requestId": "r1", "actor": "ann\u{7}", "action": "stopServer",
              "method": "POST", "path": "/mcp/servers/web/stop", "groupId": "demo", "instanceName": "web",
-             "idempotencyKey": false, "outcome": "done", "status": 200}
+             "idempotencyKey": false, "outcome": "done", "status": 200},
+            {"seq": 1, "at": "2026-01-01T00:00:00Z", "requestId": "r0", "actor": "ann", "action": "putGroup",
+             "method": "PUT", "path": "/mcp/groups/demo", "groupId": "demo", "idempotencyKey": false,
+             "dryRun": true, "outcome": "done", "status": 200}
         ]))
         .unwrap();
         assert_eq!(
             list(&entries, Shape::Table, Ink::OFF),
             "\
-WHEN                      ACTOR     ACTION      WHOM      OUTCOME  CODE
-2026-01-01T00:00:01.000Z  -         putGroup    demo      denied   token_unknown
-2026-01-01T00:00:00.000Z  ann\\u{7}  stopServer  demo/web  done     -
+WHEN                      ACTOR     ACTION              WHOM      OUTCOME  CODE
+2026-01-01T00:00:01.000Z  -         putGroup            demo      denied   token_unknown
+2026-01-01T00:00:00.000Z  ann\\u{7}  stopServer          demo/web  done     -
+2026-01-01T00:00:00.000Z  ann       putGroup (dry run)  demo      done     -
 "
         );
         assert!(list(&entries, Shape::Wide, Ink::OFF).contains("POST /mcp/servers/web/stop"));

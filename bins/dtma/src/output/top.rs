@@ -6,12 +6,17 @@ use super::table::{field, number_if, render, right};
 use super::text::line;
 use serde::Serialize;
 
-/// What one server uses. What is not known is absent.
+/// What one container of a server uses. What is not known is absent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Row {
     pub(crate) group_id: String,
     pub(crate) instance_name: String,
+    pub(crate) replica: u32,
+    pub(crate) generation: u64,
+    /// Tells it from the others of its server.
+    #[serde(skip)]
+    pub(crate) name: String,
     /// 100 is one core.
     pub(crate) cpu_percent: Option<f64>,
     pub(crate) cpu_limit_percent: Option<f64>,
@@ -21,16 +26,19 @@ pub(crate) struct Row {
     pub(crate) pids_limit: Option<u64>,
 }
 
-/// Servers, a line each.
+/// Containers, a line each; as names their servers.
 pub(crate) fn table(rows: &[Row], shape: Shape, ink: Ink) -> String {
     if shape == Shape::Name {
-        return rows.iter().map(|row| format!("{}\n", line(&row.instance_name))).collect();
+        let mut names: Vec<String> =
+            rows.iter().map(|row| format!("{}\n", line(&row.instance_name))).collect();
+        names.dedup();
+        return names.concat();
     }
     let header = ["GROUP", "INSTANCE", "CPU", "OF", "MEMORY", "OF", "PIDS", "OF"];
     let cells = rows.iter().map(|row| {
         vec![
             field(line(&row.group_id)),
-            field(line(&row.instance_name)),
+            field(line(&row.name)),
             right(row.cpu_percent.map(percent)),
             right(row.cpu_limit_percent.map(percent)),
             right(row.memory_bytes.map(size)),
@@ -71,6 +79,9 @@ mod tests {
         let busy = Row {
             group_id: "demo".into(),
             instance_name: "time".into(),
+            replica: 0,
+            generation: 1,
+            name: "time".into(),
             cpu_percent: Some(12.34),
             cpu_limit_percent: Some(50.0),
             memory_bytes: Some(45 << 20),
@@ -80,6 +91,8 @@ mod tests {
         };
         let unknown = Row {
             instance_name: "web".into(),
+            replica: 1,
+            name: "web/1".into(),
             cpu_percent: None,
             cpu_limit_percent: None,
             memory_bytes: None,
@@ -89,13 +102,15 @@ mod tests {
             ..busy.clone()
         };
         assert_eq!(
-            table(&[busy, unknown], Shape::Table, Ink::OFF),
+            table(&[busy, unknown.clone()], Shape::Table, Ink::OFF),
             "\
 GROUP  INSTANCE  CPU    OF     MEMORY   OF      PIDS  OF
 demo   time      12.3%  50.0%  45.0MiB  256MiB     3  128
-demo   web           -      -        -       -     -    -
+demo   web/1         -      -        -       -     -    -
 "
         );
+        let replicas = [unknown.clone(), Row { replica: 1, ..unknown }];
+        assert_eq!(table(&replicas, Shape::Name, Ink::OFF), "web\n", "a server is named once");
         assert_eq!([size(0), size(1023), size(1024)], ["0B", "1023B", "1.0KiB"]);
     }
 }

@@ -6,14 +6,15 @@ use crate::app::App;
 use crate::mutation::{IDEMPOTENCY_KEY, REPLAYED};
 use crate::observe::RequestId;
 use crate::serve::Peer;
-use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
 use axum::response::Response;
 use dtma_api_types::AuditOutcome;
 use dtma_core::Timestamp;
 use dtma_core::id::OperationId;
 use dtma_core::record::Operation;
-use http::StatusCode;
 use http::request::Parts;
+use http::{StatusCode, Uri};
+use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The longest text that is taken from a request, in characters.
@@ -32,6 +33,14 @@ pub(crate) struct Draft {
     group: Option<String>,
     instance: Option<String>,
     has_key: bool,
+    dry_run: bool,
+}
+
+/// What of a query says that nothing is to be done.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Dry {
+    dry_run: Option<String>,
 }
 
 impl Draft {
@@ -49,6 +58,7 @@ impl Draft {
             group,
             instance,
             has_key: parts.headers.contains_key(IDEMPOTENCY_KEY),
+            dry_run: is_dry_run(&parts.uri),
         };
         (draft, Request::from_parts(parts, body))
     }
@@ -67,6 +77,7 @@ impl Draft {
             instance_name: self.instance,
             operation_id: None,
             idempotency_key: self.has_key,
+            dry_run: self.dry_run,
             outcome: None,
             status: None,
             code: None,
@@ -75,6 +86,12 @@ impl Draft {
             begun: None,
         }
     }
+}
+
+/// Whatever else the query says: what of it is wrong is refused.
+fn is_dry_run(uri: &Uri) -> bool {
+    let query = Query::<Dry>::try_from_uri(uri);
+    query.is_ok_and(|Query(dry)| dry.dry_run.is_some_and(|dry| dry == "true"))
 }
 
 /// Which group and which server the path names.
@@ -151,6 +168,19 @@ mod tests {
     fn what_a_terminal_would_obey_does_not_get_in() {
         assert_eq!(clean("a\u{1b}[2J\n\u{9b}\u{7f}b"), "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}b");
         assert_eq!(clean(&"x".repeat(1000)).len(), LONGEST);
+    }
+
+    #[test]
+    fn a_dry_run_is_known_by_its_query() {
+        for (uri, expected) in [
+            ("/x?wait=false&dryRun=true", true),
+            ("/x?dry%52un=%74rue", true),
+            ("/x?dryRun=false", false),
+            ("/x?dryrun=true", false),
+            ("/x", false),
+        ] {
+            assert_eq!(is_dry_run(&uri.parse().unwrap()), expected, "{uri}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Record {
     pub(super) operation_id: Option<String>,
     #[serde(default)]
     pub(super) idempotency_key: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) dry_run: bool,
     /// None in a line that says that a change begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) outcome: Option<AuditOutcome>,
@@ -68,6 +70,7 @@ impl Record {
             instance_name: self.instance_name,
             operation_id: self.operation_id,
             idempotency_key: self.idempotency_key,
+            dry_run: self.dry_run,
             outcome: self.outcome?,
             status: self.status,
             code: self.code,
@@ -92,6 +95,7 @@ pub(super) fn sample(action: &str) -> Record {
         instance_name: None,
         operation_id: None,
         idempotency_key: false,
+        dry_run: false,
         outcome: None,
         status: None,
         code: None,

@@ -17,7 +17,7 @@ use dtma_api_types::{
 };
 use dtma_core::id::{Generation, GroupId, InstanceName};
 use dtma_core::violation::Violation;
-use dtma_manager::{Applied, Expect, ManagerError, Preview, Wait};
+use dtma_manager::{Applied, Expect, ManagerError, ManagerHandle, Preview, Wait};
 use http::header::{ETAG, IF_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
@@ -66,8 +66,9 @@ pub(crate) async fn put_group(
         return plan(&app, request, expect);
     }
     let spec = sound(&app, request)?;
-    let (manager, servers) = (app.manager().clone(), spec.servers.clone());
-    let done = app.finish(async move { manager.apply(spec, expect, asker.asking(wait)).await }).await;
+    let servers = spec.servers.clone();
+    let ask = |manager: ManagerHandle, asking| async move { manager.apply(spec, expect, asking).await };
+    let done = app.ask(&asker, wait, ask).await;
     answer(&done.map_err(|error| error.located(&servers))?, wait)
 }
 
@@ -170,9 +171,10 @@ pub(crate) async fn rollback_group(
 ) -> Answer {
     let wait = query.wait()?;
     let expect = Expect { generation: None, seen: seen(&app, &group, &headers)? };
-    let (manager, to) = (app.manager().clone(), request.to_generation.map(Generation));
-    let done = app.finish(async move { manager.rollback(&group, to, expect, asker.asking(wait)).await });
-    answer(&done.await?, wait)
+    let to = request.to_generation.map(Generation);
+    let ask =
+        |manager: ManagerHandle, asking| async move { manager.rollback(&group, to, expect, asking).await };
+    answer(&app.ask(&asker, wait, ask).await?, wait)
 }
 
 /// Scale a server
@@ -197,8 +199,8 @@ pub(crate) async fn scale_server(
     let unknown = || ManagerError::NoSuchServer(instance.clone());
     let group = app.manager().group_of(&instance).ok_or_else(unknown)?;
     let expect = Expect { generation: None, seen: seen(&app, &group, &headers)? };
-    let (manager, replicas) = (app.manager().clone(), request.replicas);
-    let done =
-        app.finish(async move { manager.scale(&instance, replicas, expect, asker.asking(wait)).await });
-    answer(&done.await?, wait)
+    let ask = |manager: ManagerHandle, asking| async move {
+        manager.scale(&instance, request.replicas, expect, asking).await
+    };
+    answer(&app.ask(&asker, wait, ask).await?, wait)
 }

@@ -10,12 +10,13 @@ use crate::sse;
 use crate::view;
 use axum::extract::State;
 use bytes::Bytes;
-use dtma_api_types::{Envelope, LogLineView, LogStreamName, LogView};
+use dtma_api_types::{Envelope, LogLineView, LogView};
 use dtma_core::Timestamp;
 use dtma_core::id::InstanceName;
+use dtma_core::log::OriginLine;
 use dtma_core::port::RuntimeError;
-use dtma_core::port::runtime::{LogLine, LogQuery};
-use dtma_manager::{LogStream, ManagerError};
+use dtma_core::port::runtime::{LogQuery, OutputStream};
+use dtma_manager::{LogStream, ManagerError, ReplicaStatus, ServerStatus};
 use futures_util::stream::StreamExt;
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
@@ -42,6 +43,9 @@ pub(crate) struct LogsQuery {
     since: Option<String>,
     /// Only lines before this, written likewise.
     until: Option<String>,
+    /// Only lines of this replica, counted from 0.
+    #[param(example = 0)]
+    replica: Option<u32>,
     /// Only lines of these outputs: `stdout`, `stderr`, or both with a comma.
     #[param(example = "stderr")]
     stream: Option<String>,
@@ -58,14 +62,14 @@ pub(crate) struct LogsQuery {
 
 /// Which lines pass.
 struct Filter {
-    streams: Vec<LogStreamName>,
+    streams: Vec<OutputStream>,
     grep: Option<Regex>,
 }
 
 impl Filter {
-    fn passes(&self, line: &LogLineView) -> bool {
-        (self.streams.is_empty() || self.streams.contains(&line.stream))
-            && self.grep.as_ref().is_none_or(|grep| grep.is_match(&line.text))
+    fn passes(&self, told: &OriginLine) -> bool {
+        (self.streams.is_empty() || self.streams.contains(&told.line.stream))
+            && self.grep.as_ref().is_none_or(|grep| grep.is_match(&told.line.text))
     }
 
     /// True when every line passes.
@@ -76,9 +80,10 @@ impl Filter {
 
 /// Read a server's log
 ///
-/// For a stdio MCP server: its standard error, and what was no protocol on its standard output. With `follow=true`
-/// server-sent events (`line`, then `end` when the log ends) until the client leaves; `tail` then counts lines
-/// before the filters.
+/// For a stdio MCP server: its standard error, and what was no protocol on its standard output. The lines of all
+/// replicas, and during an update of old and new, come in the order of time; each says which wrote it. With
+/// `follow=true` server-sent events (`line`, then `end` when the log ends) until the client leaves; `tail` then counts
+/// lines before the filters.
 #[utoipa::path(get, path = "/mcp/servers/{instanceName}/logs", operation_id = "getLogs", tag = "servers",
     params(("instanceName" = String, Path, description = "The server"), LogsQuery),
     responses((status = 200, description = "Lines, oldest first",
@@ -89,48 +94,78 @@ pub(crate) async fn get_logs(
     Asked(query): Asked<LogsQuery>,
 ) -> Answer {
     let filter = filter(&query)?;
+    let at = |text: &Option<String>| text.as_deref().map(|text| moment(text, app.now())).transpose();
+    let (since, until) = (at(&query.since)?, at(&query.until)?);
+    let server = server(&app, &instance)?;
+    check_replica(&server, query.replica)?;
     let follow = query.follow.unwrap_or(false);
     let tail = query.tail.unwrap_or(DEFAULT_TAIL).min(MOST_LINES);
-    let Some((since, until)) = window(&app, &instance, &query)? else {
-        return ok(format!("{instance} has had no run before this one"), none(&instance));
-    };
+    if query.previous.unwrap_or(false) {
+        return told(&instance, previous(&app, &server, &query, &filter, tail).await?);
+    }
     let tail_first = (follow || filter.is_open()).then_some(tail);
     let window = LogQuery { tail: tail_first, since, until, follow };
-    let lines = app.manager().logs(&instance, &window).await?;
+    let lines = app.manager().logs(&instance, &window, query.replica).await?;
     if follow {
         return Ok(sse::answer(&app, frames(lines, filter)));
     }
-    let lines = last(lines, &filter, tail).await.map_err(ManagerError::Engine)?;
+    told(&instance, last(lines, &filter, tail).await.map_err(ManagerError::Engine)?)
+}
+
+fn told(instance: &InstanceName, lines: Vec<OriginLine>) -> Answer {
+    let lines: Vec<LogLineView> = lines.into_iter().map(view::log_line).collect();
     let message = format!("{} line(s) of {instance}", lines.len());
     ok(message, LogView { instance_name: instance.to_string(), lines })
 }
 
-fn none(instance: &InstanceName) -> LogView {
-    LogView { instance_name: instance.to_string(), lines: Vec::new() }
+fn server(app: &App, instance: &InstanceName) -> Result<ServerStatus, ApiError> {
+    let group = app.manager().group_of(instance).and_then(|group| app.manager().group(&group));
+    let server = group.and_then(|group| group.server(instance).cloned());
+    Ok(server.ok_or_else(|| ManagerError::NoSuchServer(instance.clone()))?)
 }
 
-type Window = (Option<Timestamp>, Option<Timestamp>);
-
-/// From when to when; nothing when the run that is asked for never was.
-fn window(app: &App, instance: &InstanceName, query: &LogsQuery) -> Result<Option<Window>, ApiError> {
-    let at = |text: &Option<String>| text.as_deref().map(|text| moment(text, app.now())).transpose();
-    if !query.previous.unwrap_or(false) {
-        return Ok(Some((at(&query.since)?, at(&query.until)?)));
+/// One that is to be, or still is.
+fn check_replica(server: &ServerStatus, replica: Option<u32>) -> Result<(), ApiError> {
+    let Some(replica) = replica else { return Ok(()) };
+    let is_there = server.containers.iter().any(|container| container.origin.replica == replica);
+    if is_there || replica < server.wanted_replicas {
+        return Ok(());
     }
+    let (instance, count) = (&server.instance, server.wanted_replicas);
+    let known = match count {
+        0 | 1 => "0".to_owned(),
+        count => format!("0 to {}", count - 1),
+    };
+    Err(ApiError::Query(format!("{instance} has no replica {replica}: it has {known}")))
+}
+
+/// What each replica that is asked for wrote in the run before its present one.
+async fn previous(
+    app: &App,
+    server: &ServerStatus,
+    query: &LogsQuery,
+    filter: &Filter,
+    tail: usize,
+) -> Result<Vec<OriginLine>, ApiError> {
     if query.follow.unwrap_or(false) || query.since.is_some() || query.until.is_some() {
         return Err(ApiError::Query("previous does not go with follow, since or until".into()));
     }
-    let unknown = || ManagerError::NoSuchServer(instance.clone());
-    let group = app.manager().group_of(instance).and_then(|group| app.manager().group(&group));
-    let group = group.ok_or_else(unknown)?;
-    let previous = group.server(instance).ok_or_else(unknown)?.previous_run;
-    Ok(previous.map(|(since, until)| (since, Some(until))))
+    let wanted = |one: &&ReplicaStatus| query.replica.is_none_or(|replica| one.replica == replica);
+    let mut lines = Vec::new();
+    for replica in server.replicas.iter().filter(wanted) {
+        let Some((since, until)) = replica.previous_run else { continue };
+        let window = LogQuery { tail: None, since, until: Some(until), follow: false };
+        let log = app.manager().logs(&server.instance, &window, Some(replica.replica)).await?;
+        lines.extend(last(log, filter, tail).await.map_err(ManagerError::Engine)?);
+    }
+    lines.sort_by_key(|told| told.line.at);
+    Ok(lines.split_off(lines.len().saturating_sub(tail)))
 }
 
-async fn last(mut log: LogStream, filter: &Filter, most: usize) -> Result<Vec<LogLineView>, RuntimeError> {
+async fn last(mut log: LogStream, filter: &Filter, most: usize) -> Result<Vec<OriginLine>, RuntimeError> {
     let mut lines = VecDeque::new();
     while let Some(line) = log.next().await {
-        let line = view::log_line(line?);
+        let line = line?;
         if filter.passes(&line) {
             lines.push_back(line);
         }
@@ -146,10 +181,11 @@ fn frames(log: LogStream, filter: Filter) -> impl futures_util::Stream<Item = By
     lines.chain(futures_util::stream::iter([sse::event("end", None, b"{}")]))
 }
 
-fn frame(line: Result<LogLine, RuntimeError>, filter: &Filter) -> Option<Bytes> {
-    match line.map(view::log_line) {
+fn frame(line: Result<OriginLine, RuntimeError>, filter: &Filter) -> Option<Bytes> {
+    match line {
         Ok(line) if filter.passes(&line) => {
-            Some(sse::event("line", None, &serde_json::to_vec(&line).unwrap_or_default()))
+            let line = serde_json::to_vec(&view::log_line(line)).unwrap_or_default();
+            Some(sse::event("line", None, &line))
         }
         Ok(_) => None,
         // One line of text: a newline would end the event's data.
@@ -162,8 +198,8 @@ fn frame(line: Result<LogLine, RuntimeError>, filter: &Filter) -> Option<Bytes> 
 fn filter(query: &LogsQuery) -> Result<Filter, ApiError> {
     let words = query.stream.iter().flat_map(|text| text.split(',')).map(str::trim);
     let streams = words.map(|word| match word {
-        "stdout" => Ok(LogStreamName::Stdout),
-        "stderr" => Ok(LogStreamName::Stderr),
+        "stdout" => Ok(OutputStream::Stdout),
+        "stderr" => Ok(OutputStream::Stderr),
         _ => Err(ApiError::Query("stream must be stdout, stderr or both with a comma".into())),
     });
     Ok(Filter { streams: streams.collect::<Result<_, _>>()?, grep: grep(query)? })

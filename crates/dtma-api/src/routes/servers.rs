@@ -9,7 +9,7 @@ use crate::view;
 use axum::extract::State;
 use dtma_api_types::{Envelope, ServerChangeView};
 use dtma_core::id::InstanceName;
-use dtma_manager::{Deployed, ManagerError, Wait};
+use dtma_manager::{Asking, Deployed, ManagerError, ManagerHandle, Wait};
 use http::StatusCode;
 
 /// Restart a server
@@ -26,9 +26,8 @@ pub(crate) async fn restart_server(
     Named(instance): Named<InstanceName>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
-    let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
-    let done = app.finish(async move { manager.restart(&name, asker.asking(wait)).await }).await?;
-    answer(&instance, wait, &done)
+    let restart = |manager: ManagerHandle, name, asking| async move { manager.restart(&name, asking).await };
+    change(&app, &asker, query.wait()?, &instance, restart).await
 }
 
 /// Start a server
@@ -45,9 +44,8 @@ pub(crate) async fn start_server(
     Named(instance): Named<InstanceName>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
-    let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
-    let done = app.finish(async move { manager.start(&name, asker.asking(wait)).await }).await?;
-    answer(&instance, wait, &done)
+    let start = |manager: ManagerHandle, name, asking| async move { manager.start(&name, asking).await };
+    change(&app, &asker, query.wait()?, &instance, start).await
 }
 
 /// Stop a server
@@ -64,12 +62,21 @@ pub(crate) async fn stop_server(
     Named(instance): Named<InstanceName>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
-    let (wait, manager, name) = (query.wait()?, app.manager().clone(), instance.clone());
-    let done = app.finish(async move { manager.stop(&name, asker.asking(wait)).await }).await?;
-    answer(&instance, wait, &done)
+    let stop = |manager: ManagerHandle, name, asking| async move { manager.stop(&name, asking).await };
+    change(&app, &asker, query.wait()?, &instance, stop).await
 }
 
-fn answer(instance: &InstanceName, wait: Wait, done: &Deployed) -> Answer {
+async fn change<W>(
+    app: &App,
+    asker: &Asker,
+    wait: Wait,
+    instance: &InstanceName,
+    how: impl FnOnce(ManagerHandle, InstanceName, Asking) -> W,
+) -> Answer
+where
+    W: Future<Output = Result<Deployed, ManagerError>> + Send + 'static,
+{
+    let done = app.ask(asker, wait, |manager, asking| how(manager, instance.clone(), asking)).await?;
     let group = &done.status.group_id;
     let server = done.status.server(instance).ok_or_else(|| ManagerError::NoSuchServer(instance.clone()))?;
     let server = view::server(group, server);

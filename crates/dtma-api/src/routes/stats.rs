@@ -5,11 +5,11 @@ use crate::app::App;
 use axum::extract::State;
 use dtma_api_types::{Envelope, ServerStats, StatsView};
 use dtma_core::port::meter::{Meter, Usage};
-use dtma_manager::{GroupStatus, ServerStatus};
+use dtma_manager::{ContainerStatus, GroupStatus, ServerStatus};
 
 /// Look at what servers use
 ///
-/// CPU time, memory and processes of every server that has a container, read from the kernel: cheap enough to be asked
+/// CPU time, memory and processes of every container, read from the kernel: cheap enough to be asked
 /// every second. Two readings of the CPU time give the share in between. Absent values are not known.
 #[utoipa::path(get, path = "/mcp/stats", operation_id = "getStats", tag = "servers",
     responses((status = 200, description = "All servers at one moment", body = Envelope<StatsView>)))]
@@ -18,7 +18,7 @@ pub(crate) async fn get_stats(State(app): State<App>) -> Answer {
     let groups = app.manager().groups();
     let servers = groups.iter().flat_map(|group| rows(group, meter)).collect();
     let view = StatsView { at: app.now().to_string(), unavailable: reason(meter.is_some()), servers };
-    ok(format!("{} server(s)", view.servers.len()), view)
+    ok(format!("{} container(s)", view.servers.len()), view)
 }
 
 fn reason(readable: bool) -> Option<String> {
@@ -26,15 +26,23 @@ fn reason(readable: bool) -> Option<String> {
 }
 
 fn rows(group: &GroupStatus, meter: Option<&dyn Meter>) -> Vec<ServerStats> {
-    let with_container = group.servers.iter().filter(|server| server.container.is_some());
-    with_container.map(|server| row(group, server, meter)).collect()
+    let all = group.servers.iter().flat_map(|server| server.containers.iter().map(move |one| (server, one)));
+    all.map(|(server, container)| row(group, server, container, meter)).collect()
 }
 
-fn row(group: &GroupStatus, server: &ServerStatus, meter: Option<&dyn Meter>) -> ServerStats {
-    let usage: Usage = server.container.as_ref().and_then(|id| meter?.read(id)).unwrap_or_default();
+fn row(
+    group: &GroupStatus,
+    server: &ServerStatus,
+    container: &ContainerStatus,
+    meter: Option<&dyn Meter>,
+) -> ServerStats {
+    let usage: Usage = meter.and_then(|meter| meter.read(&container.id)).unwrap_or_default();
     ServerStats {
         group_id: group.group_id.to_string(),
         instance_name: server.instance.to_string(),
+        replica: container.origin.replica,
+        generation: container.origin.generation.0,
+        container_id: container.id.to_string(),
         cpu_micros: usage.cpu_micros,
         cpu_limit_millis: usage.cpu_limit_millis,
         memory_bytes: usage.memory,

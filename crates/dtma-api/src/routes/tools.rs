@@ -14,7 +14,7 @@ use dtma_api_types::compat::{
     ExecuteRequest, ExecuteView, ToolDeployedView, ToolListView, ToolRemovedView, ToolRequest, ToolStateView,
 };
 use dtma_core::id::InstanceName;
-use dtma_manager::{Deployed, ManagerError, Wait};
+use dtma_manager::{Asking, Deployed, ManagerError, ManagerHandle, Wait};
 use http::StatusCode;
 
 /// Deploy a tool or an MCP server
@@ -137,10 +137,8 @@ pub(crate) async fn start_tool(
     Named(name): Named<String>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
-    let (wait, manager, instance) = (query.wait()?, app.manager().clone(), find(&app, &name)?.instance);
-    let which = instance.clone();
-    let done = app.finish(async move { manager.start(&which, asker.asking(wait)).await }).await?;
-    standing(&instance, wait, &done, "started")
+    let start = |manager: ManagerHandle, name, asking| async move { manager.start(&name, asking).await };
+    change(&app, &asker, query.wait()?, &name, ("started", start)).await
 }
 
 /// Stop a tool
@@ -157,18 +155,27 @@ pub(crate) async fn stop_tool(
     Named(name): Named<String>,
     Asked(query): Asked<WaitQuery>,
 ) -> Answer {
-    let (wait, manager, instance) = (query.wait()?, app.manager().clone(), find(&app, &name)?.instance);
-    let which = instance.clone();
-    let done = app.finish(async move { manager.stop(&which, asker.asking(wait)).await }).await?;
-    standing(&instance, wait, &done, "stopped")
+    let stop = |manager: ManagerHandle, name, asking| async move { manager.stop(&name, asking).await };
+    change(&app, &asker, query.wait()?, &name, ("stopped", stop)).await
 }
 
-fn standing(instance: &InstanceName, wait: Wait, done: &Deployed, verb: &str) -> Answer {
+async fn change<W>(
+    app: &App,
+    asker: &Asker,
+    wait: Wait,
+    name: &str,
+    (past, how): (&str, impl FnOnce(ManagerHandle, InstanceName, Asking) -> W),
+) -> Answer
+where
+    W: Future<Output = Result<Deployed, ManagerError>> + Send + 'static,
+{
+    let instance = &find(app, name)?.instance;
+    let done = app.ask(asker, wait, |manager, asking| how(manager, instance.clone(), asking)).await?;
     let server = done.status.server(instance).ok_or_else(|| gone(instance))?;
     let view = ToolStateView { instance_name_on_toolbox: instance.to_string(), state: view::state(server) };
     match wait {
         Wait::No => with(StatusCode::ACCEPTED, format!("accepted; watch {instance}"), view),
-        Wait::Until(_) => ok(format!("Tool instance '{instance}' {verb}."), view),
+        Wait::Until(_) => ok(format!("Tool instance '{instance}' {past}."), view),
     }
 }
 

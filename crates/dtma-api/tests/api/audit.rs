@@ -5,7 +5,7 @@ use crate::wire::Answer;
 use dtma_api::limit::Rates;
 use dtma_api::{AccessLines, ServeLimits};
 use dtma_client::types::{AuditEntryView, AuditOutcome};
-use dtma_client::{AuditQuery, Mutation, OperationQuery, RemoveOptions, Wait};
+use dtma_client::{AuditQuery, ChangeOptions, Mutation, OperationQuery, RemoveOptions, Wait};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -60,6 +60,18 @@ async fn every_change_has_a_line_that_says_who_what_and_how_it_ended() {
         (Some("web"), "/mcp/servers/web/stop")
     );
     assert_eq!(entries[1].instance_name.as_deref(), Some("nobody"), "from the path: there was no operation");
+}
+
+#[tokio::test]
+async fn a_dry_run_is_no_change() {
+    let house = House::new().await;
+    let client = house.client("deploy");
+    client.deploy_group(&one_tool("demo"), &Mutation::default()).await.unwrap();
+    client.plan_group("demo", &one_tool("demo"), &ChangeOptions::default()).await.unwrap();
+    let entries = audit(&house, AuditQuery::default()).await;
+    assert_eq!(told(&entries), ["putGroup done 200 -", "deployGroup done 201 -"]);
+    let marks: Vec<_> = entries.iter().map(|entry| (entry.dry_run, entry.operation_id.is_some())).collect();
+    assert_eq!(marks, [(true, false), (false, true)]);
 }
 
 #[tokio::test]

@@ -90,6 +90,7 @@ impl GroupTask {
             self.registry.publish(self.desired());
             return Err(error.into());
         }
+        self.rolling = journal.into_iter().next_back();
         self.take_up(opened).await;
         Ok((Until::RolledOut, self.accepted(operation, true)))
     }
@@ -125,8 +126,7 @@ impl GroupTask {
         }
     }
 
-    /// The record of a new generation. What did not change keeps what it was rendered to: a newer daemon with a
-    /// newer template replaces nothing by itself.
+    /// The record of a new generation.
     fn changed(
         &self,
         spec: GroupSpec,
@@ -134,24 +134,8 @@ impl GroupTask {
         generation: Generation,
     ) -> GroupRecord {
         let present = &self.record;
-        let surroundings = present.spec.labels == spec.labels
-            && present.spec.options.shared_networking == spec.options.shared_networking;
-        let unchanged = |instance: &InstanceName, hash: &_| {
-            let before = present.servers.get(instance)?;
-            let same_spec = surroundings && present.spec.server(instance) == spec.server(instance);
-            (same_spec || before.config_hash == *hash).then(|| before.clone())
-        };
-        let server = |(instance, rendered): (InstanceName, Rendered)| {
-            let record = unchanged(&instance, &rendered.hash).unwrap_or_else(|| ServerRecord {
-                goal: present.servers.get(&instance).map_or(ServerGoal::Run, |before| before.goal),
-                config: rendered.config,
-                config_hash: rendered.hash,
-                generation,
-                restart: BTreeSet::new(),
-            });
-            (instance, record)
-        };
         let now = self.now();
+        let servers = succession(&present.as_previous(), &spec, rendered, generation);
         let from = match present.update() {
             Some(update) if update.reverting.is_none() => update.from.clone(),
             // What the group is going back to stood before.
@@ -159,7 +143,7 @@ impl GroupTask {
             None => present.as_previous(),
         };
         GroupRecord {
-            servers: rendered.into_iter().map(server).collect(),
+            servers,
             spec,
             generation,
             goal: present.goal.clone(),
@@ -269,8 +253,13 @@ impl GroupTask {
         true
     }
 
-    /// The revision of the present generation with another fate.
+    /// The revision of the present generation with another fate; it is read from the store only when an earlier run
+    /// of the daemon wrote it.
     pub(super) async fn fates(&mut self, fate: &Fate) -> Vec<Revision> {
+        let rolling = self.rolling.take().filter(|rolling| rolling.generation == self.record.generation);
+        if let Some(rolling) = rolling {
+            return vec![Revision { fate: fate.clone(), ..rolling }];
+        }
         let known = match self.registry.backends.store.revisions(self.group_id()).await {
             Ok(known) => known,
             Err(error) => {
@@ -388,21 +377,33 @@ pub(crate) fn preview(
     rendered: &BTreeMap<InstanceName, Rendered>,
 ) -> Vec<ServerChange> {
     let Some(present) = present else { return change::between(None, spec) };
+    let mut to = Previous { spec: spec.clone(), ..present.clone() };
+    to.servers.extend(succession(present, spec, rendered.clone(), present.generation));
+    change::rendered(present, &to)
+}
+
+/// The servers of the generation that follows. What of a spec is unchanged keeps what it was rendered to: a newer
+/// daemon with a newer template replaces nothing by itself.
+fn succession(
+    present: &Previous,
+    spec: &GroupSpec,
+    rendered: BTreeMap<InstanceName, Rendered>,
+    generation: Generation,
+) -> BTreeMap<InstanceName, ServerRecord> {
     let surroundings = present.spec.labels == spec.labels
         && present.spec.options.shared_networking == spec.options.shared_networking;
-    let mut to = Previous { spec: spec.clone(), ..present.clone() };
-    for (instance, rendered) in rendered {
-        let same = surroundings && present.spec.server(instance) == spec.server(instance);
-        let before =
-            present.servers.get(instance).filter(|before| same || before.config_hash == rendered.hash);
-        let record = before.cloned().unwrap_or_else(|| ServerRecord {
-            config: rendered.config.clone(),
-            config_hash: rendered.hash.clone(),
-            generation: present.generation,
-            goal: ServerGoal::Run,
+    let successor = |(instance, rendered): (InstanceName, Rendered)| {
+        let before = present.servers.get(&instance);
+        let same_spec = surroundings && present.spec.server(&instance) == spec.server(&instance);
+        let kept = before.filter(|before| same_spec || before.config_hash == rendered.hash).cloned();
+        let record = kept.unwrap_or_else(|| ServerRecord {
+            goal: before.map_or(ServerGoal::Run, |before| before.goal),
+            config: rendered.config,
+            config_hash: rendered.hash,
+            generation,
             restart: BTreeSet::new(),
         });
-        to.servers.insert(instance.clone(), record);
-    }
-    change::rendered(present, &to)
+        (instance, record)
+    };
+    rendered.into_iter().map(successor).collect()
 }

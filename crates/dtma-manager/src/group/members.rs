@@ -6,9 +6,10 @@ use super::attend::Sign;
 use crate::forward::Forward;
 use crate::status::McpSummary;
 use dtma_core::id::{InstanceName, Member, RunKey};
+use dtma_core::log::Origin;
 use dtma_core::observation::{ContainerObservation, Subject};
 use dtma_core::plan::Plan;
-use dtma_core::record::{GatewaySession, Handshake, Previous};
+use dtma_core::record::{GatewaySession, Handshake, Previous, ServerRecord};
 use dtma_core::spec::ServerSpec;
 use dtma_mcp::{Door, MemberId, Parts, ServerHandle};
 use futures_util::FutureExt;
@@ -106,11 +107,25 @@ impl GroupTask {
         }
     }
 
+    /// What its lines are told apart by.
+    fn origin_of(&self, member: &Member) -> Origin {
+        let instance = &member.replica.instance;
+        let seen = self.seen.of(instance).find(|seen| seen.member() == *member).map(|seen| seen.generation);
+        let made_from = |servers: &BTreeMap<InstanceName, ServerRecord>| {
+            let server = servers.get(instance).filter(|server| server.config_hash == member.config)?;
+            Some(server.generation)
+        };
+        let wanted = || made_from(&self.record.servers);
+        let before = || made_from(&self.record.update()?.from.servers);
+        let generation = seen.or_else(wanted).or_else(before).unwrap_or(self.record.generation);
+        Origin { replica: member.replica.replica, generation }
+    }
+
     /// The members that are to be.
     fn wanted_members(&self) -> impl Iterator<Item = Member> + '_ {
         self.record.spec.servers.iter().flat_map(|spec| {
             let record = self.record.servers.get(&spec.instance);
-            let of = |record: &dtma_core::record::ServerRecord| record.config_hash.clone();
+            let of = |record: &ServerRecord| record.config_hash.clone();
             let config = record.map(of);
             spec.places().filter_map(move |replica| Some(Member { replica, config: config.clone()? }))
         })
@@ -138,6 +153,7 @@ impl GroupTask {
 
     fn admit(&mut self, member: &Member) {
         let is_stdio = self.spec_of(member).is_some_and(|spec| spec.kind.is_stdio());
+        let origin = self.origin_of(member);
         let Some(server) = self.servers.get_mut(&member.replica.instance) else { return };
         if server.members.contains_key(member) {
             return;
@@ -145,7 +161,7 @@ impl GroupTask {
         let mut attendance = Attendance::default();
         if let Some(door) = server.door.as_ref().filter(|_| is_stdio)
             // Never taken: a name is admitted once and dismissed before it is admitted again.
-            && let Ok((handle, owner)) = door.admit(id(member))
+            && let Ok((handle, owner)) = door.admit(id(member), origin)
         {
             self.watchers.spawn(owner.run().map(|()| Sign::Closed));
             attendance.mcp = Some(handle);

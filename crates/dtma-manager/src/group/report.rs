@@ -2,8 +2,9 @@
 
 use super::GroupTask;
 use crate::event::EventKind;
-use crate::status::{GroupState, GroupStatus, PublishStatus, ReplicaStatus, ServerStatus};
+use crate::status::{ContainerStatus, GroupState, GroupStatus, PublishStatus, ReplicaStatus, ServerStatus};
 use dtma_core::id::{InstanceName, Member, ReplicaId};
+use dtma_core::log::Origin;
 use dtma_core::observation::{ContainerObservation, Subject};
 use dtma_core::phase::Phase;
 use dtma_core::plan::Plan;
@@ -44,12 +45,12 @@ fn bare(spec: &ServerSpec, record: &ServerRecord, phase: Phase) -> ServerStatus 
         container_name: None,
         network: record.config.network,
         restarts: 0,
-        previous_run: None,
         crashes: 0,
         last_exit: None,
         refusal: None,
         wanted_replicas: spec.replicas,
         replicas: Vec::new(),
+        containers: Vec::new(),
         publish: Vec::new(),
         mcp: None,
     }
@@ -132,7 +133,6 @@ impl GroupTask {
             container: container.map(|seen| seen.id.clone()),
             container_name: container.map(|seen| seen.name.clone()),
             restarts: self.history.restarts(&spec.instance),
-            previous_run: self.history.of(&ReplicaId::first(&spec.instance)).previous_run(),
             crashes: histories().map(|history| history.crashes).sum(),
             last_exit: histories()
                 .filter_map(|history| history.exits.last())
@@ -140,6 +140,7 @@ impl GroupTask {
                 .cloned(),
             refusal: histories().find_map(|history| history.refusal.clone()),
             replicas: spec.places().filter_map(|replica| self.replica_status(&replica)).collect(),
+            containers: self.containers(&spec.instance),
             publish: spec.publish.iter().map(|wanted| self.published(*wanted)).collect(),
             mcp: server.summary(),
             ..bare(spec, record, phase)
@@ -158,7 +159,19 @@ impl GroupTask {
             generation: container.map(|seen| seen.generation),
             restarts: history.restarts(),
             last_exit: history.exits.last().cloned(),
+            previous_run: history.previous_run(),
         })
+    }
+
+    fn containers(&self, instance: &InstanceName) -> Vec<ContainerStatus> {
+        let status = |seen: &ContainerObservation| ContainerStatus {
+            id: seen.id.clone(),
+            origin: Origin { replica: seen.slot.replica, generation: seen.generation },
+            running_since: seen.run().filter(|_| seen.is_live()).map(|run| run.started_at),
+        };
+        let mut containers: Vec<_> = self.seen.of(instance).map(status).collect();
+        containers.sort_by_key(|one| (one.origin.replica, one.origin.generation));
+        containers
     }
 
     /// The container a person should see: one that serves, else a live one, else the newest.

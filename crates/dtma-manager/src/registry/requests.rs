@@ -3,14 +3,13 @@
 use super::{Live, Registry};
 use crate::error::ManagerError;
 use crate::group::{Accepted, Expect, Order, Want, Wish, preview};
-use crate::handle::{Applied, Asking, Deployed, LogStream, Preview, Removed, Wait};
+use crate::handle::{Applied, Asking, Deployed, Preview, Removed, Wait};
 use dtma_core::change;
 use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::port::RuntimeError;
-use dtma_core::port::runtime::{ExecRequest, ExecResult, LogQuery};
+use dtma_core::port::runtime::{ExecRequest, ExecResult};
 use dtma_core::record::{Operation, OperationKind, Outcome, Removal, Revision};
 use dtma_core::spec::GroupSpec;
-use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -373,23 +372,6 @@ impl Registry {
             // The engine knows sooner than the status that a process is over or its container gone.
             Err(RuntimeError::Conflict { .. } | RuntimeError::NotFound { .. }) => Err(not_running()),
             done => Ok(done?),
-        }
-    }
-
-    pub(crate) async fn logs(
-        &self,
-        instance: &InstanceName,
-        query: &LogQuery,
-    ) -> Result<LogStream, ManagerError> {
-        let unknown = || ManagerError::NoSuchServer(instance.clone());
-        let live = self.group_of(instance).and_then(|group| self.live(&group)).ok_or_else(unknown)?;
-        if let Some(mcp) = live.desired.doors.get(instance) {
-            return Ok(mcp.logs(query).map(Ok).boxed());
-        }
-        let container = live.status.borrow().server(instance).and_then(|server| server.container.clone());
-        match container {
-            Some(container) => Ok(self.backends.runtime.logs(&container, query).await?),
-            None => Ok(futures_util::stream::empty().boxed()),
         }
     }
 }

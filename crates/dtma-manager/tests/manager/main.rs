@@ -3,6 +3,7 @@
 
 mod faults;
 mod house;
+mod logs;
 mod operations;
 mod promises;
 mod simulation;

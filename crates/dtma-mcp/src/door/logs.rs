@@ -2,57 +2,72 @@
 
 use super::{Door, Inner};
 use crate::ring::LogReader;
-use dtma_core::port::runtime::{LogLine, LogQuery};
-use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use std::pin::Pin;
+use dtma_core::log::{Merged, Origin, OriginLine, tails};
+use dtma_core::port::runtime::LogQuery;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+
+/// One member's log.
+#[derive(Clone)]
+pub(crate) struct Logbook {
+    pub(crate) origin: Origin,
+    pub(crate) reader: LogReader,
+}
+
+impl Logbook {
+    fn query(&self, query: &LogQuery) -> BoxStream<'static, OriginLine> {
+        let origin = self.origin;
+        self.reader.query(query).map(move |line| OriginLine { origin, line }).boxed()
+    }
+
+    fn is_of(&self, replica: Option<u32>) -> bool {
+        replica.is_none_or(|replica| self.origin.replica == replica)
+    }
+}
 
 impl Door {
     /// What the members wrote that is no protocol: their stderr, and what is not JSON-RPC on their stdout; those
-    /// of the last two dismissed included. What is there already comes in the order of time, what comes while
-    /// following as it comes. Following takes in members admitted later and ends with the door, or when every
-    /// member is past a line that is not before `until`.
+    /// of the last two dismissed included. Of one replica, or of all. What is there already comes in the order of
+    /// time, what comes while following as it comes. Following takes in members admitted later and ends with the
+    /// door, or when every member is past a line that is not before `until`.
     #[must_use]
-    pub fn logs(&self, query: &LogQuery) -> BoxStream<'static, LogLine> {
+    pub fn logs(&self, query: &LogQuery, replica: Option<u32>) -> BoxStream<'static, OriginLine> {
         let changes = self.inner.changes.subscribe();
-        let (readers, known) = {
+        let (mut books, known) = {
             let table = self.table();
-            let present = table.members.values().map(|member| member.handle.reader());
-            (table.past.iter().chain(present).cloned().collect::<Vec<_>>(), table.admitted)
+            let present = table.members.values().map(|member| member.logbook());
+            (table.past.iter().cloned().chain(present).collect::<Vec<_>>(), table.admitted)
         };
-        let newcomers = newcomers(Arc::downgrade(&self.inner), changes, known);
-        let query = query.clone();
-        stream::once(merged(readers, newcomers, query)).flatten().boxed()
+        books.retain(|book| book.is_of(replica));
+        let others = newcomers(Arc::downgrade(&self.inner), changes, known);
+        let later = LogQuery { tail: None, ..query.clone() };
+        let others = others
+            .filter(move |book| std::future::ready(book.is_of(replica)))
+            .map(move |book| book.query(&later))
+            .boxed();
+        stream::once(merged(books, others, query.clone())).flatten().boxed()
     }
 }
 
 async fn merged(
-    readers: Vec<LogReader>,
-    newcomers: BoxStream<'static, LogReader>,
+    books: Vec<Logbook>,
+    newcomers: BoxStream<'static, BoxStream<'static, OriginLine>>,
     query: LogQuery,
-) -> impl Stream<Item = LogLine> {
-    let tails = tails(&readers, &query).await;
-    let ask = |(reader, tail): (&LogReader, _)| reader.query(&LogQuery { tail, ..query.clone() });
-    let sources = readers.iter().zip(tails).map(ask).map(Source::new).collect();
-    let newcomers = (query.follow && query.until.is_none()).then_some(newcomers);
-    Merged { sources, newcomers, query: LogQuery { tail: None, ..query } }
+) -> Merged<OriginLine> {
+    let tails = tails(&times(&books, &query).await, query.tail);
+    let ask = |(book, tail): (&Logbook, _)| book.query(&LogQuery { tail, ..query.clone() });
+    let merged = Merged::new(books.iter().zip(tails).map(ask), |line| Some(line.line.at));
+    if query.follow && query.until.is_none() { merged.welcoming(newcomers).waiting() } else { merged }
 }
 
-/// How many of the last lines are each one's.
-async fn tails(readers: &[LogReader], query: &LogQuery) -> Vec<Option<usize>> {
-    let Some(wanted) = query.tail else { return vec![None; readers.len()] };
+/// When the lines of each were written.
+async fn times(books: &[Logbook], query: &LogQuery) -> Vec<Vec<dtma_core::Timestamp>> {
     let once = LogQuery { follow: false, ..query.clone() };
-    let mut lines = Vec::new();
-    for (whose, reader) in readers.iter().enumerate() {
-        let times: Vec<_> = reader.query(&once).map(|line| line.at).collect().await;
-        lines.extend(times.into_iter().map(|at| (at, whose)));
+    let mut times = Vec::new();
+    for book in books {
+        times.push(book.reader.query(&once).map(|line| line.at).collect().await);
     }
-    lines.sort_by_key(|(at, _)| *at);
-    let shown = lines.iter().skip(lines.len().saturating_sub(wanted));
-    let mut tails = vec![0; readers.len()];
-    shown.for_each(|(_, whose)| tails.get_mut(*whose).into_iter().for_each(|tail| *tail += 1));
-    tails.into_iter().map(Some).collect()
+    times
 }
 
 /// The logs of members as they are admitted. Holds no door open.
@@ -60,78 +75,19 @@ fn newcomers(
     door: Weak<Inner>,
     changes: tokio::sync::watch::Receiver<()>,
     known: u64,
-) -> BoxStream<'static, LogReader> {
+) -> BoxStream<'static, Logbook> {
     let next = |(door, mut changes, known): (Weak<Inner>, tokio::sync::watch::Receiver<()>, u64)| async move {
         changes.changed().await.ok()?;
-        let (readers, admitted) = admitted_since(&*door.upgrade()?, known)?;
-        Some((stream::iter(readers), (door, changes, admitted)))
+        let (books, admitted) = admitted_since(&*door.upgrade()?, known)?;
+        Some((stream::iter(books), (door, changes, admitted)))
     };
     stream::unfold((door, changes, known), next).flatten().boxed()
 }
 
 /// `None` when nobody will be admitted any more.
-fn admitted_since(door: &Inner, known: u64) -> Option<(Vec<LogReader>, u64)> {
+fn admitted_since(door: &Inner, known: u64) -> Option<(Vec<Logbook>, u64)> {
     let table = door.table();
     let new = table.members.values().filter(|member| member.number > known);
-    let readers = new.map(|member| member.handle.reader().clone()).collect();
-    (!table.closed).then_some((readers, table.admitted))
-}
-
-/// One member's lines, with the next one taken out to be compared.
-struct Source {
-    lines: BoxStream<'static, LogLine>,
-    head: Option<LogLine>,
-    ended: bool,
-}
-
-impl Source {
-    fn new(lines: BoxStream<'static, LogLine>) -> Self {
-        Self { lines, head: None, ended: false }
-    }
-
-    fn look(&mut self, cx: &mut Context<'_>) {
-        if self.head.is_none() && !self.ended {
-            match self.lines.as_mut().poll_next(cx) {
-                Poll::Ready(head) => (self.ended, self.head) = (head.is_none(), head),
-                Poll::Pending => {}
-            }
-        }
-    }
-}
-
-/// The earliest of the lines that are there; waits for none while there is one.
-struct Merged {
-    sources: Vec<Source>,
-    newcomers: Option<BoxStream<'static, LogReader>>,
-    query: LogQuery,
-}
-
-impl Merged {
-    fn welcome(&mut self, cx: &mut Context<'_>) {
-        let Some(newcomers) = &mut self.newcomers else { return };
-        loop {
-            match newcomers.as_mut().poll_next(cx) {
-                Poll::Ready(Some(reader)) => self.sources.push(Source::new(reader.query(&self.query))),
-                Poll::Ready(None) => return self.newcomers = None,
-                Poll::Pending => return,
-            }
-        }
-    }
-}
-
-impl Stream for Merged {
-    type Item = LogLine;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<LogLine>> {
-        self.welcome(cx);
-        self.sources.iter_mut().for_each(|source| source.look(cx));
-        self.sources.retain(|source| !source.ended);
-        let is_over = self.sources.is_empty() && self.newcomers.is_none();
-        let heads = self.sources.iter_mut().filter(|source| source.head.is_some());
-        match heads.min_by_key(|source| source.head.as_ref().map(|line| line.at)) {
-            Some(earliest) => Poll::Ready(earliest.head.take()),
-            None if is_over => Poll::Ready(None),
-            None => Poll::Pending,
-        }
-    }
+    let books = new.map(|member| member.logbook()).collect();
+    (!table.closed).then_some((books, table.admitted))
 }

@@ -1,6 +1,9 @@
 //! One process behind a door, as the door counts it.
 
+use super::logs::Logbook;
+use super::news::Seen;
 use crate::ServerHandle;
+use dtma_core::log::Origin;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -37,14 +40,24 @@ pub struct MemberTaken(pub MemberId);
 pub(crate) struct Member {
     /// Counts the members ever admitted.
     pub(crate) number: u64,
+    pub(crate) origin: Origin,
     pub(crate) handle: ServerHandle,
     sessions: AtomicUsize,
     calls: AtomicUsize,
 }
 
 impl Member {
-    pub(crate) fn new(number: u64, handle: ServerHandle) -> Self {
-        Self { number, handle, sessions: AtomicUsize::new(0), calls: AtomicUsize::new(0) }
+    pub(crate) fn new(number: u64, origin: Origin, handle: ServerHandle) -> Self {
+        Self { number, origin, handle, sessions: AtomicUsize::new(0), calls: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn logbook(&self) -> Logbook {
+        Logbook { origin: self.origin, reader: self.handle.reader().clone() }
+    }
+
+    /// What its clients may know of it by now.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen::of(self.origin.generation, self.handle.state().borrow().ready())
     }
 
     /// Sessions that live there, and calls of the house's own in flight.

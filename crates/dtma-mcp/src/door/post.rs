@@ -199,6 +199,7 @@ impl Door {
             instance: self.inner.instance.clone(),
             protocol_version: version::agree(&asked, &greeting.protocol_version).to_owned(),
             capabilities: String::from_utf8_lossy(capabilities).into_owned(),
+            list_changed: greeting.list_changed.clone(),
             opened_at: (self.inner.parts.wall)(),
         }
     }

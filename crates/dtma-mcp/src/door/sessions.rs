@@ -22,7 +22,7 @@ pub(super) enum Homeless {
 impl Door {
     /// The stream of a client's GET: what the server says that belongs to no call. A second one replaces the
     /// first, whose stream ends: the client that comes back after a broken connection must not be locked out by it.
-    /// It ends too when the session goes to another member.
+    /// It ends too when the session goes to another member; the next one begins with what is different there.
     ///
     /// # Errors
     /// [`SessionError::Unknown`] when there is no such session, [`SessionError::Closed`] when nobody serves, or
@@ -33,7 +33,7 @@ impl Door {
         loop {
             let at = self.home(session, deadline, Table::place).await?;
             match at.handle.listen(session).await {
-                Ok(Some(stream)) => return Ok(stream),
+                Ok(Some(stream)) => return Ok(self.with_news(session, &at, stream)),
                 Ok(None) => self.move_in(session, &at).await.map_err(|Full| SessionError::Closed)?,
                 Err(_) if Instant::now() >= deadline => return Err(SessionError::Closed),
                 Err(_) => {}

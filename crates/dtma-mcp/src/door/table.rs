@@ -1,8 +1,9 @@
 //! What a door knows: its members, who of them serves, and where each session lives. Look-ups and changes only;
 //! nothing here waits.
 
+use super::logs::Logbook;
 use super::member::{Member, MemberId, Seat, Turn};
-use crate::ring::LogReader;
+use super::news::Seen;
 use crate::{ServerState, SessionId};
 use dtma_core::record::GatewaySession;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -16,7 +17,7 @@ pub(crate) struct Table {
     pub(crate) members: BTreeMap<MemberId, Arc<Member>>,
     pub(crate) serving: Vec<Arc<Member>>,
     pub(crate) sessions: HashMap<SessionId, Entry>,
-    pub(crate) past: VecDeque<LogReader>,
+    pub(crate) past: VecDeque<Logbook>,
     pub(crate) closed: bool,
     /// Members ever admitted.
     pub(crate) admitted: u64,
@@ -30,6 +31,8 @@ pub(crate) struct Entry {
     installed: bool,
     /// Where calls of it may still be in flight.
     former: Vec<Arc<Member>>,
+    /// What its client knows, when that is of another member than the one at `at`.
+    before: Option<Arc<Seen>>,
 }
 
 /// Where a session's requests go.
@@ -54,11 +57,19 @@ pub(crate) struct Settled {
 
 impl Entry {
     pub(crate) fn new(kept: Arc<GatewaySession>, at: Option<Seat>) -> Self {
-        Self { kept, at, installed: false, former: Vec::new() }
+        Self { kept, at, installed: false, former: Vec::new(), before: None }
+    }
+
+    /// One of an earlier run of the daemon: what its client knows is not known.
+    pub(crate) fn restored(kept: Arc<GatewaySession>) -> Self {
+        Self { before: Some(Arc::default()), ..Self::new(kept, None) }
     }
 
     fn move_to(&mut self, to: Option<&Arc<Member>>) -> Option<Seat> {
         self.installed = false;
+        if let Some(at) = &self.at {
+            self.before.get_or_insert_with(|| Arc::new(at.seen()));
+        }
         std::mem::replace(&mut self.at, to.map(Seat::at))
     }
 
@@ -117,6 +128,23 @@ impl Table {
         Some(Ok(Settled { at, left }))
     }
 
+    /// What the client of a session that lives there knows of another member, and who it is.
+    pub(crate) fn before(
+        &self,
+        session: SessionId,
+        member: &Arc<Member>,
+    ) -> Option<(Arc<GatewaySession>, Arc<Seen>)> {
+        let entry = self.sessions.get(&session).filter(|entry| entry.lives_at(member))?;
+        Some((Arc::clone(&entry.kept), entry.before.clone()?))
+    }
+
+    /// Its client was told what is different from that.
+    pub(crate) fn told(&mut self, session: SessionId, before: &Arc<Seen>) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.before.take_if(|known| Arc::ptr_eq(known, before));
+        }
+    }
+
     /// What a member needs to know of a session that lives there.
     pub(crate) fn kept_at(&self, session: SessionId, member: &Arc<Member>) -> Option<Arc<GatewaySession>> {
         self.sessions
@@ -135,8 +163,9 @@ impl Table {
         }
     }
 
-    /// Adds a session. Where there are as many as all members together may have, at `limit` each, one that came from elsewhere and was not used since makes way and is given
-    /// back; where there is none, the member that takes the new one sees to the bound.
+    /// Adds a session. Where there are as many as all members together may have, at `limit` each, one that came from
+    /// elsewhere and was not used since makes way and is given back; where there is none, the member that takes the
+    /// new one sees to the bound.
     pub(crate) fn reserve(&mut self, session: SessionId, entry: Entry, limit: usize) -> Option<SessionId> {
         let bound = limit.max(1) * self.members.len().max(1);
         let evicted = if self.sessions.len() >= bound { self.oldest_unused() } else { None };
@@ -181,7 +210,7 @@ impl Table {
         self.serving.retain(|member| !Arc::ptr_eq(member, &gone));
         self.resettle(&gone, |_| {});
         self.forget_former(&gone);
-        self.past.push_back(gone.handle.reader().clone());
+        self.past.push_back(gone.logbook());
         self.past.drain(..self.past.len().saturating_sub(PAST_LOGS));
         Some(gone)
     }

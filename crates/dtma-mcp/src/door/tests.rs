@@ -1,7 +1,9 @@
 //! Several processes behind one door.
 
 mod cost;
+mod interleaving;
 mod moving;
+mod news;
 mod serving;
 mod switching;
 
@@ -10,6 +12,8 @@ use super::member::MemberId;
 use crate::server::tests::harness::*;
 use crate::{Attachment, Limits, Parts, PostReply, ServerHandle};
 use dtma_core::Timestamp;
+use dtma_core::id::Generation;
+use dtma_core::log::Origin;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +47,7 @@ impl Fleet {
     }
 
     fn admit(&mut self, name: &str) -> ServerHandle {
-        let (handle, owner) = self.door.admit(name.into()).unwrap();
+        let (handle, owner) = self.door.admit(name.into(), origin(name)).unwrap();
         self.tasks.spawn(owner.run());
         handle
     }
@@ -73,6 +77,12 @@ impl Fleet {
     fn load(&self, name: &str) -> usize {
         self.door.table().members[&MemberId::from(name)].load().sessions
     }
+}
+
+/// `a` is replica 0, `b` replica 1.
+fn origin(name: &str) -> Origin {
+    let replica = u32::from(name.as_bytes()[0].saturating_sub(b'a'));
+    Origin { replica, generation: Generation(1) }
 }
 
 fn hello() -> String {

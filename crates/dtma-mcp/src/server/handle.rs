@@ -11,8 +11,7 @@ use crate::ring::LogReader;
 use crate::rpc;
 use bytes::Bytes;
 use dtma_core::id::{InstanceName, RunKey};
-use dtma_core::port::runtime::{Attached, LogLine, LogQuery};
-use futures_util::stream::BoxStream;
+use dtma_core::port::runtime::Attached;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -79,13 +78,7 @@ impl ServerHandle {
     }
 
     /// What the server wrote that is no protocol: its stderr, and what is not JSON-RPC on its stdout. Following
-    /// goes on over restarts and ends with the owner, or past a line that is not before `until`.
-    #[must_use]
-    pub fn logs(&self, query: &LogQuery) -> BoxStream<'static, LogLine> {
-        self.logs.query(query)
-    }
-
-    /// What [`logs`](Self::logs) reads.
+    /// goes on over restarts and ends with the owner.
     pub(crate) fn reader(&self) -> &LogReader {
         &self.logs
     }

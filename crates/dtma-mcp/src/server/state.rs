@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dtma_core::Timestamp;
 use dtma_core::id::RunKey;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -99,6 +99,8 @@ pub struct Greeting {
     pub server_version: String,
     /// The names of its top-level capabilities, sorted: `logging`, `prompts`, `tools`, …
     pub capabilities: Vec<String>,
+    /// Those of them of which it declares `listChanged`.
+    pub list_changed: Vec<String>,
 }
 
 impl Greeting {
@@ -120,6 +122,7 @@ impl Greeting {
             protocol_version: wire.protocol_version,
             server_name: wire.server_info.name,
             server_version: wire.server_info.version,
+            list_changed: wire.capabilities.iter().filter(announces).map(|(name, _)| name.clone()).collect(),
             capabilities: wire.capabilities.into_keys().collect(),
         })
     }
@@ -131,12 +134,19 @@ impl Greeting {
     }
 }
 
+/// The capabilities that are lists.
+const LISTS: [&str; 3] = ["prompts", "resources", "tools"];
+
+fn announces((name, capability): &(&String, &Value)) -> bool {
+    LISTS.contains(&name.as_str()) && capability["listChanged"] == true
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireGreeting {
     protocol_version: String,
     #[serde(default)]
-    capabilities: BTreeMap<String, IgnoredAny>,
+    capabilities: BTreeMap<String, Value>,
     #[serde(default)]
     server_info: WireServerInfo,
 }

@@ -62,7 +62,7 @@ async fn a_member_that_is_being_proved_serves_nobody() {
 async fn a_name_is_taken_until_its_member_is_dismissed() {
     let mut fleet = Fleet::new();
     fleet.admit("a");
-    assert!(fleet.door.admit("a".into()).is_err());
+    assert!(fleet.door.admit("a".into(), origin("a")).is_err());
     fleet.door.dismiss(&"a".into());
     fleet.admit("a");
     fleet.door.dismiss(&"nobody".into());
@@ -158,18 +158,43 @@ async fn logs_are_those_of_all_members_and_following_takes_in_new_ones() {
     (1..=3).for_each(|n| b.cry(&format!("b{n}")));
     settle().await;
     let query = |tail, follow| LogQuery { tail, follow, ..LogQuery::default() };
-    let texts = |door: &Door, tail| door.logs(&query(tail, false)).map(|line| line.text).collect::<Vec<_>>();
+    let texts = |door: &Door, tail| {
+        door.logs(&query(tail, false), None).map(|told| told.line.text).collect::<Vec<_>>()
+    };
     assert_eq!(texts(&fleet.door, None).await, ["a1", "a2", "a3", "b1", "b2", "b3"]);
     assert_eq!(texts(&fleet.door, Some(4)).await, ["a3", "b1", "b2", "b3"]);
-    let mut following = fleet.door.logs(&query(Some(1), true));
-    assert_eq!(following.next().await.unwrap().text, "b3");
+    let mut following = fleet.door.logs(&query(Some(1), true), None);
+    assert_eq!(following.next().await.unwrap().line.text, "b3");
     fleet.door.dismiss(&"a".into());
     let c = fleet.member("c").await;
     c.cry("c1");
-    assert_eq!(following.next().await.unwrap().text, "c1");
+    assert_eq!(following.next().await.unwrap().line.text, "c1");
     b.cry("b4");
-    assert_eq!(following.next().await.unwrap().text, "b4");
+    assert_eq!(following.next().await.unwrap().line.text, "b4");
     assert!(texts(&fleet.door, None).await.contains(&"a1".to_owned()), "why the old one went is still known");
     fleet.door.close();
     assert!(following.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_tells_who_wrote_it_and_one_replica_is_read_alone() {
+    let (mut fleet, a, b) = Fleet::pair().await;
+    a.cry("of a");
+    b.cry("of b");
+    settle().await;
+    let told = |door: &Door, replica| {
+        let lines = door.logs(&LogQuery::default(), replica);
+        lines.map(|told| (told.origin.replica, told.line.text)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&fleet.door, None).await, [(0, "of a".to_owned()), (1, "of b".to_owned())]);
+    assert_eq!(told(&fleet.door, Some(1)).await, [(1, "of b".to_owned())]);
+    assert_eq!(told(&fleet.door, Some(2)).await, []);
+    let mut second = fleet.door.logs(&LogQuery { follow: true, ..LogQuery::default() }, Some(2));
+    let c = fleet.member("c").await;
+    a.cry("not asked for");
+    c.cry("of c");
+    let line = second.next().await.unwrap();
+    assert_eq!((line.origin, line.line.text.as_str()), (origin("c"), "of c"));
+    fleet.door.dismiss(&"b".into());
+    assert_eq!(told(&fleet.door, Some(1)).await, [(1, "of b".to_owned())], "who went is still told apart");
 }

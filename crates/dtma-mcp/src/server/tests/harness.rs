@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtma_core::Timestamp;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, RunKey};
+use dtma_core::id::{ContainerId, Generation, GroupId, InstanceName, OwnerId, RunKey};
 use dtma_core::idempotency::KeptAnswer;
+use dtma_core::log::Origin;
 use dtma_core::port::runtime::{AttachInput, Attached, LogQuery, OutputChunk, OutputStream};
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
@@ -97,7 +98,8 @@ impl House {
         let wall = Arc::new(|| Timestamp::UNIX_EPOCH);
         let parts = Parts { store: store.clone(), wall, limits };
         let door = Door::new(instance(), parts);
-        let (handle, server) = door.admit(MemberId::from("0")).unwrap();
+        let origin = Origin { replica: 0, generation: Generation(1) };
+        let (handle, server) = door.admit(MemberId::from("0"), origin).unwrap();
         door.serve(&[MemberId::from("0")]);
         let mut tasks = JoinSet::new();
         tasks.spawn(server.run());
@@ -144,7 +146,7 @@ impl House {
     }
 
     pub(crate) async fn log(&self) -> Vec<String> {
-        self.door.logs(&LogQuery::default()).map(|line| line.text).collect().await
+        self.door.logs(&LogQuery::default(), None).map(|told| told.line.text).collect().await
     }
 }
 
@@ -296,10 +298,15 @@ impl Process {
 
     /// Answers the handshake and the listing, with one tool.
     pub(crate) async fn greet(&mut self) {
+        self.greet_as(GREETING, r#"[{"name":"echo","x":1.0}]"#).await;
+    }
+
+    /// The same as another server.
+    pub(crate) async fn greet_as(&mut self, greeting: &str, tools: &str) {
         let id = self.asked("initialize").await;
-        self.answer(&id, GREETING);
+        self.answer(&id, greeting);
         assert_eq!(self.read().await["method"], "notifications/initialized");
-        self.list(r#"[{"name":"echo","x":1.0}]"#).await;
+        self.list(tools).await;
     }
 
     pub(crate) async fn list(&mut self, tools: &str) {
