@@ -1,4 +1,5 @@
-//! Node, npm and what comes from them: the pinned Node that images carry, and MCP's official inspector.
+//! Node, npm and what comes from them: the pinned Node that images carry, MCP's official inspector and its conformance
+//! suite.
 //!
 //! npm itself comes with a Node from PyPI, whatever the machine has: Debian's is four hundred packages and, under
 //! its old Node, silently leaves out optional parts that newer packages cannot run without.
@@ -16,6 +17,7 @@ pub(crate) const VERSION: &str = "22.23.3";
 /// Only runs npm.
 const BOOTSTRAP: &str = "22.20.0";
 const INSPECTOR: &str = "2.12.0";
+const CONFORMANCE: &str = "0.1.16";
 
 const MINUTES: Duration = Duration::from_secs(10 * 60);
 
@@ -44,6 +46,13 @@ pub(crate) fn inspector() -> Result<Inspector> {
     let dir = npm_installed("inspector", INSPECTOR, &format!("{package}@{INSPECTOR}"))?;
     let script = dir.join("node_modules").join(package).join("clients/launcher/build/index.js");
     Ok(Inspector { node: node22()?, script })
+}
+
+/// The script of MCP's official conformance suite, installed into the work directory when absent.
+pub(crate) fn conformance() -> Result<PathBuf> {
+    let package = "@modelcontextprotocol/conformance";
+    let dir = npm_installed("conformance", CONFORMANCE, &format!("{package}@{CONFORMANCE}"))?;
+    Ok(dir.join("node_modules").join(package).join("dist/index.js"))
 }
 
 /// The path of the pinned `node`, installed into the work directory when absent.

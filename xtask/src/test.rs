@@ -1,4 +1,5 @@
-//! `cargo xtask test`: all tests of the workspace, with a real engine, real images and the official inspector.
+//! `cargo xtask test`: all tests of the workspace, with a real engine, real images, the official inspector and the
+//! official conformance suite.
 //!
 //! Nothing is skipped where something is missing: it is installed, baked or started first.
 
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let engine = engine::ensure()?;
     images::ensure(&engine)?;
     let inspector = node::inspector()?;
+    let conformance = node::conformance()?;
     let schemathesis = schemathesis::installed()?;
     programs()?;
     // The black-box tests would build the programs themselves, but where nobody sees how far that is.
@@ -41,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut command = cargo(engine.beside(&workspace::cargo()));
     command.args(selection(args)).env("DTMA_TEST_NODE", inspector.node);
     command.env("DTMA_TEST_INSPECTOR", inspector.script);
+    command.env("DTMA_TEST_CONFORMANCE", conformance);
     command.env("DTMA_TEST_SCHEMATHESIS", schemathesis);
     let output = process::shown_and_kept("run the tests", RUN, &mut command)?;
     close(&engine, &Totals::of(&output))
