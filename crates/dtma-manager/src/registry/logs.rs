@@ -47,7 +47,7 @@ type Run = (ContainerId, Timestamp);
 impl Reader {
     async fn read(
         self,
-        status: watch::Receiver<GroupStatus>,
+        status: watch::Receiver<Arc<GroupStatus>>,
         query: &LogQuery,
     ) -> Result<LogStream, RuntimeError> {
         let containers = self.containers(&status.borrow());
@@ -103,11 +103,15 @@ impl Reader {
     /// The logs of runs that begin while others are followed.
     fn newcomers(
         self,
-        status: watch::Receiver<GroupStatus>,
+        status: watch::Receiver<Arc<GroupStatus>>,
         known: BTreeSet<Run>,
         since: Option<Timestamp>,
     ) -> BoxStream<'static, LogStream> {
-        let next = |(reader, mut status, mut known): (Self, watch::Receiver<GroupStatus>, BTreeSet<Run>)| async move {
+        let next = |(reader, mut status, mut known): (
+            Self,
+            watch::Receiver<Arc<GroupStatus>>,
+            BTreeSet<Run>,
+        )| async move {
             status.changed().await.ok()?;
             let containers = reader.containers(&status.borrow_and_update());
             let new: Vec<_> =
