@@ -11,8 +11,10 @@ use tokio::time::Instant;
 
 /// For so long an answer of the engine about itself is given to everybody who asks, a failure included.
 pub const ENGINE_KNOWN_FOR: Duration = Duration::from_secs(1);
-/// And for so long while it is being asked again: as long as the engine may take to answer.
-const WHILE_ASKED: Duration = Duration::from_secs(10);
+/// So long the engine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// And for so long an answer is given while the engine is being asked again.
+const WHILE_ASKED: Duration = Duration::from_secs(3);
 
 /// The last answer.
 #[derive(Default)]
@@ -45,7 +47,8 @@ impl Introduction {
         if let Some(known) = self.known(ENGINE_KNOWN_FOR) {
             return known;
         }
-        let answer = runtime.info().await;
+        let late = |_| Err(RuntimeError::Timeout { call: "info", after: PATIENCE });
+        let answer = tokio::time::timeout(PATIENCE, runtime.info()).await.unwrap_or_else(late);
         self.keep(Some(Known { at: Instant::now(), answer: answer.clone() }));
         answer
     }
@@ -96,11 +99,9 @@ mod tests {
         let mut first = std::pin::pin!(introduction.of(&runtime));
         assert!(futures_util::poll!(&mut first).is_pending());
         introduction.of(&runtime).await.unwrap();
-        tokio::time::sleep(WHILE_ASKED).await;
-        assert!(
-            futures_util::poll!(std::pin::pin!(introduction.of(&runtime))).is_pending(),
-            "it is too old now"
-        );
+        let late = first.await;
+        assert!(matches!(late, Err(RuntimeError::Timeout { .. })), "{late:?}");
+        introduction.of(&runtime).await.unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]
