@@ -107,6 +107,8 @@ struct Lane {
     version: u64,
     /// How long the next daemon may take.
     patience: Duration,
+    /// How long each took.
+    took: Vec<Duration>,
     asking: JoinSet<Result<u16, String>>,
 }
 
@@ -120,7 +122,7 @@ impl Lane {
     async fn open() -> Self {
         let toolbox = Toolbox::start();
         let (group, asking) = (toolbox.named("lane"), JoinSet::new());
-        let mut lane = Self { group, version: 1, patience: CONVERGED, asking, toolbox };
+        let mut lane = Self { group, version: 1, patience: CONVERGED, took: Vec::new(), asking, toolbox };
         lane.toolbox.deploy(&lane.document(1)).await;
         let restarted = lane.toolbox.rest().post(&format!("{}/restart", lane.path()), &Value::Null).await;
         assert!(restarted.status < 300, "{}", restarted.text);
@@ -211,6 +213,7 @@ impl Lane {
         self.toolbox.start_again();
         self.settled(what).await;
         let took = began.elapsed();
+        self.took.push(took);
         assert!(took < self.patience + Duration::from_secs(1), "{what}: took {took:?}");
         let view = self.toolbox.view(&self.group).await;
         let moved = view.generation != before.view.generation;
@@ -259,7 +262,15 @@ impl Lane {
     }
 
     /// Nothing is left of all that.
-    async fn close(self) {
+    async fn close(mut self) {
+        self.took.sort_unstable();
+        if let [.., longest] = self.took[..] {
+            let median = self.took[self.took.len() / 2];
+            println!(
+                "figure: {} deaths made good in {median:.1?} at the median, {longest:.1?} at most",
+                self.took.len()
+            );
+        }
         self.toolbox.down(&self.group, true).await;
         let remains = engine::remains(&self.group, true);
         assert!(remains.is_empty(), "{remains:?}");
