@@ -6,7 +6,7 @@ use crate::{Drained, MessageStream, SessionError};
 use futures_util::StreamExt;
 use shuttle::future::{JoinHandle, block_on, spawn};
 
-const ORDERS: usize = 1500;
+const ORDERS: usize = 1000;
 
 struct Scene {
     door: Door,
