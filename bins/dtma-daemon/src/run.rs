@@ -16,7 +16,7 @@ use dtma_manager::Manager;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// How long engine calls under way may take at the end.
@@ -38,6 +38,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()> {
+    let Signals { ends, hangup } = Signals::listen()?;
     let auth = Arc::new(tokens::auth(settings)?);
     let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?.map(Arc::new);
     let listener = listener(settings, &mut service).await;
@@ -106,8 +107,8 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         // Only serving ends by itself, after the signal; the others are dropped with it.
         tokio::select! {
             () = serving => {}
-            result = end_by_signal(&shutdown) => result?,
-            result = reload_by_signal(log, access_file.as_deref()) => result?,
+            result = end_by_signal(ends, &shutdown) => result?,
+            () = reload_by_signal(hangup, log, access_file.as_deref()) => {}
             () = fresh => {}
         }
         if let Some(log) = access_log {
@@ -141,9 +142,22 @@ async fn listener(settings: &Settings, service: &mut Service) -> std::io::Result
     TcpListener::from_std(socket)
 }
 
+/// What the daemon is told by signals. They are listened to before anybody can know that it is there: one that came
+/// before would end it on the spot.
+struct Signals {
+    ends: [Signal; 2],
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        Ok(Self { ends, hangup: signal(SignalKind::hangup())? })
+    }
+}
+
 /// Tokens and certificates need no signal; what a signal opens anew are the log files.
-async fn reload_by_signal(log: &Log, access: Option<&LogFile>) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn reload_by_signal(mut hangup: Signal, log: &Log, access: Option<&LogFile>) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
         log.reopen();
@@ -153,7 +167,6 @@ async fn reload_by_signal(log: &Log, access: Option<&LogFile>) -> Result<()> {
         tracing::info!("the log files were opened anew");
         systemd::reloaded();
     }
-    Ok(())
 }
 
 /// An engine that does not answer is no reason not to start, but whoever started us should hear of it.
@@ -168,8 +181,7 @@ async fn look_at(engine: &dyn ContainerRuntime) {
 }
 
 /// The first signal ends the daemon in good order, the second at once.
-async fn end_by_signal(shutdown: &CancellationToken) -> Result<()> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+async fn end_by_signal([mut term, mut int]: [Signal; 2], shutdown: &CancellationToken) -> Result<()> {
     for first in [true, false] {
         // Neither loses a signal when it is dropped: both streams remember that one came.
         tokio::select! {
