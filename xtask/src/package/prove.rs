@@ -13,16 +13,20 @@ const LIFE: &str = include_str!("life.sh");
 const MINUTES: Duration = Duration::from_secs(10 * 60);
 const IMAGES: &[&str] = &["dtma/mcp-server-time:dev"];
 
-pub(super) fn prove(deb: &Path) -> Result<()> {
+/// One with what the commands need.
+pub(super) fn machine() -> Result<Machine> {
     let engine = engine::ensure()?;
     images::ensure(&engine)?;
+    Machine::boot(&engine, IMAGES)
+}
+
+pub(super) fn prove(machine: &Machine, deb: &Path) -> Result<()> {
     let newer = newer(deb)?;
-    let machine = Machine::boot(&engine, IMAGES)?;
     machine.put(&engine::docker_cli()?, "/usr/local/bin/docker", "755")?;
-    lay(&machine, deb, &newer)?;
-    run(&machine, "the package on a machine with systemd", LIFE)?;
-    lay(&machine, deb, &newer)?;
-    let said = run(&machine, "docs/operating.md on a machine with systemd", &document::script()?)?;
+    lay(machine, deb, &newer)?;
+    run(machine, "the package on a machine with systemd", LIFE)?;
+    lay(machine, deb, &newer)?;
+    let said = run(machine, "docs/operating.md on a machine with systemd", &document::script()?)?;
     let unsaid: Vec<_> = document::SAID.iter().filter(|words| !said.contains(**words)).collect();
     if !unsaid.is_empty() {
         bail!("every command of docs/operating.md succeeded, but none said {unsaid:?}");
