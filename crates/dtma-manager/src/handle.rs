@@ -366,8 +366,9 @@ impl ManagerHandle {
         &self.registry.backends.configurator
     }
 
-    /// Who the engine is, as it said at most [`ENGINE_KNOWN_FOR`](crate::ENGINE_KNOWN_FOR) ago: the readiness of the
-    /// daemon. However many ask, the engine is asked once.
+    /// Who the engine is: the readiness of the daemon. An answer is good for
+    /// [`ENGINE_KNOWN_FOR`](crate::ENGINE_KNOWN_FOR), and a little longer while the engine is being asked again, which
+    /// happens once however many want to know.
     ///
     /// # Errors
     /// `Engine`.

@@ -56,7 +56,7 @@ pub(crate) async fn get_healthz(State(app): State<App>) -> Answer {
 
 /// Can the daemon do its work?
 ///
-/// It can when the container engine answered within the last second.
+/// It can when the container engine answered the last time it was asked, a second ago or a few at most.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReadyz", tag = "daemon",
     responses((status = 200, description = "Ready", body = Envelope<ReadyView>)))]
 pub(crate) async fn get_readyz(State(app): State<App>) -> Answer {
