@@ -15,6 +15,7 @@ use std::time::Duration;
 /// A package and the packages of ours it may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
     ("dtma-core", &[]),
+    ("dtma-wire", &[]),
     ("dtma-config", &["dtma-core"]),
     ("dtma-docker", &["dtma-core", "dtma-config"]),
     ("dtma-health", &["dtma-core", "dtma-config"]),
@@ -39,7 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dtma-control", &["dtma-client", "dtma-api-types", "dtma-core"]),
     ("dtma-testing", &["dtma-core"]),
     ("dtma", &["dtma-client", "dtma-api-types", "dtma-core", "dtma-config"]),
-    ("dtma-shim", &[]),
+    ("dtma-shim", &["dtma-wire"]),
+    ("dtma-shims", &["dtma-core", "dtma-wire"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,330 @@
+//! What a shim says.
+
+use crate::codec::{Fields, frame, put_bytes};
+use crate::{Frame, WireError};
+
+/// One frame from a shim to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromShim<'a> {
+    /// The first frame of a connection. Its fields up to [`Hello::build`] never change their layout.
+    Hello(Hello),
+    /// Something happened to the server.
+    Child(Child),
+    /// What the server wrote, in [`Mode::Messages`](crate::Mode::Messages).
+    Output {
+        /// Which run.
+        run: u32,
+        /// Where in all its output this begins.
+        offset: u64,
+        /// At most [`MAX_DATA`](crate::MAX_DATA) of it.
+        bytes: &'a [u8],
+    },
+    /// The server closed its output.
+    OutputEnd {
+        /// Which run.
+        run: u32,
+        /// How much it wrote.
+        offset: u64,
+    },
+    /// What the server wrote for people.
+    Log {
+        /// The place of this record among all of this container.
+        sequence: u64,
+        /// Which run.
+        run: u32,
+        /// Microseconds since 1970.
+        at: u64,
+        /// From its standard error.
+        stderr: bool,
+        /// At most [`MAX_DATA`](crate::MAX_DATA), cut anywhere.
+        bytes: &'a [u8],
+    },
+    /// Input was taken and need not be kept, and more may come.
+    InputWindow {
+        /// Which run's.
+        run: u32,
+        /// Everything before this is with the shim or the server.
+        accepted: u64,
+        /// Nothing beyond this may be sent yet.
+        limit: u64,
+    },
+    /// The server does not read any more; its input is thrown away.
+    InputClosed {
+        /// Which run.
+        run: u32,
+    },
+    /// The socket that was asked for comes with this frame.
+    Socket {
+        /// The daemon's number for it.
+        request: u32,
+        /// The port connected to or listened on.
+        port: u16,
+    },
+    /// There is no such socket.
+    NoSocket {
+        /// The daemon's number for it.
+        request: u32,
+        /// The system's error number.
+        errno: u32,
+    },
+}
+
+/// Who a shim is and how far everything is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The lowest version of the wire it speaks.
+    pub lowest: u16,
+    /// The highest.
+    pub highest: u16,
+    /// What the daemon told it at its start, so that it is taken for no other.
+    pub nonce: [u8; 16],
+    /// Its own version, for people.
+    pub build: String,
+    /// The server.
+    pub child: Child,
+    /// Its output.
+    pub output: Output,
+    /// How much of its input was accepted.
+    pub input: u64,
+    /// The last of it is half a line of which something was written to the server already.
+    pub torn: bool,
+    /// The first log record that is still there.
+    pub log: u64,
+}
+
+/// How far the output of the present run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Output {
+    /// Everything before was acknowledged and is not there any more.
+    pub base: u64,
+    /// How much there is.
+    pub end: u64,
+}
+
+/// The server, as the shim knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Child {
+    /// The number of the run this is about; 0 when there was none.
+    pub run: u32,
+    /// What it does.
+    pub phase: Phase,
+    /// Processes of this container that were killed for want of memory since the run began.
+    pub oom_kills: u32,
+}
+
+/// What a server does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// It was never started.
+    #[default]
+    Idle,
+    /// It runs.
+    Running {
+        /// Since when, in microseconds since 1970.
+        started: u64,
+    },
+    /// It ended.
+    Exited {
+        /// When it began, in microseconds since 1970.
+        started: u64,
+        /// When it ended, in microseconds since 1970.
+        ended: u64,
+        /// Its exit code; 128 + n after signal n.
+        code: u8,
+        /// It was killed for want of memory.
+        oom: bool,
+    },
+    /// It could not be started.
+    Failed {
+        /// The system's error number.
+        errno: u32,
+        /// For people.
+        text: String,
+    },
+}
+
+const HELLO: u8 = 101;
+const CHILD: u8 = 102;
+const OUTPUT: u8 = 103;
+const OUTPUT_END: u8 = 104;
+const LOG: u8 = 105;
+const INPUT_WINDOW: u8 = 106;
+const INPUT_CLOSED: u8 = 107;
+const SOCKET: u8 = 108;
+const NO_SOCKET: u8 = 109;
+
+/// The first bytes of a [`Hello`], so that nothing else is taken for one.
+const MAGIC: [u8; 4] = *b"DTMA";
+
+impl<'a> FromShim<'a> {
+    /// Appends it as a frame.
+    ///
+    /// # Errors
+    /// It is longer than a frame may be; nothing was appended.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        match self {
+            Self::Hello(hello) => frame(out, HELLO, |out| hello.put(out)),
+            Self::Child(child) => frame(out, CHILD, |out| child.put(out)),
+            Self::Output { run, offset, bytes } => frame(out, OUTPUT, |out| {
+                out.extend(run.to_be_bytes());
+                out.extend(offset.to_be_bytes());
+                out.extend_from_slice(bytes);
+            }),
+            Self::OutputEnd { run, offset } => frame(out, OUTPUT_END, |out| {
+                out.extend(run.to_be_bytes());
+                out.extend(offset.to_be_bytes());
+            }),
+            Self::Log { sequence, run, at, stderr, bytes } => frame(out, LOG, |out| {
+                out.extend(sequence.to_be_bytes());
+                out.extend(run.to_be_bytes());
+                out.extend(at.to_be_bytes());
+                out.push((*stderr).into());
+                out.extend_from_slice(bytes);
+            }),
+            Self::InputWindow { run, accepted, limit } => frame(out, INPUT_WINDOW, |out| {
+                out.extend(run.to_be_bytes());
+                out.extend(accepted.to_be_bytes());
+                out.extend(limit.to_be_bytes());
+            }),
+            Self::InputClosed { run } => frame(out, INPUT_CLOSED, |out| out.extend(run.to_be_bytes())),
+            Self::Socket { request, port } => frame(out, SOCKET, |out| {
+                out.extend(request.to_be_bytes());
+                out.extend(port.to_be_bytes());
+            }),
+            Self::NoSocket { request, errno } => frame(out, NO_SOCKET, |out| {
+                out.extend(request.to_be_bytes());
+                out.extend(errno.to_be_bytes());
+            }),
+        }
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// An unknown kind, or fields that it cannot have.
+    pub fn decode(frame: Frame<'a>) -> Result<Self, WireError> {
+        let mut fields = Fields::new(frame.kind, frame.body);
+        let it = match frame.kind {
+            HELLO => Self::Hello(Hello::read(&mut fields)?),
+            CHILD => Self::Child(Child::read(&mut fields)?),
+            OUTPUT => Self::Output { run: fields.u32()?, offset: fields.u64()?, bytes: fields.rest() },
+            OUTPUT_END => Self::OutputEnd { run: fields.u32()?, offset: fields.u64()? },
+            LOG => Self::Log {
+                sequence: fields.u64()?,
+                run: fields.u32()?,
+                at: fields.u64()?,
+                stderr: fields.bool()?,
+                bytes: fields.rest(),
+            },
+            INPUT_WINDOW => {
+                Self::InputWindow { run: fields.u32()?, accepted: fields.u64()?, limit: fields.u64()? }
+            }
+            INPUT_CLOSED => Self::InputClosed { run: fields.u32()? },
+            SOCKET => Self::Socket { request: fields.u32()?, port: fields.u16()? },
+            NO_SOCKET => Self::NoSocket { request: fields.u32()?, errno: fields.u32()? },
+            kind => return Err(WireError::Kind(kind)),
+        };
+        fields.end(it)
+    }
+}
+
+impl Hello {
+    /// The highest version that both speak.
+    #[must_use]
+    pub fn version(&self) -> Option<u16> {
+        let highest = self.highest.min(*crate::VERSIONS.end());
+        (highest >= self.lowest.max(*crate::VERSIONS.start())).then_some(highest)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend(MAGIC);
+        out.extend(self.lowest.to_be_bytes());
+        out.extend(self.highest.to_be_bytes());
+        out.extend(self.nonce);
+        put_bytes(out, self.build.as_bytes());
+        self.child.put(out);
+        out.extend(self.output.base.to_be_bytes());
+        out.extend(self.output.end.to_be_bytes());
+        out.extend(self.input.to_be_bytes());
+        out.push(self.torn.into());
+        out.extend(self.log.to_be_bytes());
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Result<Self, WireError> {
+        if fields.array()? != MAGIC {
+            return fields.refuse();
+        }
+        let (lowest, highest) = (fields.u16()?, fields.u16()?);
+        let (nonce, build) = (fields.array()?, fields.text()?);
+        let hello = Self { lowest, highest, nonce, build, ..Self::nothing() };
+        if hello.version().is_none() {
+            // Of another version only this much can be read, and it is enough to say so.
+            fields.rest();
+            return Ok(hello);
+        }
+        let child = Child::read(fields)?;
+        let output = Output { base: fields.u64()?, end: fields.u64()? };
+        if output.base > output.end {
+            return fields.refuse();
+        }
+        let (input, torn, log) = (fields.u64()?, fields.bool()?, fields.u64()?);
+        Ok(Self { child, output, input, torn, log, ..hello })
+    }
+
+    fn nothing() -> Self {
+        Self {
+            lowest: 0,
+            highest: 0,
+            nonce: [0; 16],
+            build: String::new(),
+            child: Child::default(),
+            output: Output::default(),
+            input: 0,
+            torn: false,
+            log: 0,
+        }
+    }
+}
+
+impl Child {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self.run.to_be_bytes());
+        out.extend(self.oom_kills.to_be_bytes());
+        match &self.phase {
+            Phase::Idle => out.push(0),
+            Phase::Running { started } => {
+                out.push(1);
+                out.extend(started.to_be_bytes());
+            }
+            Phase::Exited { started, ended, code, oom } => {
+                out.push(2);
+                out.extend(started.to_be_bytes());
+                out.extend(ended.to_be_bytes());
+                out.push(*code);
+                out.push((*oom).into());
+            }
+            Phase::Failed { errno, text } => {
+                out.push(3);
+                out.extend(errno.to_be_bytes());
+                put_bytes(out, text.as_bytes());
+            }
+        }
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Result<Self, WireError> {
+        let (run, oom_kills) = (fields.u32()?, fields.u32()?);
+        let phase = match fields.u8()? {
+            0 => Phase::Idle,
+            1 => Phase::Running { started: fields.u64()? },
+            2 => Phase::Exited {
+                started: fields.u64()?,
+                ended: fields.u64()?,
+                code: fields.u8()?,
+                oom: fields.bool()?,
+            },
+            3 => Phase::Failed { errno: fields.u32()?, text: fields.text()? },
+            _ => return fields.refuse(),
+        };
+        Ok(Self { run, phase, oom_kills })
+    }
+}
