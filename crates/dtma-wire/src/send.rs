@@ -18,6 +18,8 @@ pub struct SendBuffer {
     next: u64,
     limit: u64,
     capacity: usize,
+    /// What was acknowledged ends in the middle of a line.
+    torn: bool,
 }
 
 impl SendBuffer {
@@ -25,13 +27,19 @@ impl SendBuffer {
     /// [`resume`](Self::resume).
     #[must_use]
     pub fn new(base: u64, capacity: usize) -> Self {
-        Self { bytes: VecDeque::new(), base, next: base, limit: base, capacity }
+        Self { bytes: VecDeque::new(), base, next: base, limit: base, capacity, torn: false }
     }
 
     /// Everything before this was acknowledged.
     #[must_use]
     pub fn base(&self) -> u64 {
         self.base
+    }
+
+    /// True when what was acknowledged does not end with a newline: whoever comes now begins within a line.
+    #[must_use]
+    pub fn is_torn(&self) -> bool {
+        self.torn
     }
 
     /// How much was ever pushed.
@@ -88,7 +96,9 @@ impl SendBuffer {
             return Err(WireError::Offset { expected: self.next, found: consumed });
         }
         let done = consumed.saturating_sub(self.base);
-        self.bytes.drain(..done as usize);
+        if let Some(last) = self.bytes.drain(..done as usize).next_back() {
+            self.torn = last != b'\n';
+        }
         self.base += done;
         self.limit = self.limit.max(limit);
         self.give_back();

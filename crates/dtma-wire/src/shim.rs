@@ -99,6 +99,8 @@ pub struct Output {
     pub base: u64,
     /// How much there is.
     pub end: u64,
+    /// What was acknowledged ends in the middle of a line, longer than anybody could keep.
+    pub torn: bool,
 }
 
 /// The server, as the shim knows it.
@@ -245,6 +247,7 @@ impl Hello {
         self.child.put(out);
         out.extend(self.output.base.to_be_bytes());
         out.extend(self.output.end.to_be_bytes());
+        out.push(self.output.torn.into());
         out.extend(self.input.to_be_bytes());
         out.push(self.torn.into());
         out.extend(self.log.to_be_bytes());
@@ -263,7 +266,7 @@ impl Hello {
             return Ok(hello);
         }
         let child = Child::read(fields)?;
-        let output = Output { base: fields.u64()?, end: fields.u64()? };
+        let output = Output { base: fields.u64()?, end: fields.u64()?, torn: fields.bool()? };
         if output.base > output.end {
             return fields.refuse();
         }
