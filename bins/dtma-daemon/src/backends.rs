@@ -3,18 +3,20 @@
 use crate::settings::Settings;
 use anyhow::{Context, Result};
 use dtma_config::Configurator;
-use dtma_core::port::{ContainerRuntime, Meter, StateStore};
+use dtma_core::port::{ContainerRuntime, ImageShelf, Meter, StateStore};
 use dtma_docker::{CgroupMeter, DockerRuntime};
 use dtma_manager::probe::TcpProbe;
 use dtma_manager::{Backends, wall};
 use dtma_store::RedbStore;
 use std::sync::Arc;
 
+/// In the state directory: which images were fetched. Where it is lost, none of them is ever removed.
+const FETCHED_IMAGES: &str = "images.json";
 /// Where the kernel shows its cgroups.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Opens the state and points at the engine, which need not answer yet.
-pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
+/// Opens the state and points at the engine, which need not answer yet; and at its images.
+pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn ImageShelf>)> {
     let store = RedbStore::open(&settings.state_dir)
         .with_context(|| format!("cannot use the state directory {}", settings.state_dir.display()))?;
     let standard = dtma_docker::Settings::new(store.owner().clone());
@@ -24,21 +26,24 @@ pub(crate) async fn open(settings: &Settings) -> Result<Backends> {
         registries: settings.engine.registries.clone(),
         deadlines: settings.engine.deadlines,
         network_pool: settings.network_pool,
+        fetched_images: Some(settings.state_dir.join(FETCHED_IMAGES)),
         pull_min_free: settings.engine.pull_min_free.unwrap_or(standard.pull_min_free),
         ..standard
     };
-    let runtime = DockerRuntime::connect(docker).context("cannot use this engine")?;
+    let runtime = Arc::new(DockerRuntime::connect(docker).context("cannot use this engine")?);
     let configurator = Configurator::new(settings.templates.clone(), settings.policy);
     let configurator = if runtime.is_local() { configurator } else { configurator.for_remote_engine() };
-    let (runtime, store) = with_failpoint(Arc::new(runtime), Arc::new(store))?;
-    Ok(Backends {
+    let images = Arc::clone(&runtime) as Arc<dyn ImageShelf>;
+    let (runtime, store) = with_failpoint(runtime, Arc::new(store))?;
+    let backends = Backends {
         runtime,
         loaded: store.load().await?,
         store,
         probe: Arc::new(TcpProbe),
         configurator: Arc::new(configurator),
         wall: wall::system(),
-    })
+    };
+    Ok((backends, images))
 }
 
 /// Reads what containers use, when their cgroups are on this machine: an engine behind a unix socket.

@@ -177,6 +177,18 @@ pub(crate) struct SettingArgs {
     /// Nothing is pulled when the engine's disk has less than this free, in MiB; 0 asks for none [default: 512]
     #[arg(long, env = "DTMA_PULL_MIN_FREE_MB", value_name = "MIB", global = true)]
     pub(crate) pull_min_free_mb: Option<String>,
+    /// When images go that the daemon fetched and nobody needs: off (never) or disk (while it is full) [default: disk]
+    #[arg(long, env = "DTMA_IMAGE_GC", value_name = "WHEN", global = true)]
+    pub(crate) image_gc: Option<String>,
+    /// For how long nobody must have needed an image, such as 12h or 7d [default: 24h]
+    #[arg(long, env = "DTMA_IMAGE_GC_MIN_AGE", value_name = "TIME", global = true)]
+    pub(crate) image_gc_min_age: Option<String>,
+    /// Images go when more of the engine's disk is used, in percent [default: 85]
+    #[arg(long, env = "DTMA_IMAGE_GC_HIGH_PERCENT", value_name = "PERCENT", global = true)]
+    pub(crate) image_gc_high_percent: Option<String>,
+    /// ... until no more than this is used, in percent [default: 80]
+    #[arg(long, env = "DTMA_IMAGE_GC_LOW_PERCENT", value_name = "PERCENT", global = true)]
+    pub(crate) image_gc_low_percent: Option<String>,
     /// The TOML file with the operator's ceilings [default: 2 GiB, 2 CPU, 512 pids for each server]
     #[arg(long, env = "DTMA_POLICY", value_name = "FILE", global = true)]
     pub(crate) policy: Option<PathBuf>,
@@ -278,7 +290,7 @@ pub(crate) struct SettingArgs {
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// `30d`, `12h`, `10m`, `5s`.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let seconds =
         [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)].into_iter().find_map(|(unit, seconds)| {
             let count: u64 = text.strip_suffix(unit)?.parse().ok()?;

@@ -44,7 +44,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     let listener = listener(settings, &mut service).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
-    let backends = backends::open(settings).await?;
+    let (backends, images) = backends::open(settings).await?;
     let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
     let audit = audit(settings, wall())?;
     let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
@@ -102,7 +102,19 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
                     heartbeat.keep().await;
                 }
             };
-            tokio::join!(tokens::keep_fresh(&auth, settings), tls, log, heartbeat, look_at(&*runtime));
+            let images = async {
+                if let Some(policy) = settings.image_gc {
+                    manager.keep_images(&*images, policy).await;
+                }
+            };
+            tokio::join!(
+                tokens::keep_fresh(&auth, settings),
+                tls,
+                log,
+                heartbeat,
+                look_at(&*runtime),
+                images
+            );
         };
         // Only serving ends by itself, after the signal; the others are dropped with it.
         tokio::select! {

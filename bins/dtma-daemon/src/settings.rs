@@ -3,11 +3,13 @@
 mod audit;
 mod backend;
 mod front;
+mod image_gc;
 mod runtime_dir;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use backend::{HEARTBEAT_PATH, originals};
+pub(crate) use image_gc::{IMAGE_GC, IMAGE_GC_HIGH, IMAGE_GC_LOW, IMAGE_GC_MIN_AGE};
 pub(crate) use runtime_dir::{RUNTIME_DIR, of_systemd};
 
 use crate::cli::SettingArgs;
@@ -22,6 +24,7 @@ use clap::parser::ValueSource;
 use dtma_api::limit::Rates;
 use dtma_api::{AuditBounds, ServeLimits};
 use dtma_config::{Policy, Templates};
+use dtma_core::image_gc::ImageGc;
 use dtma_docker::NetworkPool;
 use serde::Deserialize;
 use std::fmt;
@@ -49,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) templates: Templates,
     pub(crate) network_pool: NetworkPool,
+    pub(crate) image_gc: Option<ImageGc>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) log_format: LogFormat,
     pub(crate) log: String,
@@ -120,6 +124,10 @@ struct File {
     engine_change_timeout_ms: Option<u64>,
     pull_stall_ms: Option<u64>,
     pull_min_free_mb: Option<u64>,
+    image_gc: Option<String>,
+    image_gc_min_age: Option<String>,
+    image_gc_high_percent: Option<u64>,
+    image_gc_low_percent: Option<u64>,
     policy: Option<PathBuf>,
     templates: Option<PathBuf>,
     network_pool: Option<String>,
@@ -200,7 +208,7 @@ pub(crate) struct Sources<'a> {
 impl Sources<'_> {
     fn settings(&mut self, args: &SettingArgs, mut file: File) -> Settings {
         let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
-        let audit = self.audit(args, &file);
+        let (audit, image_gc) = (self.audit(args, &file), self.image_gc(args, &file));
         let said = engine(args, &mut file);
         let conf = args.conf.clone().or(file.conf.take()).unwrap_or_else(|| CONF.into());
         let backend = self.backend(args, &mut file, &conf);
@@ -249,6 +257,7 @@ impl Sources<'_> {
             access_log_size: args.access_log_size.or(file.access_log_size).unwrap_or(ACCESS_LOG_SIZE),
             audit,
             backend,
+            image_gc,
         }
     }
 

@@ -13,6 +13,7 @@ pub mod graph;
 pub mod history;
 pub mod id;
 pub mod idempotency;
+pub mod image_gc;
 pub mod label;
 pub mod log;
 pub mod observation;

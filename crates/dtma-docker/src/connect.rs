@@ -15,6 +15,7 @@ use dtma_core::id::OwnerId;
 use dtma_core::port::runtime::{EngineInfo, RuntimeError};
 use http::{HeaderValue, Uri};
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// Bytes that must be free on the engine's disk before anything is pulled; 0 asks for none.
     pub pull_min_free: u64,
+    /// The file in which it is remembered which images this installation fetched; `None` forgets it with the process.
+    pub fetched_images: Option<PathBuf>,
 }
 
 /// 512 MiB: what an image of a language's runtime with its packages takes.
@@ -56,6 +59,7 @@ impl Settings {
             network_pool: NetworkPool::default(),
             deadlines: Deadlines::default(),
             pull_min_free: PULL_MIN_FREE,
+            fetched_images: None,
         }
     }
 }

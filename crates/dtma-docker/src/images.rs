@@ -2,8 +2,9 @@
 
 use crate::connect::Link;
 use crate::errors::{Op, path_segment};
+use crate::ledger::Ledger;
 use crate::registry::{self, RegistryLogins};
-use crate::space;
+use crate::{shelf, space};
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
@@ -37,8 +38,13 @@ pub(crate) async fn ensure(
     progress: OnProgress<'_>,
 ) -> Result<ImageFacts, RuntimeError> {
     let pull = async || {
+        // What was there already is somebody else's; so is all where it cannot be said.
+        let before = shelf::ids(link).await.ok();
         pulls.join(link, wanted, progress).await?;
-        facts(link, wanted).await
+        let facts = facts(link, wanted).await?;
+        let fresh = before.is_some_and(|before| !before.contains(&facts.id));
+        pulls.ledger.note(&facts.id, &wanted.image, fresh).await;
+        Ok(facts)
     };
     match policy {
         PullPolicy::Always => pull().await,
@@ -117,14 +123,15 @@ type Pull = Shared<BoxFuture<'static, Result<(), RuntimeError>>>;
 pub(crate) struct Pulls {
     logins: RegistryLogins,
     min_free: u64,
+    ledger: Arc<Ledger>,
     running: Mutex<HashMap<Wanted, (WeakPull, watch::Receiver<PullProgress>)>>,
 }
 
 type WeakPull = WeakShared<BoxFuture<'static, Result<(), RuntimeError>>>;
 
 impl Pulls {
-    pub(crate) fn new(logins: RegistryLogins, min_free: u64) -> Self {
-        Self { logins, min_free, running: Mutex::default() }
+    pub(crate) fn new(logins: RegistryLogins, min_free: u64, ledger: Arc<Ledger>) -> Self {
+        Self { logins, min_free, ledger, running: Mutex::default() }
     }
 
     async fn join(

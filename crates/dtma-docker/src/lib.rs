@@ -14,6 +14,7 @@ mod errors;
 mod events;
 mod exec;
 mod images;
+mod ledger;
 mod lifecycle;
 mod logs;
 mod networks;
@@ -22,6 +23,7 @@ mod oom;
 mod pool;
 mod raw;
 mod registry;
+mod shelf;
 mod space;
 mod tls;
 mod transport;
@@ -45,6 +47,7 @@ use dtma_core::port::runtime::{
 };
 use dtma_core::spec::PullPolicy;
 use futures_util::stream::BoxStream;
+use ledger::Ledger;
 use std::sync::Arc;
 use std::time::Duration;
 use transport::Transport;
@@ -55,6 +58,7 @@ pub struct DockerRuntime {
     link: Arc<Link>,
     owner: OwnerId,
     pulls: images::Pulls,
+    ledger: Arc<Ledger>,
     networks: networks::Allocator,
 }
 
@@ -72,11 +76,14 @@ impl DockerRuntime {
     /// # Errors
     /// [`RuntimeError::Refused`] when the address is of a kind that is not supported.
     pub fn connect(settings: Settings) -> Result<Self, RuntimeError> {
-        let Settings { host, tls, registries, owner, network_pool, deadlines, pull_min_free } = settings;
+        let Settings { host, tls, registries, owner, network_pool, deadlines, pull_min_free, fetched_images } =
+            settings;
+        let ledger = Arc::new(Ledger::open(fetched_images));
         Ok(Self {
             link: Arc::new(Link::new(Transport::new(host, tls)?, deadlines)),
             owner,
-            pulls: images::Pulls::new(registries, pull_min_free),
+            pulls: images::Pulls::new(registries, pull_min_free, Arc::clone(&ledger)),
+            ledger,
             networks: networks::Allocator::new(network_pool),
         })
     }

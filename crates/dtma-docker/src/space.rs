@@ -3,6 +3,7 @@
 
 use crate::connect::Link;
 use crate::errors::Op;
+use dtma_core::image_gc::DiskUsage;
 use dtma_core::port::runtime::RuntimeError;
 use std::path::Path;
 
@@ -11,15 +12,25 @@ const MIB: u64 = 1 << 20;
 /// Refuses when the engine's data root has less than `least` bytes free. An engine on another machine, or one whose
 /// disk cannot be seen from here, is not asked: it will say itself when it has no space.
 pub(crate) async fn check(link: &Link, op: Op<'_>, least: u64) -> Result<(), RuntimeError> {
-    if !link.is_local() || least == 0 {
+    if least == 0 {
         return Ok(());
     }
-    let info = link.read(op, |docker| async move { docker.info().await }).await?;
-    let Some(root) = info.docker_root_dir else { return Ok(()) };
-    match free(Path::new(&root)) {
-        Some(free) if free < least => Err(RuntimeError::OutOfSpace { problem: shortage(&root, free, least) }),
+    match usage(link, op).await? {
+        Some((root, DiskUsage { free, .. })) if free < least => {
+            Err(RuntimeError::OutOfSpace { problem: shortage(&root, free, least) })
+        }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The engine's data root and its disk, where it can be seen from here.
+pub(crate) async fn usage(link: &Link, op: Op<'_>) -> Result<Option<(String, DiskUsage)>, RuntimeError> {
+    if !link.is_local() {
+        return Ok(None);
+    }
+    let info = link.read(op, |docker| async move { docker.info().await }).await?;
+    let Some(root) = info.docker_root_dir else { return Ok(None) };
+    Ok(disk(Path::new(&root)).map(|disk| (root, disk)))
 }
 
 fn shortage(root: &str, free: u64, least: u64) -> String {
@@ -31,10 +42,12 @@ fn shortage(root: &str, free: u64, least: u64) -> String {
     )
 }
 
-/// Bytes that are free there for everybody.
-fn free(path: &Path) -> Option<u64> {
+fn disk(path: &Path) -> Option<DiskUsage> {
     let disk = rustix::fs::statvfs(path).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    // What is kept for root alone is neither free nor to be filled.
+    let kept = disk.f_bfree.saturating_sub(disk.f_bavail);
+    Some(DiskUsage { total: bytes(disk.f_blocks.saturating_sub(kept)), free: bytes(disk.f_bavail) })
 }
 
 #[cfg(test)]
@@ -48,7 +61,7 @@ mod tests {
             text.starts_with("/var/lib/docker has 100 MiB free, and nothing is pulled below 512 MiB"),
             "{text}"
         );
-        assert_eq!(free(Path::new("/nowhere/at/all")), None);
-        assert!(free(Path::new("/")).is_some());
+        assert_eq!(disk(Path::new("/nowhere/at/all")), None);
+        assert!(disk(Path::new("/")).is_some_and(|disk| disk.free < disk.total));
     }
 }

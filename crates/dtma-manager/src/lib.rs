@@ -19,6 +19,7 @@ pub mod wall;
 
 mod forward;
 mod group;
+mod images;
 mod registry;
 mod start;
 

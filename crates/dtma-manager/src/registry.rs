@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, RwLock, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -47,6 +47,8 @@ pub(crate) struct Registry {
     pub(crate) permits: Arc<Semaphore>,
     /// Who the engine is.
     pub(crate) introduction: Introduction,
+    /// Held, together with others, from when an image is made sure of until there is a container made from it.
+    pub(crate) making: RwLock<()>,
     groups: Mutex<BTreeMap<GroupId, Entry>>,
 }
 
@@ -124,6 +126,7 @@ impl Registry {
             tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(settings.max_concurrent)),
             introduction: Introduction::default(),
+            making: RwLock::default(),
             groups: Mutex::default(),
             settings,
             backends,
@@ -158,6 +161,18 @@ impl Registry {
     pub(crate) fn claims_network(&self, name: &str) -> bool {
         let named = |group: &GroupId| network_name(&self.owner, group) == name;
         self.groups().keys().any(named) || self.damaged().any(|group| named(&group))
+    }
+
+    /// True when something is kept that cannot be read: nobody knows what it wants.
+    pub(crate) fn is_damaged(&self) -> bool {
+        !self.backends.loaded.damaged.is_empty()
+    }
+
+    /// Every spec that is wanted, about to be, or left for another.
+    pub(crate) fn each_spec(&self, mut look: impl FnMut(&GroupId, &GroupSpec)) {
+        for (group, entry) in &*self.groups() {
+            entry.specs().into_iter().for_each(|spec| look(group, spec));
+        }
     }
 
     /// Groups of which something is kept that cannot be read.

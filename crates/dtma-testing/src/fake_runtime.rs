@@ -10,6 +10,7 @@ mod logbook;
 mod program;
 mod remote;
 mod script;
+mod shelf;
 mod world;
 
 pub use program::{Idle, Process, ProcessOutput, Program, Stdin};

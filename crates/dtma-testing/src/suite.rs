@@ -8,6 +8,7 @@
 //! dtma_testing::store_suite!(MyStoreHarness::new().await);
 //! ```
 
+pub mod images;
 pub mod meter;
 pub mod probe;
 pub mod runtime;

@@ -56,6 +56,30 @@ fn what_cannot_be_used_to_reach_the_engine_is_named() {
 }
 
 #[test]
+fn images_are_removed_by_a_policy_that_makes_sense() {
+    let gc = |line: &[&str]| resolve(line).ok().unwrap().image_gc;
+    let day = std::time::Duration::from_secs(24 * 3600);
+    assert_eq!(gc(&[]), Some(ImageGc { high: 85, low: 80, min_age: day }));
+    let said =
+        gc(&["--image-gc-high-percent", "90", "--image-gc-low-percent", "90", "--image-gc-min-age", "7d"]);
+    assert_eq!(said, Some(ImageGc { high: 90, low: 90, min_age: 7 * day }));
+    assert_eq!(gc(&["--image-gc", "off"]), None);
+    let wrong = ["--image-gc", "often", "--image-gc-min-age", "soon", "--image-gc-high-percent", "101"];
+    check(
+        &wrong,
+        &[
+            "--image-gc: \"often\" is neither off nor disk",
+            "--image-gc-high-percent: \"101\" is not",
+            "--image-gc-min-age: \"soon\"",
+        ],
+    );
+    check(
+        &["--image-gc-low-percent", "90"],
+        &["--image-gc-low-percent: 90 is above image_gc_high_percent, 85"],
+    );
+}
+
+#[test]
 fn a_passed_socket_decides_where_the_daemon_listens() {
     let matches = Cli::command().get_matches_from(["dtma-daemon", "--listen", "127.0.0.1:1"]);
     let args = Cli::from_arg_matches(&matches).unwrap().settings;

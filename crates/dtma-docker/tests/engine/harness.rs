@@ -134,6 +134,11 @@ impl Harness {
         EnsureVolume { name, labels: self.labels(), owner: request.run_as }
     }
 
+    /// One that no registry has.
+    pub(crate) fn local_image(&self) -> ImageRef {
+        IMAGE.into()
+    }
+
     pub(crate) fn host(&self) -> String {
         self.relay.host()
     }

@@ -12,5 +12,6 @@ mod private_registry;
 mod pull;
 mod registry;
 mod relay;
+mod shelf;
 mod suite;
 mod volumes;

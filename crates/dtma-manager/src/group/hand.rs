@@ -82,6 +82,7 @@ impl Hand {
     }
 
     pub(super) async fn create(&self, made: Making) -> Result<Effect, RuntimeError> {
+        let _making = self.registry.making.read().await;
         // Before there is a place for it: a registry that hangs must not hold up other starts.
         let image = self.pulls.run_until_cancelled(self.image(&made)).await;
         self.activities.lock().unwrap_or_else(PoisonError::into_inner).remove(&made.slot.instance);

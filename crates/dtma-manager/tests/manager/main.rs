@@ -3,6 +3,7 @@
 
 mod faults;
 mod house;
+mod images;
 mod logs;
 mod operations;
 mod promises;

@@ -9,6 +9,7 @@ use crate::sample;
 use dtma_core::Timestamp;
 use dtma_core::container::{CreateContainer, ImageFacts};
 use dtma_core::id::{ContainerId, ImageRef};
+use dtma_core::image_gc::DiskUsage;
 use dtma_core::observation::ContainerObservation;
 use dtma_core::port::RuntimeError;
 use std::sync::Arc;
@@ -66,6 +67,17 @@ impl FakeRuntimeRemote {
         let mut world = self.engine.world();
         let found = world.images.get_mut(&image.into()).expect("the image was added before");
         (found.local, found.in_registry) = (false, true);
+    }
+
+    /// Puts an image that was added into a registry, too, as one that somebody else fetched.
+    pub fn also_in_registry(&self, image: &str) {
+        let mut world = self.engine.world();
+        world.images.get_mut(&image.into()).expect("the image was added before").in_registry = true;
+    }
+
+    /// How full the engine's disk is; `None`: it cannot be seen.
+    pub fn set_disk(&self, disk: Option<DiskUsage>) {
+        self.engine.world().disk = disk;
     }
 
     /// Forgets an image. Its containers go on.

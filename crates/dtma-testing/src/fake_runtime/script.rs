@@ -49,6 +49,12 @@ pub enum Verb {
     Volumes,
     /// `remove_volume`
     RemoveVolume,
+    /// `images`
+    Images,
+    /// `disk`
+    Disk,
+    /// `remove_image`
+    RemoveImage,
 }
 
 /// One call, noted when it arrives.

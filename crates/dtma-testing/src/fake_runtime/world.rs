@@ -4,18 +4,19 @@
 use super::clock::Clock;
 use super::logbook::{LogReader, Logbook};
 use super::program::{Idle, Program, Sinks};
+use super::shelf::Image;
 use bytes::Bytes;
 use dtma_core::Timestamp;
-use dtma_core::container::{CreateContainer, ImageFacts, LogDriver};
+use dtma_core::container::{CreateContainer, LogDriver};
 use dtma_core::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
+use dtma_core::image_gc::DiskUsage;
 use dtma_core::label;
 use dtma_core::observation::{ContainerObservation, ContainerState, NetworkObservation};
-use dtma_core::platform::Platform;
 use dtma_core::port::runtime::{
     ContainerChange, CreateNetwork, EngineEvent, EnsureVolume, LogQuery, OutputChunk, RuntimeError, Scope,
     VolumeObservation,
 };
-use dtma_core::spec::{NetworkMode, PullPolicy};
+use dtma_core::spec::NetworkMode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
@@ -34,6 +35,7 @@ type Labels = BTreeMap<String, String>;
 pub(super) struct World {
     pub(super) clock: Arc<Mutex<Clock>>,
     pub(super) images: BTreeMap<ImageRef, Image>,
+    pub(super) disk: Option<DiskUsage>,
     pub(super) containers: BTreeMap<ContainerId, Container>,
     pub(super) networks: BTreeMap<NetworkId, Network>,
     pub(super) volumes: BTreeMap<String, Labels>,
@@ -42,14 +44,6 @@ pub(super) struct World {
     pub(super) listeners: Vec<(OwnerId, mpsc::UnboundedSender<EngineEvent>)>,
     pub(super) events_broken: bool,
     made: u64,
-}
-
-pub(super) struct Image {
-    pub(super) facts: ImageFacts,
-    pub(super) program: Arc<dyn Program>,
-    /// In the engine, or only in a registry.
-    pub(super) local: bool,
-    pub(super) in_registry: bool,
 }
 
 pub(super) struct Container {
@@ -110,6 +104,7 @@ impl World {
         Self {
             clock: Arc::new(Mutex::new(Clock::new())),
             images: BTreeMap::new(),
+            disk: Some(DiskUsage { total: 1 << 40, free: 1 << 39 }),
             containers: BTreeMap::new(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
@@ -144,37 +139,6 @@ impl World {
     pub(super) fn inspect(&self, id: &ContainerId) -> Result<ContainerObservation, RuntimeError> {
         let container = self.containers.get(id).and_then(|container| container.observe(id));
         container.ok_or_else(|| missing(format_args!("container {id}")))
-    }
-
-    // Images
-
-    pub(super) fn add_image(&mut self, image: &ImageRef, facts: ImageFacts, program: Arc<dyn Program>) {
-        let image_now = Image { facts, program, local: true, in_registry: false };
-        self.images.insert(image.clone(), image_now);
-    }
-
-    /// The image's facts and whether it was pulled for them.
-    pub(super) fn ensure_image(
-        &mut self,
-        image: &ImageRef,
-        policy: PullPolicy,
-        platform: Option<&Platform>,
-    ) -> Result<(ImageFacts, bool), RuntimeError> {
-        let absent =
-            |problem: &str| RuntimeError::ImageMissing { image: image.clone(), problem: problem.to_owned() };
-        if platform.is_some_and(|wanted| !wanted.takes("linux", "amd64", "")) {
-            return Err(absent("it is for linux/amd64"));
-        }
-        let absent = absent("no such image");
-        let Some(found) = self.images.get_mut(image) else { return Err(absent) };
-        let pull = match policy {
-            PullPolicy::Always => true,
-            PullPolicy::Missing => !found.local,
-            PullPolicy::Never => false,
-        };
-        found.local |= pull && found.in_registry;
-        let there = found.local && (!pull || found.in_registry);
-        if there { Ok((found.facts.clone(), pull)) } else { Err(absent) }
     }
 
     // Containers
