@@ -82,6 +82,6 @@ async fn an_image_goes_when_nobody_needs_it_and_only_if_it_was_fetched() {
     let gone = || async { if is_there(&fetched) { Err("it is there") } else { Ok(()) } };
     eventually("what was fetched is removed", Duration::from_secs(20), gone).await;
     assert!(is_there(&brought) && is_there("dtma/busybox:dev"), "what the daemon did not fetch stays");
-    assert!(toolbox.log().contains("removed an image that nobody needs"), "{}", toolbox.log());
+    assert!(toolbox.log().contains("removing an image that nobody needs"), "{}", toolbox.log());
     docker(&["rmi", &brought]);
 }

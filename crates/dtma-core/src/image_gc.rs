@@ -68,6 +68,14 @@ impl Idle {
         self.0 = seen.iter().filter(idle).map(|image| (image.id.clone(), since(image))).collect();
     }
 
+    /// It could not be removed: what holds on to it is taken for somebody who needed it until now, so that it is not
+    /// tried again at every look and does not stand before others.
+    pub fn put_off(&mut self, image: &ImageId, now: Timestamp) {
+        if let Some(since) = self.0.get_mut(image) {
+            *since = now;
+        }
+    }
+
     /// Those that go now, the longest unneeded first. Of a disk that cannot be seen nothing is known, so that nothing
     /// goes because of it.
     #[must_use]
@@ -108,20 +116,38 @@ fn enough<'a>(
 #[must_use]
 pub fn may_go(image: &ImageObservation, needed: &BTreeSet<ImageRef>) -> bool {
     let ours: BTreeSet<_> = image.fetched_as.iter().map(full_name).collect();
-    let names = || image.tags.iter().chain(&image.digests);
-    let named: BTreeSet<_> = names().map(full_name).collect();
-    let wanted = |reference: &ImageRef| {
-        reference.as_str() == image.id.as_str() || named.contains(&full_name(reference))
-    };
     !image.in_use
         && !image.digests.is_empty()
         && !ours.is_empty()
         && image.tags.iter().all(|tag| ours.contains(&full_name(tag)))
-        && !needed.iter().any(wanted)
+        && !needed.iter().any(|reference| means(reference, image))
 }
 
-/// The name with what engines leave out: `docker.io/library/busybox:latest` for `busybox`. Where there is a digest the
-/// tag means nothing.
+/// In doubt it does: which repository a digest is of does not matter, and the beginning of an id is enough.
+fn means(reference: &ImageRef, image: &ImageObservation) -> bool {
+    let names = || image.tags.iter().chain(&image.digests);
+    let digest = digest_of(reference);
+    is_id(reference, &image.id)
+        || (digest.is_some() && image.digests.iter().any(|known| digest_of(known) == digest))
+        || names().any(|known| full_name(known) == full_name(reference))
+}
+
+fn digest_of(reference: &ImageRef) -> Option<&str> {
+    reference.as_str().split_once('@').map(|(_, digest)| digest)
+}
+
+/// `60f8d9d26840`, or in full, with `sha256:` or without.
+fn is_id(reference: &ImageRef, id: &ImageId) -> bool {
+    let start = bare(reference.as_str());
+    !start.is_empty() && bare(id.as_str()).starts_with(start)
+}
+
+fn bare(id: &str) -> &str {
+    id.strip_prefix("sha256:").unwrap_or(id)
+}
+
+/// The name with what engines leave out: `docker.io/library/busybox:latest` for `busybox` and `docker.io/busybox`. Where
+/// there is a digest the tag means nothing.
 fn full_name(reference: &ImageRef) -> String {
     let text = reference.as_str();
     let (name, digest) = match text.split_once('@') {
@@ -132,6 +158,7 @@ fn full_name(reference: &ImageRef) -> String {
         Some((before, tag)) if !tag.contains('/') => (before, Some(tag)),
         Some(_) | None => (name, None),
     };
+    let name = name.strip_prefix("index.docker.io/").or(name.strip_prefix("docker.io/")).unwrap_or(name);
     let host = |part: &str| part.contains(['.', ':']) || part == "localhost";
     let name = match name.split_once('/') {
         Some((first, _)) if host(first) => name.to_owned(),
@@ -182,11 +209,18 @@ mod tests {
         check(&ImageObservation { in_use: true, ..image("a") }, &[], false);
         check(&ImageObservation { fetched_as: BTreeSet::new(), ..image("a") }, &[], false);
         check(&ImageObservation { digests: vec![], ..image("a") }, &[], false);
-        for reference in
-            ["registry:5000/a:1", "registry:5000/a@sha256:00a", "registry:5000/a:9@sha256:00a", "sha256:a"]
-        {
-            check(&image("a"), &[reference], false);
+        for reference in [
+            "registry:5000/abc:1",
+            "registry:5000/abc@sha256:00abc",
+            "registry:5000/abc:9@sha256:00abc",
+            "mirror/abc@sha256:00abc",
+            "sha256:abc",
+            "abc",
+            "ab",
+        ] {
+            check(&image("abc"), &[reference], false);
         }
+        check(&image("abc"), &["abd", "registry:5000/abc:2", "registry:5000/abc@sha256:00ab"], true);
         let somebody_elses = vec!["registry:5000/a:1".into(), "mine:kept".into()];
         check(&ImageObservation { tags: somebody_elses, ..image("a") }, &[], false);
         check(&ImageObservation { tags: vec![], ..image("a") }, &["registry:5000/a:1"], true);
@@ -196,6 +230,8 @@ mod tests {
     fn names_are_compared_in_full() {
         for (short, full) in [
             ("busybox", "docker.io/library/busybox:latest"),
+            ("docker.io/busybox:1", "docker.io/library/busybox:1"),
+            ("index.docker.io/a/b", "docker.io/a/b:latest"),
             ("docker.io/library/busybox:latest", "docker.io/library/busybox:latest"),
             ("a/b:1", "docker.io/a/b:1"),
             ("localhost/a", "localhost/a:latest"),
@@ -230,6 +266,19 @@ mod tests {
         idle.note(&seen, &needed(&["registry:5000/a:1"]), at(HOUR));
         idle.note(&seen, &needed(&[]), at(HOUR + 20));
         assert_eq!(overdue(&idle, &seen, policy, 1000, at(HOUR + 30)), ["sha256:b"]);
+    }
+
+    #[test]
+    fn what_could_not_be_removed_comes_last_and_not_before_it_is_old_again() {
+        let policy = ImageGc { high: 85, low: 80, min_age: Duration::from_secs(3600) };
+        let (seen, mut idle) = (vec![image("a"), image("b")], Idle::default());
+        idle.note(&seen, &needed(&[]), at(0));
+        assert_eq!(overdue(&idle, &seen, policy, 900, at(HOUR)), ["sha256:a"]);
+        idle.put_off(&"sha256:a".into(), at(HOUR));
+        idle.note(&seen, &needed(&[]), at(HOUR + 1));
+        assert_eq!(overdue(&idle, &seen, policy, 900, at(HOUR + 1)), ["sha256:b"]);
+        assert_eq!(overdue(&idle, &seen, policy, 1000, at(2 * HOUR - 1)), ["sha256:b"]);
+        assert_eq!(overdue(&idle, &seen, policy, 1000, at(2 * HOUR)), ["sha256:b", "sha256:a"]);
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn digest_of(image: &ImageRef, digests: &[String]) -> Option<String> {
 }
 
 /// The reference without tag and digest.
-fn repository(reference: &str) -> &str {
+pub(crate) fn repository(reference: &str) -> &str {
     let name = reference.split_once('@').map_or(reference, |(name, _)| name);
     match name.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,

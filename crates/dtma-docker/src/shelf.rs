@@ -3,6 +3,7 @@
 use crate::DockerRuntime;
 use crate::connect::Link;
 use crate::errors::{Op, path_segment};
+use crate::images::repository;
 use crate::ledger::Ledger;
 use crate::raw::unless_stumbled;
 use crate::space;
@@ -33,13 +34,19 @@ impl ImageShelf for DockerRuntime {
     }
 
     async fn remove_image(&self, image: &ImageObservation) -> Result<(), RuntimeError> {
-        // Of several names the engine wants all but one taken off first.
-        for tag in image.tags.iter().skip(1) {
-            remove(&self.link, tag.as_str()).await?;
+        for name in in_the_way(image) {
+            remove(&self.link, name.as_str()).await?;
         }
         // By its hash, so that another image that got the last name in between stays.
         remove(&self.link, image.id.as_str()).await
     }
+}
+
+/// Of several tags, and of several repositories, the engine wants all but one taken off first.
+fn in_the_way(image: &ImageObservation) -> impl Iterator<Item = &ImageRef> {
+    let left = image.tags.first().or(image.digests.first()).map(|name| repository(name.as_str()));
+    let elsewhere = move |name: &&ImageRef| Some(repository(name.as_str())) != left;
+    image.tags.iter().skip(1).chain(image.digests.iter().filter(elsewhere))
 }
 
 /// The images that are there.
@@ -87,14 +94,45 @@ fn observation(image: ImageSummary, used: &BTreeSet<String>, ledger: &Ledger) ->
     }
 }
 
-/// Without force: the engine refuses what a container is made from.
+/// Without force: the engine refuses what a container is made from. And nothing but this: what it was built from stays.
 async fn remove(link: &Link, name: &str) -> Result<(), RuntimeError> {
     let op = Op::new("remove image", "image", name);
     let name = path_segment(op)?;
-    let options = RemoveImageOptionsBuilder::default().build();
+    let options = RemoveImageOptionsBuilder::default().noprune(true).build();
     let ask = |docker: bollard::Docker| async move { docker.remove_image(name, Some(options), None).await };
     match link.mutate(op, ask).await {
         Err(RuntimeError::NotFound { .. } | RuntimeError::ImageMissing { .. }) => Ok(()),
         removed => removed.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(tags: &[&str], digests: &[&str], expected: &[&str]) {
+        let names = |names: &[&str]| names.iter().map(|name| ImageRef::from(*name)).collect();
+        let image = ImageObservation {
+            id: "sha256:a".into(),
+            tags: names(tags),
+            digests: names(digests),
+            size: 1,
+            in_use: false,
+            fetched_as: BTreeSet::new(),
+        };
+        assert_eq!(in_the_way(&image).map(ImageRef::as_str).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn names_are_taken_off_until_one_repository_with_one_tag_is_left() {
+        check(&["a:1"], &["a@sha256:0"], &[]);
+        check(&["a:1", "a:2"], &["a@sha256:0"], &["a:2"]);
+        check(
+            &["a:1", "r:5000/b:1"],
+            &["a@sha256:0", "r:5000/b@sha256:0"],
+            &["r:5000/b:1", "r:5000/b@sha256:0"],
+        );
+        check(&[], &["a@sha256:0", "b@sha256:0"], &["b@sha256:0"]);
     }
 }

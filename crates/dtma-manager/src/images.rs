@@ -22,18 +22,21 @@ enum Unsure {
     Engine(#[from] RuntimeError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the record of a group cannot be read, and so it is not known what it needs")]
+    #[error("a record of the state cannot be read, and so it is not known what groups need")]
     Damaged,
 }
 
 impl ManagerHandle {
     /// Removes images by this policy, for as long as it is polled. It may be dropped at any await.
     pub async fn keep_images(&self, images: &dyn ImageShelf, policy: ImageGc) {
-        let mut idle = Idle::default();
+        let (mut idle, mut told) = (Idle::default(), None);
         loop {
-            if let Err(problem) = collect(&self.registry, images, policy, &mut idle).await {
-                tracing::warn!(%problem, "no image was removed");
+            let looked = collect(&self.registry, images, policy, &mut idle).await;
+            let problem = looked.err().map(|problem| problem.to_string());
+            if let Some(problem) = problem.as_ref().filter(|_| problem != told) {
+                tracing::warn!(problem, "cannot tell which images nobody needs: they stay");
             }
+            told = problem;
             tokio::time::sleep(policy.min_age.clamp(SHORTEST, LONGEST)).await;
         }
     }
@@ -51,36 +54,41 @@ async fn collect(
     idle.note(&seen, &needed, now);
     let disk = images.disk().await?;
     for image in idle.overdue(&seen, policy, disk, now) {
-        remove(registry, images, image).await?;
+        // While nobody is about to make a container: what he had made sure of must not go below him.
+        let Ok(_alone) = registry.making.try_write() else {
+            tracing::debug!("containers are being made: images are left for the next time");
+            return Ok(());
+        };
+        if !remove(registry, images, image).await? {
+            idle.put_off(&image.id, now);
+        }
     }
     Ok(())
 }
 
-/// While nobody is about to make a container: what he had made sure of must not go below him.
+/// False when the engine holds on to it.
 async fn remove(
     registry: &Registry,
     images: &dyn ImageShelf,
     image: &ImageObservation,
-) -> Result<(), Unsure> {
-    let Ok(_alone) = registry.making.try_write() else {
-        tracing::debug!(image = %image.id, "containers are being made: it is left for the next time");
-        return Ok(());
-    };
+) -> Result<bool, Unsure> {
     // A name may have been given to another image since, and this one to a container.
     let seen = images.images().await?;
     let needed = needed(registry).await?;
     let Some(image) = seen.iter().find(|seen| seen.id == image.id && may_go(seen, &needed)) else {
-        return Ok(());
+        return Ok(true);
     };
     let names: Vec<&str> = image.tags.iter().chain(&image.digests).map(ImageRef::as_str).collect();
+    // Before it is done: who is ended in the middle of it has said so.
+    tracing::info!(image = %image.id, ?names, bytes = image.size, "removing an image that nobody needs");
     match images.remove_image(image).await {
-        Ok(()) => {
-            let bytes = image.size;
-            tracing::info!(image = %image.id, ?names, bytes, "removed an image that nobody needs");
+        Ok(()) => Ok(true),
+        Err(away @ RuntimeError::EngineAway { .. }) => Err(away.into()),
+        Err(error) => {
+            tracing::warn!(image = %image.id, ?names, %error, "could not remove an image");
+            Ok(false)
         }
-        Err(error) => tracing::warn!(image = %image.id, ?names, %error, "could not remove an image"),
     }
-    Ok(())
 }
 
 /// What groups are made from, and what they may go back to: the present generation, the one that is being left, and every

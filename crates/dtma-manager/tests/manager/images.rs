@@ -2,6 +2,8 @@
 
 use crate::house::{House, SOON, spec, tool};
 use dtma_core::image_gc::{DiskUsage, ImageGc};
+use dtma_core::port::RuntimeError;
+use dtma_core::port::store::DamagedRecord;
 use dtma_core::record::Removal;
 use dtma_core::spec::ServerSpec;
 use dtma_manager::{Expect, Wait};
@@ -36,7 +38,7 @@ async fn keep(house: &House, time: Duration) {
     let _ = tokio::time::timeout(time, house.manager.keep_images(&shelf, POLICY)).await;
 }
 
-/// The images removed so far.
+/// The images that were told to go so far.
 fn removed(house: &House) -> Vec<String> {
     let calls = house.engine.calls().into_iter().filter(|call| call.verb == Verb::RemoveImage);
     calls.map(|call| call.subject.trim_start_matches("sha256:").to_owned()).collect()
@@ -92,6 +94,41 @@ async fn while_there_is_room_or_nobody_knows_whether_nothing_goes() {
     house.engine.set_disk(FULL);
     keep(&house, 3 * OLD).await;
     assert_eq!(removed(&house), ["far:1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_engine_holds_on_to_stands_in_nobodys_way_and_is_not_tried_at_every_look() {
+    let house = house().await;
+    for (group, image) in [("g", "far:1"), ("h", "far:2")] {
+        house.manager.deploy(spec(group, vec![tool_of(image)]), SOON).await.unwrap();
+        house.remove(group, Removal::default()).await;
+    }
+    let held = RuntimeError::Conflict { call: "remove image", problem: "it has children".into() };
+    house.engine.fail_on(Verb::RemoveImage, "far:1", 99, held);
+    keep(&house, 3 * OLD - Duration::from_secs(600)).await;
+    assert_eq!(removed(&house), ["far:1", "far:2", "far:1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nobody_knows_what_groups_need_nothing_goes() {
+    let mut house = house().await;
+    house.manager.deploy(spec("g", vec![tool_of("far:1")]), SOON).await.unwrap();
+    house.remove("g", Removal::default()).await;
+    house.store.damage(DamagedRecord { table: "groups".into(), key: "h".into(), problem: "torn".into() });
+    house.restart_daemon().await;
+    keep(&house, 3 * OLD).await;
+    assert_eq!(removed(&house), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_is_asked_again_soon() {
+    let house = house().await;
+    house.manager.deploy(spec("g", vec![tool_of("far:1")]), SOON).await.unwrap();
+    house.remove("g", Removal::default()).await;
+    let away = RuntimeError::EngineAway { endpoint: "unix:///gone".into(), problem: "gone".into() };
+    house.engine.fail(Verb::RemoveImage, 1, away);
+    keep(&house, OLD + Duration::from_secs(600)).await;
+    assert_eq!(removed(&house), ["far:1", "far:1"]);
 }
 
 #[tokio::test(start_paused = true)]
