@@ -53,4 +53,24 @@ impl ShelfHarness for Shelf {
     }
 }
 
+/// The engine wants all names but those of one repository taken off before; a digest is a name, too.
+#[tokio::test]
+async fn an_image_of_two_repositories_goes_with_all_its_names() {
+    let harness = Shelf::new().await;
+    let other = harness.registry.repository().replace("pulled", "other");
+    let by_tag = harness.fetchable();
+    for wanted in [&by_tag, &format!("{other}@{}", harness.registry.digest).into()] {
+        harness.runtime().ensure_image(wanted, PullPolicy::Always, None, &|_| {}).await.expect("a pull");
+    }
+    let find = async || {
+        let seen = harness.shelf().images().await.expect("images");
+        seen.into_iter().find(|seen| seen.tags.contains(&by_tag))
+    };
+    let seen = find().await.expect("it was fetched");
+    assert_eq!((seen.tags.len(), seen.digests.len(), seen.fetched_as.len()), (1, 2, 2), "{seen:?}");
+    harness.shelf().remove_image(&seen).await.expect("remove_image");
+    assert_eq!(find().await, None);
+    harness.leave().await;
+}
+
 dtma_testing::images_suite!(Shelf::new().await);
