@@ -186,7 +186,7 @@ pub(crate) struct SettingArgs {
     /// Images go when more of the engine's disk is used, in percent [default: 85]
     #[arg(long, env = "DTMA_IMAGE_GC_HIGH_PERCENT", value_name = "PERCENT", global = true)]
     pub(crate) image_gc_high_percent: Option<String>,
-    /// ... until no more than this is used, in percent [default: 80]
+    /// ... and until no more of it than this is used, in percent [default: 80]
     #[arg(long, env = "DTMA_IMAGE_GC_LOW_PERCENT", value_name = "PERCENT", global = true)]
     pub(crate) image_gc_low_percent: Option<String>,
     /// The TOML file with the operator's ceilings [default: 2 GiB, 2 CPU, 512 pids for each server]
