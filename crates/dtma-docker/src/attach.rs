@@ -22,7 +22,7 @@ pub(crate) async fn attach(link: &Link, id: &ContainerId) -> Result<Attached, Ru
     let ask = |docker: bollard::Docker| async move { docker.attach_container(id, Some(options)).await };
     let AttachContainerResults { output, input } = link.read(op, ask).await?;
     let output = output.filter_map(async |frame| chunk(frame).transpose());
-    Ok(Attached { output: output.boxed(), input: Box::new(Input(input)) })
+    Ok(Attached { output: output.boxed(), input: Box::new(Input(input)), exact: false })
 }
 
 /// One frame of the multiplexed stream.

@@ -180,6 +180,7 @@ fn attached(end: AttachEnd) -> Attached {
     Attached {
         output: stream::unfold(output, next).take_until(cut.clone().cancelled_owned()).boxed(),
         input: Box::new(Input { input, cut }),
+        exact: false,
     }
 }
 

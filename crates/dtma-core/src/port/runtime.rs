@@ -233,6 +233,9 @@ pub struct Attached {
     pub output: BoxStream<'static, std::io::Result<OutputChunk>>,
     /// What it reads.
     pub input: Box<dyn AttachInput>,
+    /// Both begin where the last attachment left off: no half line is at either's beginning, and of what the process
+    /// wrote meanwhile nothing is missing.
+    pub exact: bool,
 }
 
 /// The writing end of a container's standard input.

@@ -193,9 +193,12 @@ impl Owner {
         let Connect { run, attached, how } = connect;
         let limits = &self.shared.limits;
         let adopted = matches!(how, Attachment::Adopted { .. });
-        let mut link = Link::new(run.clone(), attached, adopted, limits.message, limits.backlog);
+        let torn = adopted && !attached.exact;
+        let mut link = Link::new(run.clone(), attached, torn, limits.message, limits.backlog);
         if adopted {
             self.shared.ids.leap();
+        }
+        if torn {
             // Ends the half line that may stand in the server's input; an empty line is none.
             link.push(Bytes::from_static(b"\n"));
         }

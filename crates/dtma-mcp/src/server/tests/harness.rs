@@ -236,7 +236,7 @@ impl Process {
             let chunk = chunks.recv().await?;
             Some((chunk, chunks))
         });
-        let attached = Attached { output: chunks.boxed(), input: Box::new(Pipe(theirs)) };
+        let attached = Attached { output: chunks.boxed(), input: Box::new(Pipe(theirs)), exact: false };
         (Self { input: BufReader::new(ours), output }, attached)
     }
 

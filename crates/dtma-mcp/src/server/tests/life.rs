@@ -2,6 +2,7 @@
 
 use super::harness::*;
 use crate::{Attachment, CallError, Limits, PostReply, ServerState, ToolList};
+use dtma_core::port::runtime::Attached;
 use dtma_core::record::Handshake;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -175,6 +176,22 @@ async fn an_adopted_process_is_not_greeted_twice_and_half_lines_do_no_harm() {
     let id = process.asked("x").await;
     process.answer(&id, "1");
     body(outcome(&mut calls).await);
+}
+
+/// Where the streams go on exactly, nothing has to be ended or dropped.
+#[tokio::test(start_paused = true)]
+async fn an_exact_attachment_begins_with_a_whole_line_both_ways() {
+    let house = House::new();
+    let handshake = Some(Handshake { run: run(1), result: GREETING.to_owned() });
+    let (mut process, attached) = Process::new();
+    process.write(&b"said while nobody listened\n"[..]);
+    let attached = Attached { exact: true, ..attached };
+    house.handle.connect(run(1), attached, Attachment::Adopted { handshake }).await.unwrap();
+    let id = process.asked("ping").await;
+    process.answer(&id, "{}");
+    process.list("[]").await;
+    house.until_ready().await;
+    assert_eq!(house.log().await, ["said while nobody listened"]);
 }
 
 #[tokio::test(start_paused = true)]
