@@ -1,5 +1,5 @@
 //! Podman's service, which speaks Docker's API, as a private engine: its images and containers lie in a directory of
-//! its own, its networks and mounts in namespaces of their own.
+//! its own, its networks and mounts in namespaces of their own. Debian's `docker-registry` is beside it, in the same.
 //!
 //! The tests of one program share one, for it takes seconds to fill. It ends with that program, however that ends: the
 //! shell that keeps it waits for the end of its input, removes every container, and then the directory.
@@ -26,6 +26,13 @@ runtime = "runc"
 network_backend = "netavark"
 "#;
 
+/// On its loopback, which is nobody else's.
+const REGISTRY: &str = "127.0.0.1:5000";
+const REGISTRIES: &str = r#"[[registry]]
+location = "127.0.0.1:5000"
+insecure = true
+"#;
+
 /// What keeps it; `$1` is the directory.
 const KEEPER: &str = r#"
 dir=$1
@@ -35,11 +42,13 @@ run() {
 ip link set lo up
 run system service --time 0 "unix://$dir/d.sock" </dev/null &
 service=$!
+docker-registry serve "$dir/registry.yml" </dev/null &
+registry=$!
 # Nobody writes: it returns when those who could are gone.
 read -r _
 (run rm --all --force --time 0)
-kill "$service"
-wait "$service"
+kill "$service" "$registry"
+wait "$service" "$registry"
 umount --recursive --lazy "$dir/root/overlay"
 rm -rf "$dir"
 "#;
@@ -67,7 +76,7 @@ impl Podman {
         let mut keeper = keeper(&dir).spawn().expect("start Podman");
         wait_until_ready(&dir, &mut keeper);
         let podman = Self { dir, _keeper: keeper };
-        podman.load();
+        podman.copy("images", &IMAGES);
         podman
     }
 
@@ -82,10 +91,24 @@ impl Podman {
         docker(&self.dir, args).expect_success(&format!("docker {}", args.join(" "))).trim().to_owned()
     }
 
-    /// Copies images from the engine of the environment.
-    fn load(&self) {
-        let file = self.dir.join("images.tar").display().to_string();
-        engine::docker(&[&["save", "-o", &file][..], &IMAGES].concat());
+    /// Puts an image of this name into its registry that it does not have itself, and says what it is called.
+    #[must_use]
+    pub fn stock(&self, name: &str) -> String {
+        let image = format!("{REGISTRY}/{name}:1");
+        let made = engine::docker(&["create", IMAGES[0]]);
+        engine::docker(&["commit", "--change", &format!("LABEL of={image}"), made.trim(), &image]);
+        self.copy(name, &[&image]);
+        engine::docker(&["rm", made.trim()]);
+        engine::docker(&["rmi", &image]);
+        self.docker(&["push", &image]);
+        self.docker(&["rmi", &image]);
+        image
+    }
+
+    /// Copies images from the engine of the environment, through a file of this name.
+    fn copy(&self, name: &str, images: &[&str]) {
+        let file = self.dir.join(name).with_extension("tar").display().to_string();
+        engine::docker(&[&["save", "-o", &file], images].concat());
         self.docker(&["load", "-i", &file]);
         std::fs::remove_file(file).expect("remove the archive");
     }
@@ -102,10 +125,17 @@ fn docker(dir: &Path, args: &[&str]) -> program::Ended {
 
 fn keeper(dir: &Path) -> Command {
     std::fs::write(dir.join("containers.conf"), CONFIGURATION).expect("its configuration");
+    std::fs::write(dir.join("registries.conf"), REGISTRIES).expect("its registries");
+    let registry = format!(
+        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}/registry}}}}\nhttp: {{addr: \"{REGISTRY}\"}}\n",
+        dir.display()
+    );
+    std::fs::write(dir.join("registry.yml"), registry).expect("its registry's configuration");
     let log = File::create(log(dir)).expect("its log");
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "sh", "-c", KEEPER, "sh"]).arg(dir);
     command.env("CONTAINERS_CONF", dir.join("containers.conf")).current_dir("/");
+    command.env("CONTAINERS_REGISTRIES_CONF", dir.join("registries.conf"));
     command.stdin(Stdio::piped()).stdout(OwnedFd::from(log.try_clone().expect("its log"))).stderr(log);
     command
 }

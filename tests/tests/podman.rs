@@ -1,17 +1,18 @@
-//! Podman's compatible API as an engine: the suite that every engine passes, the hardened profile as it is felt inside,
+//! Podman's compatible API as an engine: the suites that every engine passes, the hardened profile as it is felt inside,
 //! and a daemon that keeps a server on it. What differs from Docker is listed in `docs/engines.md`.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
 use async_trait::async_trait;
 use dtma_client::Mutation;
 use dtma_core::container::{ContainerMount, CreateContainer, LogDriver};
-use dtma_core::id::{ImageRef, OwnerId};
+use dtma_core::id::{ContainerId, ImageRef, OwnerId};
 use dtma_core::observation::ContainerState;
-use dtma_core::port::ContainerRuntime;
 use dtma_core::port::runtime::{LogQuery, OutputStream};
+use dtma_core::port::{ContainerRuntime, ImageShelf};
 use dtma_core::spec::PullPolicy;
 use dtma_docker::{DockerRuntime, Settings};
 use dtma_testing::sample;
+use dtma_testing::suite::images::ShelfHarness;
 use dtma_testing::suite::runtime::{RuntimeHarness, Traits, sweep};
 use dtma_tests::fault_proxy::FaultProxy;
 use dtma_tests::podman::Podman;
@@ -94,6 +95,56 @@ impl RuntimeHarness for Harness {
 
 mod suite {
     dtma_testing::runtime_suite!(super::Harness::new().await);
+}
+
+/// The shared engine, and an image in its registry that no other test has.
+struct Shelf {
+    engine: Harness,
+    image: ImageRef,
+}
+
+impl Shelf {
+    async fn new() -> Self {
+        let engine = Harness::new().await;
+        let name = engine.owner.to_string();
+        let stocked = tokio::task::spawn_blocking(move || Podman::shared().stock(&name)).await;
+        Self { engine, image: stocked.expect("an image").into() }
+    }
+}
+
+#[async_trait]
+impl ShelfHarness for Shelf {
+    fn shelf(&self) -> &dyn ImageShelf {
+        &*self.engine.runtime
+    }
+    fn runtime(&self) -> &dyn ContainerRuntime {
+        &*self.engine.runtime
+    }
+    fn local(&self) -> ImageRef {
+        format!("localhost/{IMAGE}").into()
+    }
+    fn fetchable(&self) -> ImageRef {
+        self.image.clone()
+    }
+    async fn brought(&self) -> ImageRef {
+        let image = self.image.to_string();
+        let pulled = tokio::task::spawn_blocking(move || Podman::shared().docker(&["pull", &image])).await;
+        pulled.expect("their pull");
+        self.image.clone()
+    }
+    async fn container(&self, image: &ImageRef) -> ContainerId {
+        let facts = self.runtime().ensure_image(image, PullPolicy::Never, None, &|_| {}).await;
+        let mut request = self.engine.request("true").await;
+        request.image_id = facts.expect("it was fetched").id;
+        self.runtime().create(&request).await.expect("create")
+    }
+    async fn leave(self) {
+        self.engine.leave().await;
+    }
+}
+
+mod shelf {
+    dtma_testing::images_suite!(super::Shelf::new().await);
 }
 
 /// Runs a script under the profile and says what it wrote.

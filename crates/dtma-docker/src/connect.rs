@@ -135,6 +135,18 @@ impl Link {
         self.call(op, self.deadlines.read, ask).await
     }
 
+    /// The same, asked in the words of whose engine it is.
+    pub(crate) async fn read_in_dialect<T, F>(
+        &self,
+        op: Op<'_>,
+        ask: impl FnOnce(Docker, Dialect) -> F,
+    ) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.call_known(op, self.deadlines.read, |known| ask(known.docker, known.dialect)).await
+    }
+
     /// A call that changes something.
     pub(crate) async fn mutate<T, F>(
         &self,
@@ -157,9 +169,21 @@ impl Link {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        self.call_known(op, after, |known| ask(known.docker)).await
+    }
+
+    async fn call_known<T, F>(
+        &self,
+        op: Op<'_>,
+        after: Duration,
+        ask: impl FnOnce(Known) -> F,
+    ) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let done = timeout(after, async {
-            let docker = self.client(op).await?;
-            ask(docker).await.map_err(|error| self.classify(op, error))
+            let known = self.connected(op).await?;
+            ask(known).await.map_err(|error| self.classify(op, error))
         });
         done.await.unwrap_or(Err(RuntimeError::Timeout { call: op.call, after }))
     }

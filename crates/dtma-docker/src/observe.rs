@@ -5,7 +5,7 @@
 
 use crate::connect::Link;
 use crate::errors::{Op, path_segment};
-use crate::raw::{percent_encoded, unless_stumbled};
+use crate::raw::{self, percent_encoded};
 use bollard::models::{ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use dtma_core::Timestamp;
@@ -44,8 +44,8 @@ pub(crate) async fn containers(
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filter).build();
     let ask = |docker: bollard::Docker| async move { docker.list_containers(Some(options)).await };
     let filter = percent_encoded(&serde_json::json!(filter).to_string());
-    let again = format!("/containers/json?all=true&filters={filter}");
-    let listed = unless_stumbled(link, op, &again, link.read(op, ask).await).await?;
+    let path = format!("/containers/json?all=true&filters={filter}");
+    let listed = raw::read(link, op, &path, ask).await?;
     let ids = listed.into_iter().filter_map(|summary| summary.id.map(ContainerId::from));
     let seen = stream::iter(ids).map(|id| look(link, &scope.owner, id)).buffered(INSPECTIONS);
     seen.try_filter_map(async |found| Ok(found)).try_collect().await
@@ -89,7 +89,7 @@ pub(crate) async fn raw_inspect(
     let ask = |docker: bollard::Docker| async move {
         docker.inspect_container(id, None::<InspectContainerOptions>).await
     };
-    unless_stumbled(link, op, &format!("/containers/{id}/json"), link.read(op, ask).await).await
+    raw::read(link, op, &format!("/containers/{id}/json"), ask).await
 }
 
 /// The observation, or why this container is none of ours.

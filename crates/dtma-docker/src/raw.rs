@@ -3,6 +3,7 @@
 //! would refuse the whole answer, and of a list every container in it.
 
 use crate::connect::Link;
+use crate::dialect::Dialect;
 use crate::errors::Op;
 use crate::transport::Transport;
 use bollard::Docker;
@@ -18,26 +19,32 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// What the client says of the word that it does not know.
-const STUMBLE: &str = "unknown variant `stopped`";
-
-/// The answer of a question that the client asked, or, when it stumbled over that word, of the same question asked
-/// again and read with the word that Docker has for it. `path` has its query, without the version.
-pub(crate) async fn unless_stumbled<T: DeserializeOwned>(
+/// The answer to a question of the client; on Podman to the same question at `path`, with Docker's word for that state.
+/// `path` has its query, without the version.
+pub(crate) async fn read<T, F>(
     link: &Link,
     op: Op<'_>,
     path: &str,
-    found: Result<T, RuntimeError>,
-) -> Result<T, RuntimeError> {
-    match found {
-        Err(RuntimeError::Broken { problem, .. }) if problem.contains(STUMBLE) => {
-            link.read(op, |docker| ask(link.transport(), docker, path)).await
+    ask: impl FnOnce(Docker) -> F,
+) -> Result<T, RuntimeError>
+where
+    T: DeserializeOwned,
+    F: Future<Output = Result<T, Error>>,
+{
+    let ask = |docker, dialect| async move {
+        match dialect {
+            Dialect::Docker => ask(docker).await,
+            Dialect::Podman => translated(link.transport(), &docker, path).await,
         }
-        found => found,
-    }
+    };
+    link.read_in_dialect(op, ask).await
 }
 
-async fn ask<T: DeserializeOwned>(transport: &Transport, docker: Docker, path: &str) -> Result<T, Error> {
+async fn translated<T: DeserializeOwned>(
+    transport: &Transport,
+    docker: &Docker,
+    path: &str,
+) -> Result<T, Error> {
     let path = format!("/v{}{path}", docker.client_version());
     let mut answer: Value = serde_json::from_slice(transport.get(&path).await?.body())?;
     translate(&mut answer);

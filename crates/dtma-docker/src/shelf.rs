@@ -5,8 +5,7 @@ use crate::connect::Link;
 use crate::errors::{Op, path_segment};
 use crate::images::repository;
 use crate::ledger::Ledger;
-use crate::raw::unless_stumbled;
-use crate::space;
+use crate::{raw, space};
 use async_trait::async_trait;
 use bollard::models::ImageSummary;
 use bollard::query_parameters::{
@@ -70,7 +69,7 @@ async fn used(link: &Link) -> Result<BTreeSet<String>, RuntimeError> {
     let op = Op::new("list containers", "engine", link.endpoint());
     let options = ListContainersOptionsBuilder::default().all(true).build();
     let ask = |docker: bollard::Docker| async move { docker.list_containers(Some(options)).await };
-    let listed = unless_stumbled(link, op, "/containers/json?all=true", link.read(op, ask).await).await?;
+    let listed = raw::read(link, op, "/containers/json?all=true", ask).await?;
     Ok(listed.into_iter().filter_map(|container| Some(bare(&container.image_id?).to_owned())).collect())
 }
 

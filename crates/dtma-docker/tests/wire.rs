@@ -1,6 +1,7 @@
 //! The adapter against an engine made of a few canned answers: what a real one cannot be made to do.
 #![expect(clippy::expect_used, reason = "a broken test should stop where it broke")]
 
+use dtma_core::observation::ContainerState;
 use dtma_core::port::runtime::{ContainerRuntime, RuntimeError};
 use dtma_core::spec::PullPolicy;
 use dtma_docker::{Deadlines, DockerRuntime, Settings};
@@ -22,15 +23,32 @@ struct Canned {
 struct Manner {
     api: &'static str,
     answers: bool,
+    podman: bool,
 }
 
+const DOCKER: Manner = Manner { api: "1.41", answers: true, podman: false };
+const PODMAN: Manner = Manner { podman: true, ..DOCKER };
+
+/// As Podman shows it while its process has ended and has not been put away.
+const STOPPED: &str = r#"{
+    "Id": "ab12", "Name": "/dtma-owner-demo-time-0", "Image": "sha256:00ff",
+    "State": {
+        "Status": "stopped", "ExitCode": 3,
+        "StartedAt": "2026-11-20T16:41:22Z", "FinishedAt": "2026-11-20T16:41:23Z"
+    },
+    "Config": { "Labels": {
+        "io.dtma.managed": "true", "io.dtma.owner": "owner", "io.dtma.group": "demo", "io.dtma.instance": "time",
+        "io.dtma.replica": "0", "io.dtma.generation": "3", "io.dtma.config-hash": "h", "io.dtma.kind": "mcp"
+    } }
+}"#;
+
 impl Canned {
-    fn new(api: &'static str, answers: bool) -> Self {
+    fn new(manner: Manner) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let listener = UnixListener::bind(dir.path().join("sock")).expect("bind");
         let asked = Arc::new(Mutex::new(Vec::new()));
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Manner { api, answers }, Arc::clone(&asked)));
+        serving.spawn(serve(listener, manner, Arc::clone(&asked)));
         Self { dir, asked, _serving: serving }
     }
 
@@ -63,10 +81,13 @@ async fn answer(client: UnixStream, manner: Manner, asked: Arc<Mutex<Vec<String>
     let body = match path.as_str() {
         "/_ping" if !manner.api.is_empty() => "OK".to_owned(),
         path if path.ends_with("/version") && !manner.api.is_empty() => r#"{"Version":"1.2.3"}"#.to_owned(),
+        path if manner.podman && path.ends_with("/ab12/json") => STOPPED.to_owned(),
+        _ if manner.podman => r#"[{ "Id": "ab12", "State": "stopped" }]"#.to_owned(),
         _ if manner.answers => "[]".to_owned(),
         _ => return std::future::pending().await,
     };
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let who = if manner.podman { "Libpod-Api-Version: 4.3.1\r\n" } else { "" };
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n{who}");
     let answer = format!("{head}Api-Version: {}\r\nContent-Length: {}\r\n\r\n{body}", manner.api, body.len());
     let _ = client.write_all(answer.as_bytes()).await;
 }
@@ -88,7 +109,7 @@ fn scope() -> dtma_core::port::runtime::Scope {
 #[tokio::test]
 async fn every_path_carries_the_agreed_version() {
     for (theirs, agreed) in [("1.41", "/v1.41/"), ("1.47", "/v1.47/"), ("1.99", "/v1.53/")] {
-        let engine = Canned::new(theirs, true);
+        let engine = Canned::new(Manner { api: theirs, ..DOCKER });
         assert_eq!(at(&engine).containers(&scope()).await, Ok(vec![]));
         let asked = engine.asked();
         assert_eq!(asked[0], "/_ping");
@@ -97,15 +118,26 @@ async fn every_path_carries_the_agreed_version() {
 }
 
 #[tokio::test]
+async fn podmans_word_for_an_ended_process_is_read_at_the_first_question() {
+    let engine = Canned::new(PODMAN);
+    let seen = at(&engine).containers(&scope()).await.expect("an answer");
+    let states: Vec<_> = seen.into_iter().map(|seen| seen.state).collect();
+    assert!(matches!(states[..], [ContainerState::Exited { code: 3, .. }]), "{states:?}");
+    let asked = engine.asked();
+    assert_eq!((asked.len(), asked[2].as_str()), (3, "/v1.41/containers/ab12/json"), "{asked:?}");
+    assert!(asked[1].starts_with("/v1.41/containers/json?all=true&filters=%7B"), "{asked:?}");
+}
+
+#[tokio::test]
 async fn an_engine_that_is_too_old_is_refused_by_name() {
-    let engine = Canned::new("1.40", true);
+    let engine = Canned::new(Manner { api: "1.40", ..DOCKER });
     let error = at(&engine).containers(&scope()).await.expect_err("1.40 is too old");
     assert!(error.to_string().contains("Docker 20.10 (API 1.41) or newer is needed"), "{error}");
 }
 
 #[tokio::test]
 async fn an_engine_that_hangs_is_given_up_in_time() {
-    let engine = Canned::new("1.41", false);
+    let engine = Canned::new(Manner { answers: false, ..DOCKER });
     let after = Duration::from_millis(300);
     let answer = at(&engine).containers(&scope()).await;
     assert_eq!(answer, Err(RuntimeError::Timeout { call: "list containers", after }));
@@ -113,7 +145,7 @@ async fn an_engine_that_hangs_is_given_up_in_time() {
 
 #[tokio::test]
 async fn an_engine_that_hangs_from_the_start_is_given_up_in_time() {
-    let engine = Canned::new("", false);
+    let engine = Canned::new(Manner { api: "", answers: false, ..DOCKER });
     let (runtime, after) = (at(&engine), Duration::from_millis(300));
     let pull = runtime.ensure_image(&"a:1".into(), PullPolicy::Always, None, &|_| {}).await;
     assert_eq!(pull, Err(RuntimeError::Timeout { call: "pull image", after }));
@@ -128,7 +160,7 @@ async fn an_engine_that_is_not_there_is_away_and_found_when_it_comes() {
     assert!(matches!(runtime.containers(&scope()).await, Err(RuntimeError::EngineAway { .. })));
     let listener = UnixListener::bind(dir.path().join("sock")).expect("bind");
     let mut serving = JoinSet::new();
-    serving.spawn(serve(listener, Manner { api: "1.41", answers: true }, Arc::default()));
+    serving.spawn(serve(listener, DOCKER, Arc::default()));
     assert_eq!(runtime.containers(&scope()).await, Ok(vec![]));
     serving.abort_all();
     while serving.join_next().await.is_some() {}
@@ -144,7 +176,7 @@ async fn an_engine_that_was_upgraded_is_spoken_to_in_its_new_version() {
     for (api, expected) in [("1.41", "1.41"), ("1.44", "1.44")] {
         let listener = UnixListener::bind(&path).expect("bind");
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Manner { api, answers: true }, Arc::default()));
+        serving.spawn(serve(listener, Manner { api, ..DOCKER }, Arc::default()));
         // While it is away we notice, and forget what was agreed.
         let _ = runtime.containers(&scope()).await;
         assert_eq!(runtime.info().await.map(|info| info.api_version), Ok(expected.to_owned()));
