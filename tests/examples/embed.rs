@@ -13,7 +13,7 @@ use dtma_core::port::StateStore;
 use dtma_core::record::Removal;
 use dtma_core::spec::{GroupOptions, GroupSpec, ServerKind, ServerSpec};
 use dtma_docker::DockerRuntime;
-use dtma_manager::{Backends, Manager, Settings, Wait, probe::TcpProbe, wall};
+use dtma_manager::{Backends, Manager, Settings, Wait, wall};
 use dtma_store::RedbStore;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,7 +28,6 @@ async fn main() -> anyhow::Result<()> {
         runtime: Arc::new(DockerRuntime::connect(engine)?),
         store,
         loaded,
-        probe: Arc::new(TcpProbe),
         configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
         wall: wall::system(),
     };

@@ -86,7 +86,8 @@ impl RuntimeHarness for Harness {
         IMAGE.into()
     }
     fn traits(&self) -> Traits {
-        Traits { input_outlives_its_client: false }
+        // Its networks are in a namespace of their own.
+        Traits { input_outlives_its_client: false, addresses_lead_there: false }
     }
     async fn break_connections(&self) {
         self.proxy.cut();

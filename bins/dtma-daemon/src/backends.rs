@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use dtma_config::Configurator;
 use dtma_core::port::{ContainerRuntime, ImageShelf, Meter, StateStore};
 use dtma_docker::{CgroupMeter, DockerRuntime};
-use dtma_manager::probe::TcpProbe;
 use dtma_manager::{Backends, wall};
 use dtma_store::RedbStore;
 use std::sync::Arc;
@@ -39,7 +38,6 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
         runtime,
         loaded: store.load().await?,
         store,
-        probe: Arc::new(TcpProbe),
         configurator: Arc::new(configurator),
         wall: wall::system(),
     };

@@ -289,7 +289,9 @@ fn engine_kind(error: &RuntimeError) -> (StatusCode, &'static str) {
         RuntimeError::OutOfSpace { .. } => (StatusCode::INSUFFICIENT_STORAGE, "out_of_space"),
         RuntimeError::Conflict { .. } => (StatusCode::CONFLICT, "engine_busy"),
         RuntimeError::Refused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "engine_refused"),
-        RuntimeError::Broken { .. } => (StatusCode::BAD_GATEWAY, "engine_failed"),
+        RuntimeError::Broken { .. } | RuntimeError::PortClosed { .. } => {
+            (StatusCode::BAD_GATEWAY, "engine_failed")
+        }
     }
 }
 

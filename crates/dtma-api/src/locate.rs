@@ -83,6 +83,7 @@ fn refused(error: &RuntimeError) -> (&'static str, &'static str) {
         | RuntimeError::EngineAway { .. }
         | RuntimeError::Timeout { .. }
         | RuntimeError::OutOfSpace { .. }
+        | RuntimeError::PortClosed { .. }
         | RuntimeError::Conflict { .. }
         | RuntimeError::Refused { .. }
         | RuntimeError::Broken { .. } => ("", "engine.refused"),
@@ -106,6 +107,7 @@ fn remedy(error: &RuntimeError) -> Option<String> {
         | RuntimeError::EngineAway { .. }
         | RuntimeError::Timeout { .. }
         | RuntimeError::OutOfSpace { .. }
+        | RuntimeError::PortClosed { .. }
         | RuntimeError::Conflict { .. }
         | RuntimeError::Refused { .. }
         | RuntimeError::Broken { .. } => return None,

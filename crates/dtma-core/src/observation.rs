@@ -5,7 +5,6 @@ use crate::id::{
     ConfigHash, ContainerId, Generation, ImageId, InstanceName, Member, NetworkId, ReplicaId, RunKey, SlotId,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 /// One container as the engine reports it, with the identity its labels carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +23,8 @@ pub struct ContainerObservation {
     pub image_id: ImageId,
     /// What it does.
     pub state: ContainerState,
-    /// Its address on the group's network, while it runs there.
-    pub ip: Option<IpAddr>,
+    /// It runs on the group's network: that one cannot go before it.
+    pub joined: bool,
 }
 
 /// What a container does.
@@ -235,7 +234,7 @@ pub(crate) mod testing {
             config_hash: "h".into(),
             image_id: "i".into(),
             state,
-            ip: None,
+            joined: false,
         }
     }
 }

@@ -219,7 +219,7 @@ impl Context<'_> {
     fn idle_networks(&self) -> Vec<Action> {
         let joins = |record: &ServerRecord| record.config.network == NetworkMode::Group;
         let wanted = self.desired.servers.values().any(joins) || self.desired.update().is_some();
-        let joined = self.observed.containers.iter().any(|seen| seen.ip.is_some());
+        let joined = self.observed.containers.iter().any(|seen| seen.joined);
         let networks = self.observed.networks.iter().filter(|_| !wanted && !joined);
         networks.map(|network| Action::RemoveNetwork { id: network.id.clone() }).collect()
     }

@@ -3,12 +3,10 @@
 
 pub mod images;
 pub mod meter;
-pub mod probe;
 pub mod runtime;
 pub mod store;
 
 pub use images::ImageShelf;
 pub use meter::Meter;
-pub use probe::{HealthProbe, ProbeTarget};
 pub use runtime::{ContainerRuntime, RuntimeError};
 pub use store::{StateStore, StoreError};

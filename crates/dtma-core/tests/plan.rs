@@ -227,7 +227,7 @@ impl World {
             config_hash: config.clone(),
             image_id: ImageId::from("i"),
             state: ContainerState::Created,
-            ip: None,
+            joined: false,
         });
     }
 

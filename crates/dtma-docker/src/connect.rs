@@ -2,6 +2,7 @@
 //!
 //! A lost engine is looked for anew, and the version is agreed on anew: it may have been upgraded while it was away.
 
+use crate::dial::Addresses;
 use crate::dialect::{Dialect, Pong};
 use crate::errors::{self, Op};
 use crate::oom::Ooms;
@@ -94,6 +95,7 @@ pub(crate) struct Link {
     transport: Transport,
     pub(crate) deadlines: Deadlines,
     pub(crate) ooms: Ooms,
+    pub(crate) addresses: Addresses,
     /// The client with its agreed version; `None` before the first call and after the engine was lost.
     client: Mutex<Option<Known>>,
 }
@@ -107,7 +109,13 @@ struct Known {
 
 impl Link {
     pub(crate) fn new(transport: Transport, deadlines: Deadlines) -> Self {
-        Self { transport, deadlines, ooms: Ooms::default(), client: Mutex::new(None) }
+        Self {
+            transport,
+            deadlines,
+            ooms: Ooms::default(),
+            addresses: Addresses::default(),
+            client: Mutex::new(None),
+        }
     }
 
     pub(crate) fn endpoint(&self) -> &str {

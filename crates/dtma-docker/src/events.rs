@@ -48,7 +48,10 @@ impl Listener {
         loop {
             let Some(stream) = &mut self.stream else {
                 match self.connect().await {
-                    Ok(()) => return EngineEvent::Resync,
+                    Ok(()) => {
+                        self.link.addresses.forget_all();
+                        return EngineEvent::Resync;
+                    }
                     Err(error) => self.pause(&error.to_string()).await,
                 }
                 continue;
@@ -75,6 +78,7 @@ impl Listener {
     fn remember(&self, event: &EngineEvent) {
         if let EngineEvent::Container { id, change, .. } = event {
             self.link.ooms.note(id, *change);
+            self.link.addresses.heard(id, *change);
         }
     }
 

@@ -226,6 +226,7 @@ fn unavailable(image: &ImageRef, known: bool, error: RuntimeError) -> RuntimeErr
         | RuntimeError::ImageMissing { problem, .. } => missing(image, &with_remedy(image, known, problem)),
         RuntimeError::EngineAway { .. }
         | RuntimeError::Timeout { .. }
+        | RuntimeError::PortClosed { .. }
         | RuntimeError::PullStalled { .. }
         | RuntimeError::OutOfSpace { .. }
         | RuntimeError::NameTaken { .. }

@@ -9,6 +9,7 @@ mod attach;
 mod cgroup;
 mod connect;
 mod create;
+mod dial;
 mod dialect;
 mod errors;
 mod events;
@@ -48,6 +49,7 @@ use dtma_core::port::runtime::{
 use dtma_core::spec::PullPolicy;
 use futures_util::stream::BoxStream;
 use ledger::Ledger;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 use transport::Transport;
@@ -87,6 +89,13 @@ impl DockerRuntime {
             networks: networks::Allocator::new(network_pool),
         })
     }
+
+    /// Something that ends a run or begins one: its address is another one then, or somebody else's.
+    async fn ending<T>(&self, id: &ContainerId, call: impl Future<Output = T>) -> T {
+        let done = call.await;
+        self.link.addresses.forget(id);
+        done
+    }
 }
 
 #[async_trait]
@@ -117,19 +126,19 @@ impl ContainerRuntime for DockerRuntime {
         lifecycle::create(&self.link, request).await
     }
     async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        lifecycle::start(&self.link, id).await
+        self.ending(id, lifecycle::start(&self.link, id)).await
     }
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
-        lifecycle::stop(&self.link, id, grace).await
+        self.ending(id, lifecycle::stop(&self.link, id, grace)).await
     }
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        lifecycle::kill(&self.link, id).await
+        self.ending(id, lifecycle::kill(&self.link, id)).await
     }
     async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
         lifecycle::rename(&self.link, id, new_name).await
     }
     async fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        lifecycle::remove(&self.link, id).await
+        self.ending(id, lifecycle::remove(&self.link, id)).await
     }
 
     async fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError> {
@@ -137,6 +146,9 @@ impl ContainerRuntime for DockerRuntime {
     }
     async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError> {
         exec::exec(&self.link, id, request).await
+    }
+    async fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError> {
+        dial::dial(&self.link, &self.owner, id, port).await
     }
     async fn logs(
         &self,

@@ -121,6 +121,7 @@ fn overlaps(error: &RuntimeError) -> bool {
         | RuntimeError::NameTaken { .. }
         | RuntimeError::PortTaken { .. }
         | RuntimeError::ImageMissing { .. }
+        | RuntimeError::PortClosed { .. }
         | RuntimeError::PullStalled { .. }
         | RuntimeError::EngineAway { .. }
         | RuntimeError::Timeout { .. }

@@ -60,8 +60,7 @@ async fn look(
     match raw_inspect(link, &id).await {
         Err(RuntimeError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
-        Ok(raw) => Ok(observation(raw, owner)
-            .map(|seen| link.ooms.complete(seen))
+        Ok(raw) => Ok(seen(link, owner, raw)
             .inspect_err(
                 |problem| tracing::warn!(container = %id, problem, "a container is not taken for ours"),
             )
@@ -75,8 +74,7 @@ pub(crate) async fn inspect(
     id: &ContainerId,
 ) -> Result<ContainerObservation, RuntimeError> {
     let raw = raw_inspect(link, id).await?;
-    observation(raw, owner)
-        .map(|seen| link.ooms.complete(seen))
+    seen(link, owner, raw)
         .map_err(|problem| RuntimeError::NotFound { what: format!("container {id} of ours ({problem})") })
 }
 
@@ -92,13 +90,30 @@ pub(crate) async fn raw_inspect(
     raw::read(link, op, &format!("/containers/{id}/json"), ask).await
 }
 
+/// The observation, completed with what was heard, or why this container is none of ours. Its address is noted.
+fn seen(
+    link: &Link,
+    owner: &OwnerId,
+    raw: ContainerInspectResponse,
+) -> Result<ContainerObservation, &'static str> {
+    let address = address(&raw);
+    let seen = observation(raw, owner)?;
+    link.addresses.note(&seen, address);
+    Ok(link.ooms.complete(seen))
+}
+
+/// That of the network which has one.
+fn address(raw: &ContainerInspectResponse) -> Option<IpAddr> {
+    let networks = raw.network_settings.as_ref()?.networks.as_ref()?;
+    networks.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok())
+}
+
 /// The observation, or why this container is none of ours.
 fn observation(raw: ContainerInspectResponse, owner: &OwnerId) -> Result<ContainerObservation, &'static str> {
+    let joined = address(&raw).is_some();
     let labels = raw.config.and_then(|config| config.labels).unwrap_or_default();
     let name = raw.name.unwrap_or_default().trim_start_matches('/').to_owned();
     let identity = identity(&labels, &name, owner)?;
-    let networks = raw.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-    let address = |text: String| text.parse::<IpAddr>().ok();
     Ok(ContainerObservation {
         id: raw.id.ok_or("it has no id")?.into(),
         name,
@@ -107,7 +122,7 @@ fn observation(raw: ContainerInspectResponse, owner: &OwnerId) -> Result<Contain
         config_hash: identity.config_hash,
         image_id: raw.image.unwrap_or_default().into(),
         state: state(raw.state.as_ref().ok_or("it has no state")?)?,
-        ip: networks.into_values().filter_map(|endpoint| endpoint.ip_address).find_map(address),
+        joined,
     })
 }
 
@@ -245,8 +260,10 @@ mod tests {
     #[test]
     fn the_address_is_that_of_the_network_which_has_one() {
         let mut raw = inspection(&json!({ "Status": "running", "StartedAt": BEGAN }));
-        assert_eq!(observe(raw.clone()).unwrap().ip, None);
+        let address_of = |raw: &Value| address(&serde_json::from_value(raw.clone()).unwrap());
+        assert_eq!((address_of(&raw), observe(raw.clone()).unwrap().joined), (None, false));
         raw["NetworkSettings"]["Networks"] = json!({ "dtma": { "IPAddress": "10.249.0.2" } });
-        assert_eq!(observe(raw).unwrap().ip, "10.249.0.2".parse().ok());
+        assert_eq!(address_of(&raw), "10.249.0.2".parse().ok());
+        assert!(observe(raw).unwrap().joined);
     }
 }

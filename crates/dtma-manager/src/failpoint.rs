@@ -22,6 +22,7 @@ mod armed {
     use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
     use dtma_core::spec::PullPolicy;
     use futures_util::stream::BoxStream;
+    use std::net::TcpStream;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -144,6 +145,9 @@ mod armed {
         // Nothing of ours follows from a command in a container: a kill beside it leaves nothing to converge.
         async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError> {
             self.0.exec(id, request).await
+        }
+        async fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError> {
+            self.0.dial(id, port).await
         }
         async fn logs(
             &self,

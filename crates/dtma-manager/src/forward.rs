@@ -3,7 +3,8 @@
 //! anything is made.
 
 use crate::error::ManagerError;
-use dtma_core::spec::Publish;
+use dtma_core::id::ContainerId;
+use dtma_core::port::{ContainerRuntime, RuntimeError};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long a connection to the container may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections forwarded at the same time per port; further ones wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 1024;
 
@@ -25,31 +24,39 @@ pub(crate) struct Forward {
     task: JoinSet<()>,
 }
 
+/// Where a connection goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) container: ContainerId,
+    pub(crate) port: u16,
+}
+
 /// Where connections go, and how many are open to where.
 pub(crate) struct Traffic {
+    runtime: Arc<dyn ContainerRuntime>,
     table: Mutex<Table>,
     changed: watch::Sender<()>,
 }
 
 #[derive(Default)]
 struct Table {
-    targets: Vec<SocketAddr>,
+    targets: Vec<Target>,
     next: usize,
-    open: BTreeMap<SocketAddr, usize>,
-}
-
-/// Opens every port, or none.
-pub(crate) fn open_all(address: IpAddr, wanted: &[Publish]) -> Result<Vec<Forward>, ManagerError> {
-    wanted.iter().map(|publish| Forward::open(address, publish.host_port)).collect()
+    open: BTreeMap<ContainerId, usize>,
 }
 
 impl Forward {
     /// Listens; connections are closed until [`serve`](Self::serve) names a container.
-    pub(crate) fn open(address: IpAddr, host_port: u16) -> Result<Self, ManagerError> {
+    pub(crate) fn open(
+        runtime: &Arc<dyn ContainerRuntime>,
+        address: IpAddr,
+        host_port: u16,
+    ) -> Result<Self, ManagerError> {
         let taken =
             |error: std::io::Error| ManagerError::PortTaken { port: host_port, problem: error.to_string() };
         let listener = listen(SocketAddr::new(address, host_port)).map_err(taken)?;
-        let traffic = Arc::new(Traffic { table: Mutex::default(), changed: watch::Sender::new(()) });
+        let (runtime, changed) = (Arc::clone(runtime), watch::Sender::new(()));
+        let traffic = Arc::new(Traffic { runtime, table: Mutex::default(), changed });
         let mut task = JoinSet::new();
         task.spawn(accept(listener, Arc::clone(&traffic)));
         Ok(Self { host_port, traffic, task })
@@ -66,7 +73,7 @@ impl Forward {
     }
 
     /// New connections go to these in turn from now on, or to nobody; what is open stays as it is.
-    pub(crate) fn serve(&self, targets: &[SocketAddr]) {
+    pub(crate) fn serve(&self, targets: &[Target]) {
         let mut table = self.traffic.table();
         if table.targets != targets {
             table.targets = targets.to_vec();
@@ -84,15 +91,15 @@ impl Traffic {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns once no connection to this address is open.
-    pub(crate) async fn ended(&self, ip: IpAddr) {
+    /// Returns once no connection to this container is open.
+    pub(crate) async fn ended(&self, container: &ContainerId) {
         let mut changed = self.changed.subscribe();
-        let open = || self.table().open.keys().any(|target| target.ip() == ip);
+        let open = || self.table().open.contains_key(container);
         while open() && changed.changed().await.is_ok() {}
     }
 
     /// Every target, the one whose turn it is first; that one is counted as taken.
-    fn turn(self: &Arc<Self>) -> Vec<SocketAddr> {
+    fn turn(&self) -> Vec<Target> {
         let mut table = self.table();
         let (mut targets, turn) = (table.targets.clone(), table.next);
         table.next = turn.wrapping_add(1);
@@ -103,25 +110,25 @@ impl Traffic {
         targets
     }
 
-    fn open(self: &Arc<Self>, target: SocketAddr) -> Open {
-        *self.table().open.entry(target).or_default() += 1;
-        Open { traffic: Arc::clone(self), target }
+    fn open(self: &Arc<Self>, container: ContainerId) -> Open {
+        *self.table().open.entry(container.clone()).or_default() += 1;
+        Open { traffic: Arc::clone(self), container }
     }
 }
 
 /// A connection that is counted.
 struct Open {
     traffic: Arc<Traffic>,
-    target: SocketAddr,
+    container: ContainerId,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         let mut table = self.traffic.table();
-        if let Some(open) = table.open.get_mut(&self.target) {
+        if let Some(open) = table.open.get_mut(&self.container) {
             *open -= 1;
             if *open == 0 {
-                table.open.remove(&self.target);
+                table.open.remove(&self.container);
             }
         }
         drop(table);
@@ -168,54 +175,103 @@ async fn forward(mut client: TcpStream, traffic: Arc<Traffic>) {
 /// between the choice and the connection.
 async fn connect(traffic: &Arc<Traffic>) -> Option<(TcpStream, Open)> {
     for target in traffic.turn() {
-        let open = traffic.open(target);
-        if let Ok(Ok(upstream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(target)).await {
-            return Some((upstream, open));
+        let open = traffic.open(target.container.clone());
+        match dial(&traffic.runtime, &target).await {
+            Ok(upstream) => return Some((upstream, open)),
+            Err(error) => tracing::debug!(container = target.container.short(), %error, "not forwarded"),
         }
     }
     None
 }
 
+async fn dial(runtime: &Arc<dyn ContainerRuntime>, target: &Target) -> Result<TcpStream, RuntimeError> {
+    let stream = runtime.dial(&target.container, target.port).await?;
+    let ours = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+    ours.map_err(|error| RuntimeError::Broken { call: "dial", problem: error.to_string() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dtma_core::id::{GroupId, SlotId};
+    use dtma_core::port::runtime::CreateNetwork;
+    use dtma_core::spec::NetworkMode;
+    use dtma_testing::fake_runtime::Process;
+    use dtma_testing::{FakeRuntime, FakeRuntimeRemote, sample};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// Says its name to whoever connects and hangs up when the other side does.
-    async fn named(name: &'static str, tasks: &mut JoinSet<()>) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((mut client, _)) = listener.accept().await {
-                connections.spawn(async move {
-                    let _ = client.write_all(name.as_bytes()).await;
-                    let _ = client.read(&mut [0]).await;
-                });
-            }
-        });
-        address
+    const PORT: u16 = 80;
+
+    /// An engine whose containers say their names on [`PORT`], and a port of the host.
+    struct Stage {
+        runtime: Arc<dyn ContainerRuntime>,
+        engine: FakeRuntimeRemote,
+        forward: Forward,
     }
 
-    async fn dial(port: u16) -> (TcpStream, String) {
-        let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let mut name = vec![0; 1];
-        let read = client.read(&mut name).await.unwrap();
-        name.truncate(read);
-        (client, String::from_utf8(name).unwrap())
+    impl Stage {
+        fn new() -> Self {
+            let (runtime, engine) = FakeRuntime::new();
+            engine.add_image_running("named", say_name);
+            let runtime: Arc<dyn ContainerRuntime> = Arc::new(runtime);
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let forward = Forward::open(&runtime, IpAddr::from([127, 0, 0, 1]), free).unwrap();
+            Self { runtime, engine, forward }
+        }
+
+        async fn start(&self, name: &str) -> Target {
+            let group: GroupId = sample::group("g");
+            let network = CreateNetwork { name: "net".into(), group: group.clone(), labels: BTreeMap::new() };
+            let network = self.runtime.create_network(&network).await.unwrap();
+            let mut config = sample::container_config("named");
+            config.network = NetworkMode::Group;
+            let slot = SlotId { group, instance: sample::instance(name), replica: 0 };
+            let facts = sample::image_facts(&"named".into());
+            let mut request = sample::create_container(&"owner".into(), &slot, config, &facts);
+            request.network = Some(network);
+            let container = self.runtime.create(&request).await.unwrap();
+            self.runtime.start(&container).await.unwrap();
+            // The fake's process begins to listen when it is polled.
+            while self.runtime.dial(&container, PORT).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+            Target { container, port: PORT }
+        }
+
+        async fn connect(&self) -> (TcpStream, String) {
+            let mut client = TcpStream::connect(("127.0.0.1", self.forward.host_port())).await.unwrap();
+            let mut name = vec![0; 1];
+            let read = client.read(&mut name).await.unwrap();
+            name.truncate(read);
+            (client, String::from_utf8(name).unwrap())
+        }
+    }
+
+    /// Says its name to whoever connects and hangs up when the other side does.
+    async fn say_name(process: Process) -> i64 {
+        let listener = process.ports.listen(PORT);
+        let name = process.container.slot.instance.to_string();
+        let mut connections = JoinSet::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            let name = name.clone();
+            connections.spawn(async move {
+                let _ = client.write_all(name.as_bytes()).await;
+                let _ = client.read(&mut [0]).await;
+            });
+        }
+        0
     }
 
     #[tokio::test]
     async fn targets_take_turns_and_one_that_is_gone_is_passed_over() {
-        let mut tasks = JoinSet::new();
-        let (a, b) = (named("a", &mut tasks).await, named("b", &mut tasks).await);
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let forward = Forward::open("127.0.0.1".parse().unwrap(), free.port()).unwrap();
-        assert_eq!(dial(free.port()).await.1, "", "nobody serves");
-        forward.serve(&[a, b, "127.0.0.1:1".parse().unwrap()]);
+        let stage = Stage::new();
+        assert_eq!(stage.connect().await.1, "", "nobody serves");
+        let (a, b, gone) = (stage.start("a").await, stage.start("b").await, stage.start("c").await);
+        stage.engine.exit("c", 1);
+        stage.forward.serve(&[a, b, gone]);
         let mut names = Vec::new();
         for _ in 0..6 {
-            names.push(dial(free.port()).await.1);
+            names.push(stage.connect().await.1);
         }
         assert!(names.contains(&"a".to_owned()) && names.contains(&"b".to_owned()), "{names:?}");
         assert!(names.iter().all(|name| !name.is_empty()), "{names:?}");
@@ -223,20 +279,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_open_goes_on_after_a_switch_and_is_waited_for() {
-        let mut tasks = JoinSet::new();
-        let (a, b) = (named("a", &mut tasks).await, named("b", &mut tasks).await);
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let forward = Forward::open("127.0.0.1".parse().unwrap(), free.port()).unwrap();
-        forward.serve(&[a]);
-        let (old, name) = dial(free.port()).await;
+        let stage = Stage::new();
+        let (a, b) = (stage.start("a").await, stage.start("b").await);
+        stage.forward.serve(std::slice::from_ref(&a));
+        let (old, name) = stage.connect().await;
         assert_eq!(name, "a");
-        forward.serve(&[b]);
-        assert_eq!(dial(free.port()).await.1, "b");
-        let traffic = forward.traffic();
-        let waiting = traffic.ended(a.ip());
+        stage.forward.serve(std::slice::from_ref(&b));
+        let (new, name) = stage.connect().await;
+        assert_eq!(name, "b");
+        let traffic = stage.forward.traffic();
+        let waiting = traffic.ended(&a.container);
         tokio::pin!(waiting);
         assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err());
         drop(old);
         waiting.await;
+        assert!(tokio::time::timeout(Duration::from_millis(50), traffic.ended(&b.container)).await.is_err());
+        drop(new);
     }
 }

@@ -1,6 +1,6 @@
 //! `MultiMcpManager`: keeps groups of MCP servers and tools as they are wanted.
 //!
-//! [`Manager::start`] takes settings and [`Backends`] (the engine, the store, the prober) and gives back a
+//! [`Manager::start`] takes settings and [`Backends`] (the engine, the store, the clock) and gives back a
 //! [`ManagerHandle`] to ask things of and a [`Drain`] to end it by. One owner task per group observes the engine,
 //! asks `dtma_core::plan` what follows and begins those actions; what it decides is durable before the engine hears
 //! of it, so the daemon may be killed at any instant. Ending the manager leaves every container running.
@@ -12,7 +12,6 @@ pub mod event;
 pub mod failpoint;
 pub mod handle;
 pub mod operations;
-pub mod probe;
 pub mod settings;
 pub mod status;
 pub mod wall;

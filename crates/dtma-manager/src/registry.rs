@@ -222,7 +222,7 @@ impl Registry {
             interrupted: loaded.operations.iter().filter(open).cloned().collect(),
             sessions: self.sessions_of(&record),
             handshakes: self.handshakes_of(&record),
-            forwards: admission::reopen(self.settings.publish_address, &record),
+            forwards: self.reopen(&record),
             seen: Observation::default(),
             history,
             order: None,

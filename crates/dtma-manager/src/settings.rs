@@ -3,7 +3,7 @@
 use crate::wall::Wall;
 use dtma_config::Configurator;
 use dtma_core::port::store::LoadedState;
-use dtma_core::port::{ContainerRuntime, HealthProbe, StateStore};
+use dtma_core::port::{ContainerRuntime, StateStore};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,8 +44,6 @@ pub struct Backends {
     pub store: Arc<dyn StateStore>,
     /// What the store held when it was opened; its owner id marks everything the manager makes.
     pub loaded: LoadedState,
-    /// Asks running tools whether they answer.
-    pub probe: Arc<dyn HealthProbe>,
     /// Templates and policy.
     pub configurator: Arc<Configurator>,
     /// The wall clock.

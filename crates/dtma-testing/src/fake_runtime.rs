@@ -7,13 +7,15 @@ mod clock;
 mod engine;
 mod exec;
 mod logbook;
+mod ports;
 mod program;
 mod remote;
 mod script;
 mod shelf;
 mod world;
 
-pub use program::{Idle, Process, ProcessOutput, Program, Stdin};
+pub use ports::Ports;
+pub use program::{Idle, Open, Process, ProcessOutput, Program, Stdin};
 pub use remote::FakeRuntimeRemote;
 pub use script::{Call, Held, Verb};
 
@@ -33,11 +35,15 @@ use engine::Engine;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use world::AttachEnd;
+
+/// Enough for a listener of this machine, unless nobody takes what it was given before.
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// A client of an engine in memory. The engine lives as long as a client or a remote control of it.
 #[derive(Debug, Clone)]
@@ -128,6 +134,14 @@ impl ContainerRuntime for FakeRuntime {
         let name = self.engine.name_of(id);
         let (program, made) = self.engine.call(Verb::Exec, &name, |world| world.program_in(id)).await?;
         exec::run(program, made, request).await
+    }
+
+    async fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError> {
+        let name = self.engine.name_of(id);
+        let address = self.engine.call(Verb::Dial, &name, |world| world.dial(id, port)).await?;
+        let closed = |error: io::Error| RuntimeError::PortClosed { port, problem: error.to_string() };
+        // On loopback it is done at once: time may be paused, so nobody can wait for it.
+        TcpStream::connect_timeout(&address, CONNECT).map_err(closed)
     }
 
     async fn logs(

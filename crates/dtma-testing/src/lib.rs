@@ -2,9 +2,8 @@
 //!
 //! Three kinds of thing for each port of [`dtma_core::port`]:
 //! * a **fake** that behaves, with a remote control that scripts it: [`FakeRuntime`], [`MemoryStore`],
-//!   [`FakeProbe`], [`FakeMeter`];
-//! * a **mock** that accuses, for "this must never be called": [`MockContainerRuntime`], [`MockStateStore`],
-//!   [`MockHealthProbe`];
+//!   [`FakeMeter`];
+//! * a **mock** that accuses, for "this must never be called": [`MockContainerRuntime`], [`MockStateStore`];
 //! * a **suite** of behaviour ([`suite`]) that runs over the fake and over the real thing, which is what keeps the
 //!   fake honest.
 //!
@@ -21,7 +20,6 @@ mod mcp_server;
 mod memory_store;
 mod meter;
 mod mock;
-mod probe;
 pub mod sample;
 pub mod suite;
 
@@ -29,5 +27,4 @@ pub use fake_runtime::{FakeRuntime, FakeRuntimeRemote};
 pub use mcp_server::{FakeMcpServer, FakeMcpServerRemote};
 pub use memory_store::{MemoryStore, MemoryStoreRemote, StoreCall};
 pub use meter::{FakeMeter, FakeMeterRemote};
-pub use mock::{MockContainerRuntime, MockHealthProbe, MockStateStore};
-pub use probe::{FakeProbe, FakeProbeRemote};
+pub use mock::{MockContainerRuntime, MockStateStore};

@@ -13,7 +13,6 @@ use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, Own
 use dtma_core::idempotency::KeptAnswer;
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::platform::Platform;
-use dtma_core::port::probe::{HealthProbe, ProbeTarget};
 use dtma_core::port::runtime::{
     Attached, ContainerRuntime, CreateNetwork, EngineEvent, EngineInfo, EnsureVolume, ExecRequest,
     ExecResult, LogLine, LogQuery, OnProgress, RuntimeError, Scope, VolumeObservation,
@@ -22,6 +21,7 @@ use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use dtma_core::spec::PullPolicy;
 use futures_util::stream::BoxStream;
+use std::net::TcpStream;
 use std::time::Duration;
 
 type LogStream = BoxStream<'static, Result<LogLine, RuntimeError>>;
@@ -40,6 +40,7 @@ mockall::mock! {
         pub fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;
         pub fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError>;
         pub fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError>;
+        pub fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError>;
         pub fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<LogStream, RuntimeError>;
         pub fn events(&self, owner: &OwnerId) -> BoxStream<'static, EngineEvent>;
         pub fn create_network(&self, request: &CreateNetwork) -> Result<NetworkId, RuntimeError>;
@@ -94,6 +95,9 @@ impl ContainerRuntime for MockContainerRuntime {
     }
     async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError> {
         self.exec(id, request)
+    }
+    async fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError> {
+        self.dial(id, port)
     }
     async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<LogStream, RuntimeError> {
         self.logs(id, query)
@@ -188,15 +192,6 @@ impl StateStore for MockStateStore {
     }
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
         self.forget_server(instance)
-    }
-}
-
-mockall::mock! {
-    pub HealthProbe {}
-
-    #[async_trait]
-    impl HealthProbe for HealthProbe {
-        async fn probe(&self, target: ProbeTarget, timeout: Duration) -> Result<(), String>;
     }
 }
 

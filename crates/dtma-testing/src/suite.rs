@@ -10,7 +10,6 @@
 
 pub mod images;
 pub mod meter;
-pub mod probe;
 pub mod runtime;
 pub mod store;
 

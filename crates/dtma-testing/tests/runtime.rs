@@ -11,6 +11,8 @@ use dtma_testing::{FakeMcpServer, FakeRuntime, FakeRuntimeRemote, sample};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 
 struct InMemory {
     runtime: Arc<FakeRuntime>,
@@ -84,7 +86,24 @@ async fn shell(mut process: Process) -> i64 {
             process.stderr.line("too much").await;
             5
         }
+        Script::Serve => serve(&process).await,
     }
+}
+
+/// Answers every connection with the same page.
+async fn serve(process: &Process) -> i64 {
+    let listener = process.ports.listen(8080);
+    let mut answers = JoinSet::new();
+    let answer = async {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            answers.spawn(async move {
+                let _ = connection.read(&mut [0; 1024]).await;
+                connection.write_all(b"HTTP/1.0 200 OK\r\n\r\n<p>It works.</p>\n").await
+            });
+        }
+    };
+    process.terminated.run_until_cancelled(answer).await;
+    143
 }
 
 async fn stay(process: &Process) -> i64 {

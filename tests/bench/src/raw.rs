@@ -13,9 +13,7 @@ use dtma_core::spec::{GroupSpec, NetworkMode, ServerSpec};
 use dtma_docker::{DockerRuntime, Settings};
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 
 /// The engine, without a daemon before it.
 pub(crate) struct RawEngine {
@@ -124,8 +122,7 @@ impl RawEngine {
     }
 
     async fn until_accepting(&self, id: &ContainerId, port: u16) -> Result<()> {
-        let ip = self.runtime.inspect(id).await?.ip.context("no address")?;
-        while TcpStream::connect(SocketAddr::new(ip, port)).await.is_err() {
+        while self.runtime.dial(id, port).await.is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(())

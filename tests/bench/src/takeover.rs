@@ -4,11 +4,11 @@
 use crate::report::{Report, median, show};
 use anyhow::{Context, Result};
 use dtma_config::{Configurator, Policy, Templates};
-use dtma_core::port::{HealthProbe, StateStore};
+use dtma_core::port::StateStore;
 use dtma_core::spec::{ServerKind, ServerSpec};
 use dtma_manager::{Backends, Drain, Expect, Manager, ManagerHandle, Settings, Wait};
 use dtma_store::RedbStore;
-use dtma_testing::{FakeProbe, FakeRuntime, FakeRuntimeRemote};
+use dtma_testing::{FakeRuntime, FakeRuntimeRemote};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,14 +51,11 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
 }
 
 async fn start(engine: &FakeRuntimeRemote, state: &Path) -> Result<(ManagerHandle, Drain)> {
-    let (probe, remote) = FakeProbe::new();
-    remote.accept_all();
     let (store, clock) = (Arc::new(RedbStore::open(state)?), engine.clone());
     let backends = Backends {
         runtime: Arc::new(engine.connect()),
         loaded: store.load().await.context("load")?,
         store,
-        probe: Arc::new(probe) as Arc<dyn HealthProbe>,
         configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
         wall: Arc::new(move || clock.now()),
     };

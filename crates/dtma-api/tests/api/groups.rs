@@ -79,7 +79,7 @@ async fn a_host_port_that_a_stranger_holds_is_a_409_before_anything_is_made() {
 #[tokio::test]
 async fn a_client_that_waits_while_the_daemon_ends_is_told_so() {
     let house = House::new().await;
-    house.probe.refuse_all("not yet");
+    let _not_yet = house.engine.hold(Verb::Dial);
     let client = house.client("deploy");
     let (tool, asked) = (one_tool("demo"), Mutation::default());
     let deploying = client.deploy_group(&tool, &asked);
@@ -140,11 +140,11 @@ async fn a_group_on_its_way_out_says_what_to_do() {
 #[tokio::test]
 async fn a_deadline_is_a_504_and_the_work_goes_on() {
     let house = House::new().await;
-    house.probe.refuse_all("not yet");
+    let not_yet = house.engine.hold(Verb::Dial);
     let client = house.client("deploy");
     let soon = Mutation { wait: Wait::Until(Duration::from_millis(200)), ..Mutation::default() };
     assert_eq!(refused(client.deploy_group(&one_tool("demo"), &soon).await), (504, "deadline".into()));
-    house.probe.accept_all();
+    drop(not_yet);
     let again = client.deploy_group(&one_tool("demo"), &Mutation::default()).await.unwrap();
     assert_eq!(again.group.state, GroupState::Ready);
 }

@@ -12,10 +12,8 @@ use dtma_core::id::ContainerId;
 use dtma_core::port::meter::Usage;
 use dtma_core::port::{Meter, StateStore};
 use dtma_manager::{Backends, Drain, Manager, Settings};
-use dtma_testing::{
-    FakeMcpServer, FakeMcpServerRemote, FakeProbe, FakeProbeRemote, FakeRuntime, FakeRuntimeRemote,
-    MemoryStore,
-};
+use dtma_testing::fake_runtime::Open;
+use dtma_testing::{FakeMcpServer, FakeMcpServerRemote, FakeRuntime, FakeRuntimeRemote, MemoryStore};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +28,6 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) engine: FakeRuntimeRemote,
     pub(crate) mcp: FakeMcpServerRemote,
-    pub(crate) probe: FakeProbeRemote,
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<()>,
     pub(crate) dir: tempfile::TempDir,
@@ -78,10 +75,8 @@ impl House {
         dir: tempfile::TempDir,
     ) -> Self {
         let (runtime, engine) = FakeRuntime::new();
-        let (probe, probe_remote) = FakeProbe::new();
         let (server, mcp) = FakeMcpServer::new();
-        probe_remote.accept_all();
-        engine.add_image("tool");
+        engine.add_image_running("tool", Open);
         engine.add_image_running("mcp", server);
         let (store, _) = MemoryStore::new();
         let clock = engine.clone();
@@ -92,7 +87,6 @@ impl House {
                 runtime: Arc::new(runtime),
                 loaded: store.load().await.unwrap(),
                 store: Arc::new(store),
-                probe: Arc::new(probe),
                 configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
                 wall: Arc::clone(&wall),
             },
@@ -118,7 +112,7 @@ impl House {
         let shutdown = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]
         let served = tokio::spawn(serve(Door { listener, tls, limits }, app, shutdown.clone()));
-        Self { address, engine, mcp, probe: probe_remote, shutdown, served, dir, _drain: drain }
+        Self { address, engine, mcp, shutdown, served, dir, _drain: drain }
     }
 
     /// A client with the token of that name.

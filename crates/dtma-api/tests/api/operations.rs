@@ -43,7 +43,7 @@ async fn every_answer_to_a_mutation_names_its_operation_also_when_it_failed() {
     let failed = client.get_operation(&operation(&undone)).await.unwrap();
     assert_eq!((failed.state, failed.author.as_str()), (OperationState::Failed, "admin"));
     assert!(failed.error.unwrap().contains("nowhere") && failed.finished_at.is_some());
-    house.probe.refuse_all("not yet");
+    let _not_yet = house.engine.hold(Verb::Dial);
     let late = house.ask("POST", "/mcp/servers/web/restart?timeout=100ms", None).await;
     assert_eq!((late.status, late.json()["operationId"].as_str()), (504, late.header("x-operation-id")));
     assert_eq!(client.get_operation(&operation(&late)).await.unwrap().state, OperationState::Running);
@@ -165,12 +165,12 @@ async fn a_refused_request_uses_no_key_up() {
 #[tokio::test]
 async fn whoever_was_told_that_the_work_goes_on_asks_again_and_hears_the_end() {
     let house = House::new().await;
-    house.probe.refuse_all("not yet");
+    let not_yet = house.engine.hold(Verb::Dial);
     let ask =
         |house| async move { keyed(house, "POST", "/mcp/groups?timeout=2s", "k", &one_tool("demo")).await };
     let late = ask(&house).await;
     assert_eq!((late.status, late.code().as_str()), (504, "deadline"));
-    house.probe.accept_all();
+    drop(not_yet);
     let done = ask(&house).await;
     assert_eq!((done.status, operation(&done)), (201, operation(&late)));
     let failed =

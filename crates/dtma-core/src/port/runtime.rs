@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// Why a call to the engine did not do what was asked.
@@ -33,6 +34,14 @@ pub enum RuntimeError {
     PortTaken {
         /// The port.
         port: u16,
+    },
+    /// Nobody listens on this port of a container that runs, or whoever does took no connection in time.
+    #[error("port {port} of the container takes no connection: {problem}")]
+    PortClosed {
+        /// The port.
+        port: u16,
+        /// `Connection refused`, `no answer within 5s`.
+        problem: String,
     },
     /// The engine does not have the image and could not get it.
     #[error("image {image} is not available: {problem}")]
@@ -107,6 +116,7 @@ impl RuntimeError {
             | Self::Timeout { .. }
             | Self::Conflict { .. }
             | Self::Broken { .. }
+            | Self::PortClosed { .. }
             | Self::NotFound { .. } => true,
             Self::NameTaken { .. }
             | Self::PortTaken { .. }
@@ -349,6 +359,11 @@ pub trait ContainerRuntime: Send + Sync {
     /// when the command cannot be started. At the deadline it is [`RuntimeError::Timeout`], and the command goes on
     /// inside until it or the container ends: engines know no way to end it.
     async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError>;
+    /// Connects to a TCP port inside a running container, on whatever way leads there. Asked again and again by
+    /// whoever waits for a server, so it costs little while the container runs. Whoever uses the socket says whether
+    /// it blocks. [`RuntimeError::PortClosed`] when nobody listens there, [`RuntimeError::Conflict`] when the container
+    /// does not run, [`RuntimeError::Refused`] when no way leads into it.
+    async fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError>;
     /// Reads the engine's log of a container whose driver keeps one.
     async fn logs(
         &self,

@@ -106,6 +106,13 @@ impl Harness {
         self.docker().inspect_container(id.as_str(), None).await.expect("docker inspect")
     }
 
+    /// On its only network.
+    pub(crate) async fn address(&self, id: &ContainerId) -> String {
+        let settings = self.inspect(id).await.network_settings.expect("its networks");
+        let mut networks = settings.networks.unwrap_or_default().into_values();
+        networks.find_map(|network| network.ip_address).expect("an address")
+    }
+
     pub(crate) async fn inspect_network(&self, id: &NetworkId) -> NetworkInspect {
         self.docker().inspect_network(id.as_str(), None).await.expect("docker network inspect")
     }

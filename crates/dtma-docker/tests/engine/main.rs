@@ -2,6 +2,7 @@
 //! images. Without one these tests fail, they are never skipped.
 #![expect(clippy::expect_used, clippy::panic, reason = "a broken test should stop where it broke")]
 
+mod dial;
 mod events;
 mod exec;
 mod hardened;

@@ -57,7 +57,7 @@ async fn another_groups_server_is_not_reached() {
     let (here, there) = (network(&mine).await, network(&theirs).await);
     let server = theirs.request("web", "exec httpd -f -p 8080 -h /www").await;
     let server = theirs.start(&joined(server, &there)).await;
-    let address = theirs.engine().inspect(&server).await.expect("inspect").ip.expect("an address");
+    let address = theirs.address(&server).await;
     let get = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 1 {address} 8080 | grep -o 'It works'");
     let ask = format!("for n in 1 2 3 4 5; do {get} && exit; sleep 0.2; done; echo not reached");
     let neighbour = joined(theirs.request("neighbour", &ask).await, &there);

@@ -6,14 +6,14 @@ use crate::registry::Registry;
 use crate::status::McpSummary;
 use dtma_core::id::{ContainerId, InstanceName, Member, RunKey};
 use dtma_core::observation::{ContainerObservation, Readiness, Subject};
-use dtma_core::port::{ProbeTarget, RuntimeError};
+use dtma_core::port::RuntimeError;
 use dtma_core::restart::after;
 use dtma_mcp::{Attachment, ServerState};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinError;
+use tokio::time::timeout;
 
 /// How long one question to a tool's port may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ impl GroupTask {
             let Some(run) = live.run() else { continue };
             match self.attendance(&member).is_some_and(|attendance| attendance.mcp.is_some()) {
                 true => self.attach_again(&member, run),
-                false => self.probe(&member, &live, run),
+                false => self.probe(&member, run),
             }
         }
     }
@@ -100,17 +100,17 @@ impl GroupTask {
         }
     }
 
-    fn probe(&mut self, member: &Member, live: &ContainerObservation, run: RunKey) {
+    fn probe(&mut self, member: &Member, run: RunKey) {
         let Some(spec) = self.spec_of(member) else { return };
         let settled = super::until(self.now(), after(run.started_at, spec.readiness.settle));
-        let port = live.ip.zip(spec.port).map(|(ip, port)| SocketAddr::new(ip, port));
+        let port = spec.port;
         if self.attendance(member).is_none_or(|attendance| attendance.probed.is_some()) {
             return;
         }
         let (registry, probed) = (Arc::clone(&self.registry), run.clone());
         let probe = self.watchers.spawn(async move {
             match port {
-                Some(address) => until_accepting(&registry, address).await,
+                Some(port) => until_accepting(&registry, &run.container, port).await,
                 None => tokio::time::sleep(settled).await,
             }
             Sign::Ready(run)
@@ -258,9 +258,10 @@ impl GroupTask {
     }
 }
 
-async fn until_accepting(registry: &Registry, address: SocketAddr) {
-    let probe = &registry.backends.probe;
-    while probe.probe(ProbeTarget::Tcp(address), PROBE_TIMEOUT).await.is_err() {
+/// Connects and hangs up.
+async fn until_accepting(registry: &Registry, container: &ContainerId, port: u16) {
+    let dial = || registry.backends.runtime.dial(container, port);
+    while !matches!(timeout(PROBE_TIMEOUT, dial()).await, Ok(Ok(_))) {
         tokio::time::sleep(registry.settings.probe_interval).await;
     }
 }

@@ -11,7 +11,6 @@ use dtma_core::port::RuntimeError;
 use dtma_core::restart::exponential;
 use dtma_mcp::{Door, MemberId};
 use futures_util::future::join_all;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinError;
@@ -143,7 +142,7 @@ impl GroupTask {
         reason: &StopReason,
     ) -> Option<Farewell> {
         let seen = self.seen.containers.iter().find(|seen| seen.id == *container)?;
-        let (run, ip) = (seen.run(), seen.ip);
+        let run = seen.run();
         let drain = match reason {
             StopReason::Replaced { drain } => *drain,
             StopReason::Surplus => {
@@ -156,7 +155,8 @@ impl GroupTask {
         };
         self.seen.ending.extend(run);
         let door = self.servers.get(&member.replica.instance).and_then(|server| server.door.clone());
-        Some(Farewell { door, member: super::members::id(member), traffic: self.traffic(), ip, drain })
+        let (member, container) = (super::members::id(member), container.clone());
+        Some(Farewell { door, member, traffic: self.traffic(), container, drain })
     }
 
     /// Takes in what an action saw.
@@ -212,7 +212,10 @@ impl GroupTask {
         match &error {
             // Whether it had an effect is unknown: look before anything else is done.
             RuntimeError::EngineAway { .. } | RuntimeError::Timeout { .. } => self.went_blind(&error),
-            RuntimeError::NotFound { .. } | RuntimeError::Conflict { .. } | RuntimeError::Broken { .. } => {
+            RuntimeError::NotFound { .. }
+            | RuntimeError::PortClosed { .. }
+            | RuntimeError::Conflict { .. }
+            | RuntimeError::Broken { .. } => {
                 self.blind = true;
                 self.refused(action, &error);
             }
@@ -250,7 +253,7 @@ struct Farewell {
     door: Option<Door>,
     member: MemberId,
     traffic: Vec<Arc<Traffic>>,
-    ip: Option<IpAddr>,
+    container: ContainerId,
     drain: Duration,
 }
 
@@ -265,11 +268,9 @@ impl Farewell {
             }
         };
         let connections = async {
-            if let Some(ip) = self.ip {
-                let ended = join_all(self.traffic.iter().map(|traffic| traffic.ended(ip)));
-                // Those that are still open are cut off by the end of the process.
-                let _ = tokio::time::timeout(self.drain, ended).await;
-            }
+            let ended = join_all(self.traffic.iter().map(|traffic| traffic.ended(&self.container)));
+            // Those that are still open are cut off by the end of the process.
+            let _ = tokio::time::timeout(self.drain, ended).await;
         };
         tokio::join!(calls, connections);
     }

@@ -3,12 +3,11 @@
 
 use super::GroupTask;
 use crate::error::ManagerError;
-use crate::forward::{Forward, Traffic};
+use crate::forward::{Forward, Target, Traffic};
 use dtma_core::id::{ContainerId, InstanceName};
 use dtma_core::plan::Plan;
 use dtma_core::spec::GroupSpec;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 impl GroupTask {
@@ -17,12 +16,11 @@ impl GroupTask {
         &self,
         spec: &GroupSpec,
     ) -> Result<Vec<(InstanceName, Forward)>, ManagerError> {
-        let address = self.registry.settings.publish_address;
         let open: BTreeSet<u16> = self.forwards().map(Forward::host_port).collect();
         let mut new = Vec::new();
         for server in &spec.servers {
             for publish in server.publish.iter().filter(|publish| !open.contains(&publish.host_port)) {
-                new.push((server.instance.clone(), Forward::open(address, publish.host_port)?));
+                new.push((server.instance.clone(), self.registry.forward(publish.host_port)?));
             }
         }
         Ok(new)
@@ -30,7 +28,6 @@ impl GroupTask {
 
     /// Tries ports again that somebody else held when they were to be opened.
     pub(super) fn open_ports(&mut self) {
-        let address = self.registry.settings.publish_address;
         for spec in &self.record.spec.servers {
             for publish in &spec.publish {
                 if self
@@ -40,7 +37,7 @@ impl GroupTask {
                     .all(|open| open.host_port() != publish.host_port)
                     && let Some(server) = self.servers.get_mut(&spec.instance)
                 {
-                    server.forwards.extend(Forward::open(address, publish.host_port).ok());
+                    server.forwards.extend(self.registry.forward(publish.host_port).ok());
                 }
             }
         }
@@ -53,16 +50,16 @@ impl GroupTask {
         }
     }
 
-    fn targets(&self, host_port: u16, plan: &Plan) -> Vec<SocketAddr> {
+    fn targets(&self, host_port: u16, plan: &Plan) -> Vec<Target> {
         let serving = plan.serving.values().flatten();
         serving.filter_map(|container| self.target(container, host_port)).collect()
     }
 
-    fn target(&self, container: &ContainerId, host_port: u16) -> Option<SocketAddr> {
+    fn target(&self, container: &ContainerId, host_port: u16) -> Option<Target> {
         let seen = self.seen.containers.iter().find(|seen| seen.id == *container)?;
         let spec = self.spec_of(&seen.member())?;
         let publish = spec.publish.iter().find(|publish| publish.host_port == host_port)?;
-        Some(SocketAddr::new(seen.ip?, publish.container_port))
+        Some(Target { container: container.clone(), port: publish.container_port })
     }
 
     /// Gives back the ports that the spec does not want.

@@ -3,7 +3,7 @@
 
 use super::{Entry, Registry};
 use crate::error::ManagerError;
-use crate::forward::{Forward, open_all};
+use crate::forward::Forward;
 use crate::group::{Order, Seed};
 use crate::handle::{Asking, Validation};
 use dtma_core::history::GroupHistory;
@@ -18,7 +18,6 @@ use dtma_core::record::{
 use dtma_core::spec::{GroupSpec, Publish, ServerSpec};
 use dtma_core::violation::Violation;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Names and ports held for a group until it is live; given back when dropped before.
@@ -37,6 +36,27 @@ impl Drop for Reservation {
 }
 
 impl Registry {
+    /// Opens a port of the host.
+    pub(crate) fn forward(&self, host_port: u16) -> Result<Forward, ManagerError> {
+        Forward::open(&self.backends.runtime, self.settings.publish_address, host_port)
+    }
+
+    /// Opens an adopted group's ports again; one that somebody took meanwhile is reported and tried again later.
+    pub(super) fn reopen(&self, record: &GroupRecord) -> BTreeMap<InstanceName, Vec<Forward>> {
+        let mut open: BTreeMap<InstanceName, Vec<Forward>> = BTreeMap::new();
+        let before = record.update().map(|update| &update.from.spec);
+        let mut ports = BTreeSet::new();
+        for server in std::iter::once(&record.spec).chain(before).flat_map(|spec| &spec.servers) {
+            for publish in server.publish.iter().filter(|publish| ports.insert(publish.host_port)) {
+                match self.forward(publish.host_port) {
+                    Ok(forward) => open.entry(server.instance.clone()).or_default().push(forward),
+                    Err(error) => tracing::error!(instance = %server.instance, %error, "cannot publish"),
+                }
+            }
+        }
+        open
+    }
+
     /// Accepts a new group and starts its task.
     pub(super) async fn admit(
         self: &Arc<Self>,
@@ -49,7 +69,8 @@ impl Registry {
             self.backends.configurator.render(&spec, &self.owner).map_err(ManagerError::Invalid)?;
         let reservation = self.reserve(&spec)?;
         let wanted: Vec<Publish> = spec.servers.iter().flat_map(|server| server.publish.clone()).collect();
-        let forwards = open_all(self.settings.publish_address, &wanted)?;
+        let forwards =
+            wanted.iter().map(|publish| self.forward(publish.host_port)).collect::<Result<_, _>>()?;
         let seen = self.look(&spec.group_id).await?;
         let group = spec.group_id.clone();
         let operation = self.operation(OperationKind::Deploy, &group, None, asking);
@@ -259,20 +280,4 @@ fn by_server(spec: &GroupSpec, forwards: Vec<Forward>) -> BTreeMap<InstanceName,
         (server.instance.clone(), forwards.by_ref().take(server.publish.len()).collect())
     };
     spec.servers.iter().map(take).collect()
-}
-
-/// Opens an adopted group's ports again; one that somebody took meanwhile is reported and tried again later.
-pub(super) fn reopen(address: IpAddr, record: &GroupRecord) -> BTreeMap<InstanceName, Vec<Forward>> {
-    let mut open: BTreeMap<InstanceName, Vec<Forward>> = BTreeMap::new();
-    let before = record.update().map(|update| &update.from.spec);
-    let mut ports = BTreeSet::new();
-    for server in std::iter::once(&record.spec).chain(before).flat_map(|spec| &spec.servers) {
-        for publish in server.publish.iter().filter(|publish| ports.insert(publish.host_port)) {
-            match Forward::open(address, publish.host_port) {
-                Ok(forward) => open.entry(server.instance.clone()).or_default().push(forward),
-                Err(error) => tracing::error!(instance = %server.instance, %error, "cannot publish"),
-            }
-        }
-    }
-    open
 }

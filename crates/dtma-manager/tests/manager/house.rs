@@ -2,16 +2,15 @@
 
 use dtma_config::{Configurator, Policy, Templates};
 use dtma_core::id::{GroupId, InstanceName};
-use dtma_core::port::{HealthProbe, StateStore};
+use dtma_core::port::StateStore;
 use dtma_core::record::Removal;
 use dtma_core::spec::{Condition, Dependency, GroupOptions, GroupSpec, ServerKind, ServerSpec, Transport};
 use dtma_manager::{
     Backends, Deployed, Drain, Manager, ManagerError, ManagerHandle, ServerStatus, Settings, Wait,
 };
-use dtma_testing::fake_runtime::{Held, Verb};
+use dtma_testing::fake_runtime::{Held, Open, Verb};
 use dtma_testing::{
-    FakeMcpServer, FakeMcpServerRemote, FakeProbe, FakeRuntime, FakeRuntimeRemote, MemoryStore,
-    MemoryStoreRemote,
+    FakeMcpServer, FakeMcpServerRemote, FakeRuntime, FakeRuntimeRemote, MemoryStore, MemoryStoreRemote,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +25,6 @@ pub(crate) struct House {
     pub(crate) engine: FakeRuntimeRemote,
     pub(crate) store: MemoryStoreRemote,
     pub(crate) mcp: FakeMcpServerRemote,
-    fake_probe: Arc<FakeProbe>,
     held: Vec<Held>,
 }
 
@@ -35,15 +33,12 @@ impl House {
     pub(crate) async fn new() -> Self {
         let (runtime, engine) = FakeRuntime::new();
         let (_, store) = MemoryStore::new();
-        let (fake_probe, probe) = FakeProbe::new();
         let (server, mcp) = FakeMcpServer::new();
-        probe.accept_all();
-        let fake_probe = Arc::new(fake_probe);
-        engine.add_image("tool");
+        engine.add_image_running("tool", Open);
         engine.add_image_running("mcp", server);
         drop(runtime);
-        let (manager, drain) = start(&engine, &store, &fake_probe).await;
-        Self { manager, drain: Some(drain), engine, store, mcp, fake_probe, held: Vec::new() }
+        let (manager, drain) = start(&engine, &store).await;
+        Self { manager, drain: Some(drain), engine, store, mcp, held: Vec::new() }
     }
 
     /// Ends the manager and starts another over the same engine and store.
@@ -59,7 +54,7 @@ impl House {
     }
 
     pub(crate) async fn start_daemon(&mut self) {
-        let (manager, drain) = start(&self.engine, &self.store, &self.fake_probe).await;
+        let (manager, drain) = start(&self.engine, &self.store).await;
         (self.manager, self.drain) = (manager, Some(drain));
     }
 
@@ -94,7 +89,7 @@ impl House {
 
     /// Puts the image `tool` back.
     pub(crate) fn add_images(&self) {
-        self.engine.add_image("tool");
+        self.engine.add_image_running("tool", Open);
     }
 
     /// Calls of this verb hang until [`let_go`](Self::let_go).
@@ -113,18 +108,13 @@ impl House {
     }
 }
 
-async fn start(
-    engine: &FakeRuntimeRemote,
-    store: &MemoryStoreRemote,
-    probe: &Arc<FakeProbe>,
-) -> (ManagerHandle, Drain) {
+async fn start(engine: &FakeRuntimeRemote, store: &MemoryStoreRemote) -> (ManagerHandle, Drain) {
     let store = Arc::new(store.reopen());
     let clock = engine.clone();
     let backends = Backends {
         runtime: Arc::new(engine.connect()),
         loaded: store.load().await.unwrap(),
         store,
-        probe: Arc::clone(probe) as Arc<dyn HealthProbe>,
         configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
         wall: Arc::new(move || clock.now()),
     };

@@ -1,11 +1,11 @@
-//! What the manager promises, over an engine, a store and a prober that behave, under paused time.
+//! What the manager promises, over an engine and a store that behave, under paused time.
 use crate::house::{House, SOON, after, group_id, mcp, name, spec, tool};
 use dtma_core::id::VolumeName;
 use dtma_core::port::RuntimeError;
 use dtma_core::record::Removal;
 use dtma_core::spec::{Condition, Mount, MountSource, Publish};
 use dtma_manager::{EventKind, GroupState, ManagerError, Wait};
-use dtma_testing::fake_runtime::Verb;
+use dtma_testing::fake_runtime::{Process, Verb};
 use std::time::Duration;
 
 fn away() -> RuntimeError {
@@ -32,6 +32,27 @@ async fn a_group_is_deployed_and_stands() {
     let summary = server.mcp.expect("the handshake was answered");
     assert!(summary.tools.iter().any(|(tool, _)| tool == "echo"), "{:?}", summary.tools);
     assert_eq!(house.engine.containers().len(), 2);
+}
+
+/// Not when its process runs.
+#[tokio::test(start_paused = true)]
+async fn a_tool_is_ready_when_its_port_takes_connections() {
+    let house = House::new().await;
+    let minute = Duration::from_secs(60);
+    house.engine.add_image_running("late", move |process: Process| async move {
+        tokio::time::sleep(minute).await;
+        let _listener = process.ports.listen(8080);
+        process.terminated.cancelled().await;
+        0
+    });
+    let mut late = tool("a");
+    (late.image, late.port) = ("late".into(), Some(8080));
+    late.readiness.start_timeout = 2 * minute;
+    let began = house.engine.now();
+    let deployed = house.deploy("g", vec![late]).await.unwrap();
+    assert_eq!(deployed.status.state, GroupState::Ready);
+    let took = house.engine.now().duration_since(began).unsigned_abs();
+    assert!(took >= minute && took < minute + Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

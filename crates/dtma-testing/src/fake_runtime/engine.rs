@@ -132,6 +132,7 @@ impl Engine {
             stdin: Stdin::new(stdin),
             stdout: stream(OutputStream::Stdout),
             stderr: stream(OutputStream::Stderr),
+            ports: container.ports.clone(),
             terminated: terminated.clone(),
         };
         if let Some(log) = &lock(&container.sinks).log {

@@ -1,6 +1,7 @@
 //! A command in a container of the engine in memory: the image's program, run once more with the command as its
 //! arguments and streams of its own.
 
+use super::ports::Ports;
 use super::program::{Process, ProcessOutput, Program, Sinks, Stdin};
 use bytes::{Bytes, BytesMut};
 use dtma_core::container::CreateContainer;
@@ -28,6 +29,7 @@ pub(super) async fn run(
         stdin: Stdin::new(whole(request.stdin.clone())),
         stdout: stream(OutputStream::Stdout),
         stderr: stream(OutputStream::Stderr),
+        ports: Ports::default(),
         terminated: CancellationToken::new(),
     };
     let ended = async {

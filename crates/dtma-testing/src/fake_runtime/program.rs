@@ -2,6 +2,7 @@
 //! code.
 
 use super::logbook::Logbook;
+use super::ports::Ports;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use dtma_core::container::CreateContainer;
@@ -54,6 +55,24 @@ impl Program for Idle {
     }
 }
 
+/// Takes connections to any port and hangs up at once, until it is told to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Open;
+
+#[async_trait]
+impl Program for Open {
+    async fn run(&self, process: Process) -> i64 {
+        let listener = process.ports.listen_to_all();
+        let hang_up = async {
+            while let Ok((connection, _)) = listener.accept().await {
+                drop(connection);
+            }
+        };
+        process.terminated.run_until_cancelled(hang_up).await;
+        143
+    }
+}
+
 /// One run of a program.
 #[derive(Debug)]
 pub struct Process {
@@ -65,6 +84,8 @@ pub struct Process {
     pub stdout: ProcessOutput,
     /// Where it complains.
     pub stderr: ProcessOutput,
+    /// Where it listens.
+    pub ports: Ports,
     /// Cancelled by SIGTERM. A program that ignores it is killed after its grace.
     pub terminated: CancellationToken,
 }

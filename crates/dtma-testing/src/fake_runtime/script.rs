@@ -33,6 +33,8 @@ pub enum Verb {
     Attach,
     /// `exec`
     Exec,
+    /// `dial`
+    Dial,
     /// `logs`
     Logs,
     /// `events`

@@ -3,6 +3,7 @@
 
 use super::clock::Clock;
 use super::logbook::{LogReader, Logbook};
+use super::ports::Ports;
 use super::program::{Idle, Program, Sinks};
 use super::shelf::Image;
 use bytes::Bytes;
@@ -18,7 +19,6 @@ use dtma_core::port::runtime::{
 };
 use dtma_core::spec::NetworkMode;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,8 @@ pub(super) struct Container {
     /// Waits for the process that will read it.
     pub(super) unread: Option<mpsc::Receiver<Bytes>>,
     pub(super) sinks: Arc<Mutex<Sinks>>,
-    ip: Option<IpAddr>,
+    /// What its process listens on.
+    pub(super) ports: Ports,
 }
 
 /// A process under way.
@@ -69,8 +70,6 @@ pub(super) struct Run {
 pub(super) struct Network {
     name: String,
     labels: Labels,
-    number: u8,
-    addresses: u8,
 }
 
 /// What a client holds of an attachment.
@@ -214,20 +213,11 @@ impl World {
     }
 
     pub(super) fn started(&mut self, id: &ContainerId, run: Run) -> Result<(), RuntimeError> {
-        let ip = self.take_address(id);
         let container = self.container(id)?;
         container.state = ContainerState::Running { started_at: run.started_at };
         container.run = Some(run);
-        container.ip = ip;
         self.tell(id, ContainerChange::Started);
         Ok(())
-    }
-
-    fn take_address(&mut self, id: &ContainerId) -> Option<IpAddr> {
-        let wanted = wanted_network(&self.containers.get(id)?.request)?.clone();
-        let network = self.networks.get_mut(&wanted)?;
-        network.addresses = network.addresses.wrapping_add(1);
-        Some(IpAddr::V4(Ipv4Addr::new(10, 249, network.number, network.addresses.saturating_add(1))))
     }
 
     /// The process of this run is over. A run that is over already changes nothing.
@@ -324,9 +314,8 @@ impl World {
             return if ours { Ok(id.clone()) } else { Err(taken) };
         }
         let id = NetworkId::from(self.new_id());
-        let number = u8::try_from(self.made % 250).unwrap_or_default();
         let (name, labels) = (request.name.clone(), request.labels.clone());
-        self.networks.insert(id.clone(), Network { name, labels, number, addresses: 0 });
+        self.networks.insert(id.clone(), Network { name, labels });
         Ok(id)
     }
 
@@ -395,7 +384,7 @@ impl World {
     }
 }
 
-fn wanted_network(request: &CreateContainer) -> Option<&NetworkId> {
+pub(super) fn wanted_network(request: &CreateContainer) -> Option<&NetworkId> {
     match request.config.network {
         NetworkMode::None => None,
         NetworkMode::Group => request.network.as_ref(),
@@ -413,7 +402,7 @@ impl Container {
             input,
             unread: Some(unread),
             sinks: Arc::new(Mutex::new(Sinks { attached: Vec::new(), log })),
-            ip: None,
+            ports: Ports::default(),
         }
     }
 
@@ -426,7 +415,7 @@ impl Container {
         }
         drop(sinks);
         let (input, unread) = mpsc::channel(PIPE_CHUNKS);
-        (self.input, self.unread, self.ip) = (input, Some(unread), None);
+        (self.input, self.unread, self.ports) = (input, Some(unread), Ports::default());
     }
 
     fn identity(&self) -> Option<label::Identity> {
@@ -449,7 +438,7 @@ impl Container {
             config_hash: identity.config_hash,
             image_id: self.request.image_id.clone(),
             state: self.state,
-            ip: self.ip,
+            joined: self.run.is_some() && wanted_network(&self.request).is_some(),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! removed at its end, and by the harness when it fails before.
 
 mod attachments;
+mod dial;
 mod events;
 mod exec;
 mod images;
@@ -12,6 +13,7 @@ mod logs;
 mod rooms;
 
 pub use attachments::*;
+pub use dial::*;
 pub use events::*;
 pub use exec::*;
 pub use images::*;
@@ -56,11 +58,13 @@ pub struct Traits {
     /// A process's input stays open when the client that was attached to it goes away. Where it does not, a server that
     /// reads its input ends with its client.
     pub input_outlives_its_client: bool,
+    /// A container's address leads there from where the test runs.
+    pub addresses_lead_there: bool,
 }
 
 impl Default for Traits {
     fn default() -> Self {
-        Self { input_outlives_its_client: true }
+        Self { input_outlives_its_client: true, addresses_lead_there: true }
     }
 }
 
@@ -83,11 +87,13 @@ pub enum Script {
     CountAndStay,
     /// Writes 400,000 bytes, then a line of complaint, and ends with code 5.
     Flood,
+    /// Answers a request by HTTP on port 8080 with `It works.`, until SIGTERM.
+    Serve,
 }
 
 impl Script {
     /// Every script.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Idle,
         Self::Stubborn,
         Self::Succeed,
@@ -96,6 +102,7 @@ impl Script {
         Self::AnswerOnce,
         Self::CountAndStay,
         Self::Flood,
+        Self::Serve,
     ];
 
     /// The script as shell text.
@@ -110,6 +117,7 @@ impl Script {
             Self::AnswerOnce => "read line; printf 'first '; sleep 0.2; echo \"$line\"; echo \"$line\" >&2",
             Self::CountAndStay => "echo 1; echo 2 >&2; echo 3; exec sleep 86400",
             Self::Flood => "head -c 400000 /dev/zero; echo too much >&2; exit 5",
+            Self::Serve => "exec httpd -f -p 8080 -h /www",
         }
     }
 
@@ -158,6 +166,10 @@ macro_rules! runtime_suite {
             logs_tell_when_and_where_each_line_was_written
             logs_can_be_followed_to_the_end
             a_container_without_a_log_refuses_to_show_one
+            a_port_that_is_listened_on_is_dialled
+            a_port_where_nobody_listens_is_closed_at_once
+            a_container_is_dialled_while_it_runs
+            a_container_that_joins_no_network_is_not_dialled
             events_begin_with_a_resync
             events_tell_a_life_in_order
             events_tell_an_exit_within_a_second
@@ -165,7 +177,7 @@ macro_rules! runtime_suite {
             events_of_others_are_not_told
             a_network_is_made_once
             a_network_in_use_is_not_removed
-            members_of_a_network_have_addresses
+            members_of_a_network_are_seen_to_have_joined_it
             a_taken_network_name_is_said_to_be_taken
             a_volume_is_made_once_and_belongs_to_its_group
             a_volume_in_use_is_not_removed

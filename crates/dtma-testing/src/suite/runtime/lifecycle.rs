@@ -30,7 +30,7 @@ pub async fn a_container_lives_and_dies(harness: impl RuntimeHarness) {
         config_hash: request.config_hash.clone(),
         image_id: request.image_id.clone(),
         state: ContainerState::Created,
-        ip: None,
+        joined: false,
     };
     assert_eq!(created, expected);
 

@@ -23,8 +23,9 @@ pub async fn a_network_is_made_once(harness: impl RuntimeHarness) {
     room.leave().await;
 }
 
-async fn join(room: &Room, instance: &str, network: &NetworkId) -> ContainerId {
-    let mut request = room.request(instance, Script::Idle);
+/// Runs a script on a network.
+pub(super) async fn join(room: &Room, instance: &str, script: Script, network: &NetworkId) -> ContainerId {
+    let mut request = room.request(instance, script);
     request.config.network = NetworkMode::Group;
     request.network = Some(network.clone());
     let id = room.runtime.create(&request).await.expect("create");
@@ -36,28 +37,24 @@ async fn join(room: &Room, instance: &str, network: &NetworkId) -> ContainerId {
 pub async fn a_network_in_use_is_not_removed(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
     let network = room.runtime.create_network(&room.network()).await.expect("create_network");
-    let id = join(&room, "a", &network).await;
+    let id = join(&room, "a", Script::Idle, &network).await;
     assert_conflict(room.runtime.remove_network(&network).await);
     room.runtime.remove(&id).await.expect("remove");
     room.runtime.remove_network(&network).await.expect("remove_network");
     room.leave().await;
 }
 
-/// Of their own, while they run.
-pub async fn members_of_a_network_have_addresses(harness: impl RuntimeHarness) {
+/// While they run.
+pub async fn members_of_a_network_are_seen_to_have_joined_it(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
     let network = room.runtime.create_network(&room.network()).await.expect("create_network");
-    let (a, b) = (join(&room, "a", &network).await, join(&room, "b", &network).await);
-    let alone = room.run("c", Script::Idle).await;
-    let mut addresses = Vec::new();
-    for id in [&a, &b, &alone] {
-        addresses.push(room.runtime.inspect(id).await.expect("inspect").ip);
-    }
-    assert!(addresses[0].is_some() && addresses[1].is_some() && addresses[2].is_none(), "{addresses:?}");
-    assert_ne!(addresses[0], addresses[1]);
-    room.runtime.kill(&a).await.expect("kill");
-    room.exited(&a).await;
-    assert_eq!(room.runtime.inspect(&a).await.expect("inspect").ip, None);
+    let member = join(&room, "a", Script::Idle, &network).await;
+    let alone = room.run("b", Script::Idle).await;
+    let joined = async |id| room.runtime.inspect(id).await.expect("inspect").joined;
+    assert!(joined(&member).await && !joined(&alone).await);
+    room.runtime.kill(&member).await.expect("kill");
+    room.exited(&member).await;
+    assert!(!joined(&member).await);
     room.leave().await;
 }
 
