@@ -13,7 +13,8 @@ pub enum FromDaemon<'a> {
         /// Why, for a person.
         text: String,
     },
-    /// Start the server.
+    /// Start the server: only the next run is begun, and only when nothing of the last one is left; anything else is
+    /// answered by how things stand ([`FromShim::Child`](crate::FromShim::Child)).
     Spawn(Spawn),
     /// The server's input.
     Input {
@@ -31,7 +32,7 @@ pub enum FromDaemon<'a> {
         /// Where it ends.
         offset: u64,
     },
-    /// Output was taken care of and need not be kept, and more may come.
+    /// Output was taken care of and need not be kept, and more may come. A new run's output waits for the first of these.
     OutputWindow {
         /// Which run's.
         run: u32,
@@ -40,14 +41,15 @@ pub enum FromDaemon<'a> {
         /// Nothing beyond this may be sent yet.
         limit: u64,
     },
-    /// Send the server a signal.
+    /// Send the server a signal, itself only. A number that has no name is passed over.
     Signal {
         /// Which run.
         run: u32,
         /// Its number.
         signal: u8,
     },
-    /// End the server: SIGTERM, and SIGKILL when it is still there after the grace. The shim stays.
+    /// End the server: SIGTERM to its group, once in a run however often this comes, and SIGKILL to all when it is still
+    /// there after the shortest grace. The shim stays.
     Stop {
         /// Which run.
         run: u32,

@@ -18,6 +18,8 @@ pub enum WireError {
         /// Where it does.
         found: u64,
     },
+    /// A frame that may not come now, or a version that nobody offered.
+    Order,
     /// More of a stream than was allowed.
     Window {
         /// How far it was allowed.
@@ -36,6 +38,7 @@ impl fmt::Display for WireError {
             Self::Offset { expected, found } => {
                 write!(f, "a piece at {found} where {expected} was expected")
             }
+            Self::Order => f.write_str("a frame out of turn"),
             Self::Window { limit, found } => write!(f, "{found} bytes where {limit} were allowed"),
         }
     }

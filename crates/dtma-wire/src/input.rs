@@ -36,14 +36,22 @@ impl Input {
         Ok(())
     }
 
-    /// Nothing comes after this.
+    /// Nothing comes after this. It may be said again, by whoever does not know whether it was heard.
     ///
     /// # Errors
-    /// There is a gap before it, or it was said already.
+    /// There is a gap before it, or it was said of another place.
     pub fn end(&mut self, offset: u64) -> Result<(), WireError> {
-        self.expect(offset)?;
+        if !(self.ended && offset == self.received()) {
+            self.expect(offset)?;
+        }
         self.ended = true;
         Ok(())
+    }
+
+    /// True when it was said that nothing more comes.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     fn expect(&self, offset: u64) -> Result<(), WireError> {
@@ -54,7 +62,9 @@ impl Input {
         }
     }
 
-    fn received(&self) -> u64 {
+    /// Everything before this was received.
+    #[must_use]
+    pub fn received(&self) -> u64 {
         self.written + self.pending.len() as u64
     }
 
@@ -177,7 +187,9 @@ mod tests {
         input.end(3).unwrap();
         assert_eq!(input.to_write(), b"bye");
         input.wrote(3);
-        assert!(input.is_over());
+        assert!(input.is_over() && input.has_ended());
         assert!(input.accept(3, b"x").is_err());
+        input.end(3).unwrap();
+        assert!(input.end(4).is_err());
     }
 }

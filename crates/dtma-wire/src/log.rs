@@ -46,8 +46,22 @@ impl LogRing {
         self.first
     }
 
-    fn end(&self) -> u64 {
+    /// The sequence number that the next record will have.
+    #[must_use]
+    pub fn end(&self) -> u64 {
         self.first + self.records.len() as u64
+    }
+
+    /// The sequence number of the next record to be sent.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// True when all records were sent.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.next == self.end()
     }
 
     /// Remembers it, and forgets the oldest where there is no room.

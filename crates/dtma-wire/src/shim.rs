@@ -8,7 +8,9 @@ use crate::{Frame, WireError};
 pub enum FromShim<'a> {
     /// The first frame of a connection. Its fields up to [`Hello::build`] never change their layout.
     Hello(Hello),
-    /// Something happened to the server.
+    /// Something happened to the server, or a [`Spawn`](crate::Spawn) could not be done. That it ended is told after
+    /// its last words ([`Log`](Self::Log)), and maybe before the last of its output ([`OutputEnd`](Self::OutputEnd)
+    /// closes that).
     Child(Child),
     /// What the server wrote, in [`Mode::Messages`](crate::Mode::Messages).
     Output {
@@ -19,7 +21,7 @@ pub enum FromShim<'a> {
         /// At most [`MAX_DATA`](crate::MAX_DATA) of it.
         bytes: &'a [u8],
     },
-    /// The server closed its output.
+    /// The server closed its output, and all of it was sent. Told again to whoever connects after that.
     OutputEnd {
         /// Which run.
         run: u32,
@@ -39,7 +41,8 @@ pub enum FromShim<'a> {
         /// At most [`MAX_DATA`](crate::MAX_DATA), cut anywhere.
         bytes: &'a [u8],
     },
-    /// Input was taken and need not be kept, and more may come.
+    /// Input was taken and need not be kept, and more may come. Told after each [`Welcome`](crate::Welcome) and each
+    /// start; before, a run that is just begun takes [`INPUT_WINDOW`](crate::INPUT_WINDOW), and no other takes any.
     InputWindow {
         /// Which run's.
         run: u32,
@@ -48,7 +51,7 @@ pub enum FromShim<'a> {
         /// Nothing beyond this may be sent yet.
         limit: u64,
     },
-    /// The server does not read any more; its input is thrown away.
+    /// The server does not read any more, or has all that it will ever get; what comes now is thrown away.
     InputClosed {
         /// Which run.
         run: u32,

@@ -1,0 +1,86 @@
+//! A shim below a test, and what the system says of it.
+
+use crate::daemon::Peer;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+
+pub(crate) const NONCE: &str = "000102030405060708090a0b0c0d0e0f";
+
+/// A running shim; ended, with all below it, when the test is over.
+pub(crate) struct Fixture {
+    pub(crate) listener: UnixListener,
+    pub(crate) shim: Child,
+    directory: TempDir,
+}
+
+impl Fixture {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&["/bin/cat"])
+    }
+
+    pub(crate) fn start_with(argv: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let listener = UnixListener::bind(directory.path().join("agent.sock")).unwrap();
+        let shim = command(directory.path().join("agent.sock"), argv).spawn().unwrap();
+        Self { listener, shim, directory }
+    }
+
+    /// A shim that was welcomed.
+    pub(crate) fn welcomed() -> (Self, Peer) {
+        let fixture = Self::start();
+        let mut peer = Peer::accept(&fixture.listener);
+        peer.welcome();
+        (fixture, peer)
+    }
+
+    /// One whose server is this shell script.
+    pub(crate) fn shell(script: &str) -> (Self, Peer) {
+        let (fixture, mut peer) = Self::welcomed();
+        peer.shell(1, script);
+        (fixture, peer)
+    }
+
+    /// The daemon goes away, socket and all.
+    pub(crate) fn daemon_gone(&self) {
+        fs::remove_file(self.socket()).unwrap();
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("agent.sock")
+    }
+
+    /// Waits for the shim itself to end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.shim.wait().unwrap()
+    }
+
+    /// Every process below the shim that is there, zombies included.
+    pub(crate) fn below(&self) -> Vec<i32> {
+        let path = format!("/proc/{0}/task/{0}/children", self.shim.id());
+        let list = fs::read_to_string(path).unwrap_or_default();
+        list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        // Asked first, so that what is below it goes, too.
+        let pid = nix::unistd::Pid::from_raw(self.shim.id().cast_signed());
+        for child in self.below() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::SIGKILL);
+        }
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM);
+        let _ = self.shim.wait();
+    }
+}
+
+/// The shim's command line.
+pub(crate) fn command(socket: PathBuf, argv: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dtma-shim"));
+    command.arg("--socket").arg(socket).arg("--").args(argv);
+    command.env("DTMA_SHIM", NONCE).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}

@@ -1,0 +1,11 @@
+//! The built shim as an ordinary process, real servers below it, and a tiny daemon on the other side of the wire.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where something is broken"
+)]
+
+mod daemon;
+mod fixture;
+mod life;
