@@ -93,15 +93,20 @@ impl Peer {
         let hello = self.said().clone();
         self.book = book;
         self.child = hello.child;
-        let from = if self.book.run == self.child.run { self.book.received } else { hello.output.base };
-        self.book.run = self.child.run;
+        assert_eq!(self.book.run, self.child.run);
+        self.book.output_end = None;
+        let from = self.book.received;
         let welcome = Welcome { version: 1, output: from, limit: from + self.window, log: hello.log };
         self.send(&FromDaemon::Welcome(welcome));
         self.book.input.resume(hello.input, hello.input).unwrap();
     }
 
+    /// As a daemon that knows nothing but what the hello says.
     pub(crate) fn welcome(&mut self) {
-        self.welcome_with(Book::new(0));
+        let hello = self.said();
+        let input = SendBuffer::new(hello.input, 64 << 20);
+        let book = Book { received: hello.output.base, input, ..Book::new(hello.child.run) };
+        self.welcome_with(book);
     }
 
     pub(crate) fn spawn(&mut self, run: u32, mode: Mode, argv: &[&str]) {
@@ -194,6 +199,14 @@ impl Peer {
         self.send(&FromDaemon::Stop { run, grace });
     }
 
+    /// Waits until the shim has done everything that it was told so far: a run that cannot be is answered.
+    pub(crate) fn barrier(&mut self) {
+        let before = self.states.len();
+        let nothing = Spawn { run: 0, mode: Mode::Log, argv: Vec::new(), environment: Vec::new(), linger: 0 };
+        self.send(&FromDaemon::Spawn(nothing));
+        self.until("an answer", |peer| peer.states.len() > before);
+    }
+
     /// Receives until this holds; panics when it does not in time.
     pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         while !holds(self) {
@@ -280,5 +293,17 @@ impl Peer {
     /// Cuts the connection and keeps the book.
     pub(crate) fn cut(self) -> Book {
         self.book
+    }
+
+    /// Says as much as the shim takes without reading what it says. True when it takes no more.
+    pub(crate) fn send_until_full(&mut self, frame: &FromDaemon<'_>, most: usize) -> usize {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes).unwrap();
+        self.stream.set_nonblocking(true).unwrap();
+        let taken =
+            (0..most).take_while(|_| self.stream.write(&bytes).is_ok_and(|count| count == bytes.len()));
+        let taken = taken.count();
+        self.stream.set_nonblocking(false).unwrap();
+        taken
     }
 }

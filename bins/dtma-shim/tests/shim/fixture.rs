@@ -14,6 +14,8 @@ pub(crate) struct Fixture {
     pub(crate) listener: UnixListener,
     pub(crate) shim: Child,
     directory: TempDir,
+    /// Its memory in the beginning, in KiB.
+    idle: u64,
 }
 
 impl Fixture {
@@ -25,7 +27,7 @@ impl Fixture {
         let directory = TempDir::new().unwrap();
         let listener = UnixListener::bind(directory.path().join("agent.sock")).unwrap();
         let shim = command(directory.path().join("agent.sock"), argv).spawn().unwrap();
-        Self { listener, shim, directory }
+        Self { listener, shim, directory, idle: 0 }
     }
 
     /// A shim that was welcomed.
@@ -38,14 +40,19 @@ impl Fixture {
 
     /// One whose server is this shell script.
     pub(crate) fn shell(script: &str) -> (Self, Peer) {
-        let (fixture, mut peer) = Self::welcomed();
+        let (mut fixture, mut peer) = Self::welcomed();
         peer.shell(1, script);
+        fixture.idle = fixture.memory("VmHWM:");
         (fixture, peer)
     }
 
     /// The daemon goes away, socket and all.
     pub(crate) fn daemon_gone(&self) {
         fs::remove_file(self.socket()).unwrap();
+    }
+
+    pub(crate) fn daemon_back(&mut self) {
+        self.listener = UnixListener::bind(self.socket()).unwrap();
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -55,6 +62,17 @@ impl Fixture {
     /// Waits for the shim itself to end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         self.shim.wait().unwrap()
+    }
+
+    /// The most memory it ever had, in KiB, beyond what it had in the beginning.
+    pub(crate) fn grown(&self) -> u64 {
+        self.memory("VmHWM:").saturating_sub(self.idle)
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.shim.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Every process below the shim that is there, zombies included.

@@ -8,4 +8,8 @@
 
 mod daemon;
 mod fixture;
+mod hostile;
 mod life;
+mod net;
+mod rules;
+mod streams;
