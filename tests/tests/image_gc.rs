@@ -1,5 +1,5 @@
 //! Images that nobody needs any more, on a real engine with Debian's `docker-registry`: what the daemon fetched goes when
-//! its group is gone, and nothing else does.
+//! its group is gone, also when it was killed in between, and nothing else does.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
 use dtma_tests::engine::{docker, try_docker};
@@ -68,7 +68,7 @@ async fn an_image_goes_when_nobody_needs_it_and_only_if_it_was_fetched() {
     let registry = Registry::start();
     let (fetched, brought) = (registry.stock("fetched"), registry.stock("brought"));
     docker(&["pull", &brought]);
-    let toolbox = Toolbox::start_with(|launch| {
+    let mut toolbox = Toolbox::start_with(|launch| {
         // Every disk is fuller than this.
         let marks = ["--image-gc-high-percent", "1", "--image-gc-low-percent", "1"];
         launch.args = marks.iter().chain(&["--image-gc-min-age", "1s"]).map(|&it| it.to_owned()).collect();
@@ -77,6 +77,9 @@ async fn an_image_goes_when_nobody_needs_it_and_only_if_it_was_fetched() {
     toolbox.deploy(&toolbox.group("gc", &[tool("one", &fetched), tool("two", &brought)])).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(is_there(&fetched), "a container is made from it");
+    toolbox.kill9();
+    toolbox.start_again();
+    toolbox.ready(&toolbox.named("gc"), Duration::from_secs(30)).await;
 
     toolbox.down(&toolbox.named("gc"), false).await;
     let gone = || async { if is_there(&fetched) { Err("it is there") } else { Ok(()) } };
