@@ -159,6 +159,8 @@ impl Shim {
         }
         self.link = None;
         self.run.stdin.lost_sender();
+        // Whole lines that came before whatever was wrong are the server's all the same.
+        self.run.stdin.pump();
         self.sockets.forget_connecting();
         self.dial.failed(now);
     }

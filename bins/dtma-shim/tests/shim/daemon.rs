@@ -25,6 +25,8 @@ pub(crate) struct Book {
     pub(crate) output: Vec<u8>,
     /// How much came in all.
     pub(crate) received: u64,
+    /// How far it may come.
+    limit: u64,
     pub(crate) output_end: Option<u64>,
     pub(crate) input: SendBuffer,
     pub(crate) input_closed: bool,
@@ -33,7 +35,7 @@ pub(crate) struct Book {
 impl Book {
     fn new(run: u32) -> Self {
         let input = SendBuffer::new(0, 64 << 20);
-        Self { run, output: Vec::new(), received: 0, output_end: None, input, input_closed: false }
+        Self { run, output: Vec::new(), received: 0, limit: 0, output_end: None, input, input_closed: false }
     }
 }
 
@@ -96,7 +98,8 @@ impl Peer {
         assert_eq!(self.book.run, self.child.run);
         self.book.output_end = None;
         let from = self.book.received;
-        let welcome = Welcome { version: 1, output: from, limit: from + self.window, log: hello.log };
+        self.book.limit = from + self.window;
+        let welcome = Welcome { version: 1, output: from, limit: self.book.limit, log: hello.log };
         self.send(&FromDaemon::Welcome(welcome));
         self.book.input.resume(hello.input, hello.input).unwrap();
     }
@@ -123,6 +126,7 @@ impl Peer {
         let run = spawn.run;
         self.send(&FromDaemon::Spawn(spawn));
         self.book = Book::new(run);
+        self.book.limit = self.window;
         self.book.input.resume(0, INPUT_WINDOW as u64).unwrap();
         self.send(&FromDaemon::OutputWindow { run, consumed: 0, limit: self.window });
     }
@@ -283,9 +287,17 @@ impl Peer {
         assert!(bytes.len() <= MAX_DATA);
         self.book.output.extend_from_slice(bytes);
         self.book.received += bytes.len() as u64;
-        let (consumed, limit) = (self.book.received, self.book.received + self.window);
+        if self.book.received + self.window - self.book.limit >= self.window / 2 {
+            self.acknowledge();
+        }
+    }
+
+    /// Says that everything so far was taken care of.
+    pub(crate) fn acknowledge(&mut self) {
+        let (run, consumed) = (self.book.run, self.book.received);
+        self.book.limit = consumed + self.window;
         let mut frame = Vec::new();
-        FromDaemon::OutputWindow { run, consumed, limit }.encode(&mut frame).unwrap();
+        FromDaemon::OutputWindow { run, consumed, limit: self.book.limit }.encode(&mut frame).unwrap();
         // A connection that is being cut may refuse it.
         let _ = self.stream.write_all(&frame);
     }

@@ -2,7 +2,7 @@
 
 use crate::daemon::Peer;
 use crate::fixture::{Fixture, command};
-use dtma_wire::{FromDaemon, FromShim, INPUT_WINDOW, MAX_DATA, Welcome};
+use dtma_wire::{FromDaemon, FromShim, INPUT_WINDOW, MAX_DATA, Phase, Welcome};
 use std::io::Read;
 use std::os::unix::net::UnixListener;
 
@@ -56,6 +56,21 @@ fn who_breaks_the_rules_is_left_and_dialled_again() {
     }
     peer.input(b"still here\n");
     assert_eq!(peer.until_line(), "still here");
+}
+
+#[test]
+fn what_came_before_the_mistake_is_done() {
+    let (fixture, mut peer) = Fixture::shell("read line; exec 1>&-; exit ${#line}");
+    let mut bytes = encoded(&FromDaemon::Input { run: 1, offset: 0, bytes: b"7 bytes\nhal" });
+    bytes.extend([0; 4]);
+    peer.send_bytes(&bytes);
+    peer.until_closed();
+    let mut peer = Peer::accept(&fixture.listener);
+    peer.welcome();
+    if !matches!(peer.child.phase, Phase::Exited { .. }) {
+        peer.until_exited(1);
+    }
+    assert!(matches!(peer.child.phase, Phase::Exited { code: 7, .. }), "{:?}", peer.child);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::daemon::Peer;
 use crate::fixture::Fixture;
-use dtma_wire::{FromDaemon, INPUT_WINDOW, LOG_BYTES, Mode, Phase};
+use dtma_wire::{INPUT_WINDOW, LOG_BYTES, Mode, Phase};
 
 /// What may be buffered on both ways and then some: KiB.
 const BOUND: u64 = 4 << 10;
@@ -37,6 +37,8 @@ fn half_a_line_is_forgotten_with_the_daemon_that_began_it() {
     let (fixture, mut peer) = Fixture::shell("exec cat");
     peer.input(b"whole\nhal");
     assert_eq!(peer.until_line(), "whole");
+    peer.acknowledge();
+    peer.barrier();
     drop(peer.cut());
     let mut peer = Peer::accept(&fixture.listener);
     assert_eq!((peer.said().input, peer.said().torn), (6, false));
@@ -163,7 +165,7 @@ fn a_server_whose_output_nobody_takes_waits() {
     assert_eq!((peer.book.received, peer.words()), (0, String::new()));
     assert!(fixture.grown() < BOUND + 4096, "{} KiB", fixture.grown());
     peer.window = 1 << 20;
-    peer.send(&FromDaemon::OutputWindow { run: 1, consumed: 0, limit: 1 << 20 });
+    peer.acknowledge();
     peer.until("all of it", |peer| peer.book.received == 10_000_000);
     peer.until("its word", |peer| peer.words() == "done\n");
 }
