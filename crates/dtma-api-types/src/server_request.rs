@@ -65,6 +65,11 @@ pub struct ServerRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "linux/amd64")]
     pub platform: Option<String>,
+    /// Whether the server is begun by the daemon's shim, which is the first process of its container and carries its
+    /// streams (default: wherever that can be). `false` for an image that cannot bear another first process; `true` is
+    /// refused where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shim: Option<bool>,
     /// When the image is fetched from its registry (default `missing`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,

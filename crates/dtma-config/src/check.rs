@@ -9,6 +9,7 @@ pub(crate) mod mounts;
 pub(crate) mod ports;
 pub(crate) mod text;
 
+use crate::place::Place;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::wanted::Wanted;
@@ -20,7 +21,7 @@ pub(crate) fn server(
     at: &str,
     group: &GroupSpec,
     spec: &ServerSpec,
-    (wanted, policy): (&Wanted, &Policy),
+    (wanted, policy, place): (&Wanted, &Policy, Place),
 ) {
     image::image(report, &format!("{at}/image"), &spec.image);
     text::command(report, &format!("{at}/command"), spec.command.as_deref());
@@ -35,5 +36,9 @@ pub(crate) fn server(
     mounts::mounts(report, &format!("{at}/mounts"), &spec.mounts, policy);
     mounts::together(report, &format!("{at}/mounts"), wanted);
     text::counts(report, at, &wanted.spec);
-    ports::ports(report, at, group, &wanted.spec, policy);
+    ports::ports(report, at, group, &wanted.spec, (policy, place));
+    engine::shim(report, at, spec, place);
+    if place.remote_engine {
+        engine::remote(report, at, &wanted.spec);
+    }
 }

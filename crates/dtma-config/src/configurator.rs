@@ -2,6 +2,7 @@
 
 use crate::hash::config_hash;
 use crate::overrides::Reader;
+use crate::place::Place;
 use crate::policy::Policy;
 use crate::render::{Ingredients, limits};
 use crate::report::{Report, shown};
@@ -28,20 +29,26 @@ pub struct Rendered {
 pub struct Configurator {
     templates: Templates,
     policy: Policy,
-    remote_engine: bool,
+    place: Place,
 }
 
 impl Configurator {
     /// Judges by these.
     #[must_use]
     pub fn new(templates: Templates, policy: Policy) -> Self {
-        Self { templates, policy, remote_engine: false }
+        Self { templates, policy, place: Place { remote_engine: false, shim: false } }
     }
 
     /// The same for an engine that is on another machine: what needs it here is refused.
     #[must_use]
     pub fn for_remote_engine(self) -> Self {
-        Self { remote_engine: true, ..self }
+        Self { place: Place { remote_engine: true, ..self.place }, ..self }
+    }
+
+    /// The same for a daemon that has a shim to begin servers by, or has not, as at first.
+    #[must_use]
+    pub fn with_shim(self, shim: bool) -> Self {
+        Self { place: Place { shim, ..self.place }, ..self }
     }
 
     /// The templates a server may name.
@@ -66,10 +73,7 @@ impl Configurator {
         for (index, server) in group.servers.iter().enumerate() {
             let at = format!("/servers/{index}");
             let wanted = self.wanted(&mut report, &at, server);
-            check::server(&mut report, &at, group, server, (&wanted, &self.policy));
-            if self.remote_engine {
-                check::engine::remote(&mut report, &at, &wanted.spec);
-            }
+            check::server(&mut report, &at, group, server, (&wanted, &self.policy, self.place));
         }
         check::ports::duplicates(&mut report, group);
         report.found
@@ -110,7 +114,7 @@ impl Configurator {
         // Nothing is found here that validation did not find before.
         let wanted = &self.wanted(&mut Report::default(), "", server);
         let (template, policy) = (self.template(server), &self.policy);
-        let config = Ingredients { group, wanted, template, policy, owner }.config();
+        let config = Ingredients { group, wanted, template, policy, owner, place: self.place }.config();
         Rendered { hash: config_hash(&config), config }
     }
 

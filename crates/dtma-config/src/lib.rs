@@ -19,6 +19,7 @@ mod configurator;
 mod hash;
 mod operator;
 mod overrides;
+mod place;
 mod policy;
 mod render;
 mod report;

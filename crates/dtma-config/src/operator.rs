@@ -170,6 +170,8 @@ fn problems(template: &Template) -> Vec<String> {
         let sound =
             target.starts_with('/') && target.len() > 1 && !target.split('/').any(|part| part == "..");
         check(sound, format!("tmpfs[{index}].target: {target:?} is not an absolute path below /"));
+        let ours = dtma_core::shim::owns(target);
+        check(!ours, format!("tmpfs[{index}].target: {target:?} is the daemon's own"));
         let taken = values.tmpfs.iter().take(index).any(|other| other.target == *target);
         check(!taken, format!("tmpfs[{index}].target: {target:?} is there twice"));
         check(tmpfs.size >= 4096, format!("tmpfs[{index}].size: it must be 4096 bytes at least"));
@@ -215,5 +217,7 @@ mod tests {
         );
         let tmpfs = json!([{"target": "/a/../b", "size": 4096}, {"target": "/c", "size": 1}]);
         check(&[json!({"name": "a", "tmpfs": tmpfs})], &[(0, "tmpfs[0].target"), (0, "tmpfs[1].size")]);
+        let tmpfs = json!([{"target": "/.dtma/run", "size": 4096}]);
+        check(&[json!({"name": "a", "tmpfs": tmpfs})], &[(0, "tmpfs[0].target")]);
     }
 }

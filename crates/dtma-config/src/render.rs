@@ -1,10 +1,11 @@
 //! Template, spec and overrides become one container configuration. Decides nothing about what is allowed: only
 //! what was found free of violations gets here.
 
+use crate::place::Place;
 use crate::policy::Policy;
 use crate::template::TemplateValues;
 use crate::wanted::Wanted;
-use dtma_core::container::{ContainerConfig, ContainerMount, Limits, LogDriver};
+use dtma_core::container::{ContainerConfig, ContainerMount, Isolation, Limits, LogDriver};
 use dtma_core::id::{OwnerId, volume_name};
 use dtma_core::spec::{GroupSpec, Mount, MountSource, NetworkMode, Resources, ServerKind, ServerSpec};
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) template: &'a TemplateValues,
     pub(crate) policy: &'a Policy,
     pub(crate) owner: &'a OwnerId,
+    pub(crate) place: Place,
 }
 
 impl Ingredients<'_> {
@@ -36,15 +38,26 @@ impl Ingredients<'_> {
             mounts: self.mounts(),
             network: network(self.group, server),
             limits: self.wanted.tighten_limits(limits(self.template, self.policy, &server.resources)),
-            isolation: self.wanted.tighten_isolation(self.template.isolation()),
+            isolation: self.isolation(),
             open_stdin: server.kind.is_stdio(),
             log: self.log(),
             stop_grace: server.stop_grace,
+            shim: self.shim(),
         }
     }
 
     fn server(&self) -> &ServerSpec {
         &self.wanted.spec
+    }
+
+    fn shim(&self) -> bool {
+        self.place.gives_shim(self.server())
+    }
+
+    /// A shim is an init of its own.
+    fn isolation(&self) -> Isolation {
+        let isolation = self.wanted.tighten_isolation(self.template.isolation());
+        Isolation { init: isolation.init && !self.shim(), ..isolation }
     }
 
     /// The server's labels win over the group's.
@@ -77,9 +90,10 @@ impl Ingredients<'_> {
         }
     }
 
-    /// Every MCP message passes over a stdio server's output, so no driver that writes to a disk may see it.
+    /// Every MCP message passes over a stdio server's output, so no driver that writes to a disk may see it. A shim keeps
+    /// what its server says itself.
     fn log(&self) -> LogDriver {
-        if self.server().kind.is_stdio() {
+        if self.server().kind.is_stdio() || self.shim() {
             return LogDriver::None;
         }
         LogDriver::Bounded { max_size: self.template.log_max_size, max_files: self.template.log_max_files }

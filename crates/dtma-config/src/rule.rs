@@ -67,6 +67,10 @@ rules! {
     NETWORK_FULL = "network.full";
     /// On another machine's engine nothing needs the daemon to be beside it.
     ENGINE_REMOTE = "engine.remote";
+    /// A daemon without a shim begins no server by one.
+    SHIM_NONE = "shim.none";
+    /// The shim is made for the platform of the daemon's machine.
+    SHIM_PLATFORM = "shim.platform";
     /// A mount's target is an absolute path without detours.
     MOUNTS_TARGET = "mounts.target";
     /// Some targets are the container's own.

@@ -8,7 +8,7 @@
 
 mod support;
 
-use dtma_config::rule;
+use dtma_config::{Configurator, rule};
 use dtma_core::restart::RestartPolicy;
 use dtma_core::spec::{
     Condition, Dependency, GroupSpec, Mount, MountSource, NetworkMode, Publish, ServerKind, ServerSpec,
@@ -80,6 +80,10 @@ fn set_target(server: &mut ServerSpec, target: &str) {
 
 fn set_tmpfs(server: &mut ServerSpec, (size, read_only): (u64, bool)) {
     server.mounts.push(Mount { target: "/x".to_owned(), source: MountSource::Tmpfs { size }, read_only });
+}
+
+fn set_shim(server: &mut ServerSpec, shim: Option<bool>) {
+    server.shim = shim;
 }
 
 fn set_bind(server: &mut ServerSpec, path: &str) {
@@ -221,6 +225,12 @@ fn text_cases() -> Vec<Case> {
             reserved("/mcp"),
         ),
         tool_case(
+            rule::ENVIRONMENT_RESERVED,
+            "/servers/1/environment/DTMA_SHIM",
+            set_environment,
+            (variable("DTMA_SHIM", "x"), variable("DTMA_SHIMS", "x")),
+        ),
+        tool_case(
             rule::LABELS_RESERVED,
             "/servers/1/labels/io.dtma.owner",
             set_label,
@@ -335,6 +345,7 @@ fn port_cases() -> Vec<Case> {
             set_publish,
             (vec![(1023, 80)], vec![(1024, 80)]),
         ),
+        tool_case(rule::SHIM_NONE, "/servers/1/shim", set_shim, (Some(true), Some(false))),
         case(
             rule::NETWORK_NOT_SHARED,
             "/servers/1/network",
@@ -352,7 +363,8 @@ fn mount_cases() -> Vec<Case> {
     let numbered = |count: usize| (0..count).map(|n| format!("/m{n}")).collect::<Vec<_>>();
     let bad_targets = ["data", "", "/", "/a/../b", "/a/./b", "/a//b", "/a/", "/a\n", "/a\0"];
     let bad = bad_targets.map(|bad| tool_case(rule::MOUNTS_TARGET, at, set_target, (bad, "/a/b..c")));
-    let reserved = [("/proc", "/process"), ("/sys/fs", "/system"), ("/dev/shm", "/data/dev")];
+    let reserved =
+        [("/proc", "/process"), ("/sys/fs", "/system"), ("/dev/shm", "/data/dev"), ("/.dtma/x", "/.dtmax")];
     let reserved = reserved.map(|pair| tool_case(rule::MOUNTS_RESERVED, at, set_target, pair));
     let binds = ["/var/run/docker.sock", "/run/containerd/containerd.sock", "/"];
     let sockets = binds.map(|path| {
@@ -591,7 +603,7 @@ fn each_bad_value_is_refused_once_and_its_good_neighbour_is_not() {
 fn every_rule_has_a_case() {
     let mut tried: BTreeSet<_> = cases().iter().map(|case| case.rule).collect();
     // What depends on the engine has a test of its own.
-    tried.insert(rule::ENGINE_REMOTE);
+    tried.extend([rule::ENGINE_REMOTE, rule::SHIM_PLATFORM]);
     assert_eq!(tried, rule::ALL.iter().copied().collect());
 }
 
@@ -614,6 +626,46 @@ fn what_needs_the_engine_beside_the_daemon_is_refused_on_another_machine() {
     assert_eq!(places(&found), expected);
     assert!(found.iter().all(|violation| violation.hint.is_some()), "{found:#?}");
     assert_eq!(configurator().for_remote_engine().validate(&pair()), []);
+}
+
+#[test]
+fn a_shim_is_refused_where_it_cannot_be_and_only_to_those_who_insist() {
+    let asking = |shim, platform: Option<&str>| {
+        let mut spec = pair();
+        spec.servers[1].shim = shim;
+        spec.servers[1].platform = platform.map(|platform| platform.parse().unwrap());
+        spec
+    };
+    let check = |configurator: &Configurator, platform, refusal: Option<&str>| {
+        let refused: Vec<_> = refusal.iter().map(|rule| ("/servers/1/shim", *rule)).collect();
+        let found = configurator.validate(&asking(Some(true), platform));
+        assert_eq!(places(&found), refused);
+        assert!(found.iter().all(|violation| violation.hint.is_some()), "{found:#?}");
+        for shim in [Some(false), None] {
+            assert_eq!(configurator.validate(&asking(shim, platform)), []);
+        }
+    };
+    check(&configurator(), None, Some(rule::SHIM_NONE));
+    let with = configurator().with_shim(true);
+    check(&with, None, None);
+    check(&with, Some("linux/s390x"), Some(rule::SHIM_PLATFORM));
+    check(&with.clone().for_remote_engine(), None, Some(rule::ENGINE_REMOTE));
+    check(&configurator().for_remote_engine(), Some("linux/s390x"), Some(rule::ENGINE_REMOTE));
+}
+
+/// The daemon needs no address where the shim opens the door.
+#[test]
+fn a_port_needs_a_network_or_a_shim() {
+    let mut spec = pair();
+    let tool = &mut spec.servers[1];
+    (tool.network, tool.port) = (Some(NetworkMode::None), Some(80));
+    set_publish(tool, vec![(8080, 80)]);
+    let at = ["/servers/1/port", "/servers/1/publish/0"].map(|at| (at, rule::PORT_NETWORK));
+    assert_eq!(places(&configurator().validate(&spec)), at);
+    let with = configurator().with_shim(true);
+    assert_eq!(with.validate(&spec), []);
+    spec.servers[1].shim = Some(false);
+    assert_eq!(places(&with.validate(&spec)), at);
 }
 
 #[test]

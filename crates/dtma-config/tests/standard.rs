@@ -9,12 +9,12 @@
 
 mod support;
 
-use dtma_config::{Policy, Templates};
+use dtma_config::{Configurator, Policy, Templates};
 use dtma_core::container::{ContainerConfig, ContainerMount, Isolation, Limits, LogDriver};
-use dtma_core::spec::{NetworkMode, PullPolicy};
+use dtma_core::spec::{NetworkMode, PullPolicy, ServerSpec};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::{group, rendered, stdio, tool};
+use support::{configurator, group, owner, rendered, stdio, tool};
 
 fn tmpfs(target: &str, size: u64) -> ContainerMount {
     ContainerMount::Tmpfs { target: target.to_owned(), size, exec: false }
@@ -48,6 +48,7 @@ fn hardened() -> ContainerConfig {
         open_stdin: false,
         log: LogDriver::None,
         stop_grace: Duration::from_secs(10),
+        shim: false,
     }
 }
 
@@ -70,6 +71,28 @@ fn a_tool_gets_the_same_on_its_groups_network_with_a_bounded_log() {
     let log = LogDriver::Bounded { max_size: 10_485_760, max_files: 3 };
     let expected = ContainerConfig { network: NetworkMode::Group, log, ..hardened() };
     assert_eq!(rendered(&group(vec![tool("web")])).config, expected);
+}
+
+/// Which is an init and keeps the log; apart from that it changes nothing.
+#[test]
+fn a_server_gets_a_shim_where_there_is_one_and_it_can_run() {
+    let with = configurator().with_shim(true);
+    let config = |configurator: &Configurator, change: fn(&mut ServerSpec)| {
+        let mut spec = tool("web");
+        change(&mut spec);
+        let rendered = configurator.render(&group(vec![spec]), &owner()).unwrap();
+        rendered.into_values().next().unwrap().config
+    };
+    let isolation = Isolation { init: false, ..hardened().isolation };
+    let shimmed = ContainerConfig { network: NetworkMode::Group, isolation, shim: true, ..hardened() };
+    assert_eq!(config(&with, |_| {}), shimmed);
+    assert_eq!(config(&with, |spec| spec.shim = Some(true)), shimmed);
+    assert!(!config(&with, |spec| spec.shim = Some(false)).shim);
+    assert!(!config(&with, |spec| spec.platform = "linux/s390x".parse().ok()).shim);
+    assert!(!config(&with.clone().for_remote_engine(), |_| {}).shim);
+    let without = config(&configurator(), |_| {});
+    assert_eq!(config(&with, |spec| spec.shim = Some(false)), without);
+    assert!(!without.shim && without.isolation.init && without.log != LogDriver::None);
 }
 
 #[test]

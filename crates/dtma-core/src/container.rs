@@ -5,6 +5,7 @@
 
 use crate::id::{ConfigHash, Generation, ImageId, ImageRef, NetworkId, SlotId};
 use crate::platform::Platform;
+use crate::shim::{self, ShimMount};
 use crate::spec::{NetworkMode, PullPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,6 +46,9 @@ pub struct ContainerConfig {
     pub log: LogDriver,
     /// Between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
+    /// Begun by the shim, which carries its streams. Left out of what is hashed when it is not, as before there was any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shim: bool,
 }
 
 /// A mount after rendering: no host path can be expressed.
@@ -137,6 +141,15 @@ pub struct ImageFacts {
     pub user: Option<String>,
     /// Paths of its `VOLUME`s.
     pub volumes: Vec<String>,
+    /// Its `ENTRYPOINT`.
+    #[serde(default)]
+    pub entrypoint: Vec<String>,
+    /// Its `CMD`.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// What it is made for, as far as the engine knows.
+    #[serde(default)]
+    pub platform: Option<Platform>,
 }
 
 impl ImageFacts {
@@ -171,7 +184,8 @@ impl ContainerConfig {
     pub fn finished_for(&self, image: &ImageFacts) -> Self {
         let mut config = self.clone();
         for path in &image.volumes {
-            if !config.mounts.iter().any(|mount| mount.target() == path) {
+            let ours = config.shim && shim::owns(path);
+            if !ours && !config.mounts.iter().any(|mount| mount.target() == path) {
                 config.mounts.push(ContainerMount::Tmpfs {
                     target: path.clone(),
                     size: IMAGE_VOLUME_BYTES,
@@ -180,6 +194,18 @@ impl ContainerConfig {
             }
         }
         config
+    }
+
+    /// The program and its arguments as an engine would put them together: a command of the configuration's own drops
+    /// the image's arguments, too. Empty when neither says anything.
+    #[must_use]
+    pub fn argv(&self, image: &ImageFacts) -> Vec<String> {
+        let args = match (&self.args, &self.command) {
+            (Some(args), _) => args.as_slice(),
+            (None, Some(_)) => &[],
+            (None, None) => &image.command,
+        };
+        self.command.as_ref().unwrap_or(&image.entrypoint).iter().chain(args).cloned().collect()
     }
 
     /// The engine's names of the volumes it uses.
@@ -213,8 +239,10 @@ pub struct CreateContainer {
     pub run_as: RunAs,
     /// The group's network when [`ContainerConfig::network`] asks for it.
     pub network: Option<NetworkId>,
-    /// Reserved and other labels, complete.
+    /// Reserved and other labels, complete but for [`crate::label::SHIM`], which says whether there is one.
     pub labels: BTreeMap<String, String>,
+    /// Begin it by the shim that is there. `None`: without one, whatever the configuration wants.
+    pub shim: Option<ShimMount>,
 }
 
 #[cfg(test)]
@@ -222,7 +250,71 @@ mod tests {
     use super::*;
 
     fn facts(user: &str) -> ImageFacts {
-        ImageFacts { id: "i".into(), digest: None, user: Some(user.to_owned()), volumes: vec![] }
+        ImageFacts {
+            id: "i".into(),
+            digest: None,
+            user: Some(user.to_owned()),
+            volumes: vec!["/data".to_owned(), "/.dtma/bin".to_owned()],
+            entrypoint: vec!["node".to_owned()],
+            command: vec!["index.js".to_owned()],
+            platform: None,
+        }
+    }
+
+    fn config() -> ContainerConfig {
+        ContainerConfig {
+            image: "i".into(),
+            platform: None,
+            pull: PullPolicy::Never,
+            command: None,
+            args: None,
+            environment: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            mounts: Vec::new(),
+            network: NetworkMode::None,
+            limits: Limits {
+                memory: 1,
+                cpu_millis: 1,
+                pids: 1,
+                nofile_soft: 1,
+                nofile_hard: 1,
+                oom_score_adj: 0,
+            },
+            isolation: Isolation {
+                read_only_root: true,
+                cap_drop: vec![],
+                no_new_privileges: true,
+                init: true,
+            },
+            open_stdin: false,
+            log: LogDriver::None,
+            stop_grace: Duration::ZERO,
+            shim: false,
+        }
+    }
+
+    #[test]
+    fn a_command_of_the_configuration_drops_the_images_arguments() {
+        let argv = |command: Option<&str>, args: Option<&str>| {
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+            let config = ContainerConfig { command: command.map(words), args: args.map(words), ..config() };
+            config.argv(&facts("")).join(" ")
+        };
+        assert_eq!(argv(None, None), "node index.js");
+        assert_eq!(argv(Some("sh -c x"), None), "sh -c x");
+        assert_eq!(argv(None, Some("-v")), "node -v");
+        assert_eq!(argv(None, Some("")), "node");
+        assert_eq!(argv(Some("sh"), Some("-c x")), "sh -c x");
+    }
+
+    #[test]
+    fn an_image_mounts_nothing_over_the_shim() {
+        let targets = |shim| {
+            let finished = ContainerConfig { shim, ..config() }.finished_for(&facts(""));
+            finished.mounts.iter().map(|mount| mount.target().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(targets(false), ["/data", "/.dtma/bin"]);
+        assert_eq!(targets(true), ["/data"]);
     }
 
     #[test]

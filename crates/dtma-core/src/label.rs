@@ -23,8 +23,19 @@ pub const CONFIG_HASH: &str = "io.dtma.config-hash";
 pub const KIND: &str = "io.dtma.kind";
 /// The installation's UUID.
 pub const OWNER: &str = "io.dtma.owner";
+/// `1` when its first process is the shim.
+pub const SHIM: &str = "io.dtma.shim";
 /// The volume's name as the request wrote it.
 pub const VOLUME: &str = "io.dtma.volume";
+
+const WITH_SHIM: &str = "1";
+const WITHOUT_SHIM: &str = "0";
+
+/// What [`SHIM`] is to say. An image may bring that label, too, so it is always set.
+#[must_use]
+pub fn shim(there: bool) -> (String, String) {
+    (SHIM.to_owned(), if there { WITH_SHIM } else { WITHOUT_SHIM }.to_owned())
+}
 
 /// The labels that say whose container this is and what it was made from.
 #[must_use]
@@ -60,6 +71,8 @@ pub struct Identity {
     pub generation: Generation,
     /// The configuration it was made from.
     pub config_hash: ConfigHash,
+    /// Its first process is the shim.
+    pub shim: bool,
 }
 
 impl Identity {
@@ -87,6 +100,8 @@ pub fn identity<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Identity>
         },
         generation: Generation(label(GENERATION)?.parse().ok()?),
         config_hash: ConfigHash::from(label(CONFIG_HASH)?),
+        // Older ones do not say.
+        shim: label(SHIM) == Some(WITH_SHIM),
     })
 }
 
@@ -99,8 +114,13 @@ mod tests {
         let slot = SlotId { group: "g".parse().unwrap(), instance: "i".parse().unwrap(), replica: 0 };
         let (owner, hash) = (OwnerId::from("o"), ConfigHash::from("h"));
         let mut labels = for_container(&owner, &slot, ServerKind::Tool, Generation(3), &hash);
-        let read = identity(|key| labels.get(key).map(String::as_str));
-        assert_eq!(read, Some(Identity { owner, slot, generation: Generation(3), config_hash: hash }));
+        let expected = Identity { owner, slot, generation: Generation(3), config_hash: hash, shim: false };
+        let read = |labels: &BTreeMap<String, String>| identity(|key| labels.get(key).map(String::as_str));
+        assert_eq!(read(&labels), Some(expected.clone()));
+        labels.extend([shim(false)]);
+        assert_eq!(read(&labels), Some(expected.clone()));
+        labels.extend([shim(true)]);
+        assert_eq!(read(&labels), Some(Identity { shim: true, ..expected }));
         labels.remove(OWNER);
         assert_eq!(identity(|key| labels.get(key).map(String::as_str)), None);
     }

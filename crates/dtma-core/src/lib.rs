@@ -23,6 +23,7 @@ pub mod platform;
 pub mod port;
 pub mod record;
 pub mod restart;
+pub mod shim;
 pub mod spec;
 pub mod violation;
 

@@ -25,6 +25,8 @@ pub struct ContainerObservation {
     pub state: ContainerState,
     /// It runs on the group's network: that one cannot go before it.
     pub joined: bool,
+    /// Its first process is the shim.
+    pub shim: bool,
 }
 
 /// What a container does.
@@ -235,6 +237,7 @@ pub(crate) mod testing {
             image_id: "i".into(),
             state,
             joined: false,
+            shim: false,
         }
     }
 }

@@ -26,6 +26,17 @@ pub struct PlatformError {
 }
 
 impl Platform {
+    /// Whether this program's machine is of this kind, of whichever variant.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        self.os == std::env::consts::OS && self.architecture == architecture
+    }
+
     /// Whether an image of this kind runs there. An image that names no variant is for all of them, and a platform that
     /// names none takes any.
     #[must_use]
@@ -99,6 +110,14 @@ mod tests {
         ] {
             assert!(text.parse::<Platform>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_machine_is_of_one_kind() {
+        let here = |text: &str| text.parse::<Platform>().unwrap().is_here();
+        let kinds = ["linux/amd64", "linux/arm64", "linux/riscv64", "windows/amd64", "windows/arm64"];
+        assert_eq!(kinds.iter().filter(|kind| here(kind)).count(), 1);
+        assert_eq!(here("linux/amd64"), here("linux/amd64/v2"));
     }
 
     #[test]

@@ -81,6 +81,9 @@ pub struct ServerSpec {
     /// For which platform; `None`: whichever the engine takes by itself, its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    /// Begun by the shim. `None`: wherever that can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shim: Option<bool>,
     /// Replaces the image's entrypoint.
     #[serde(default)]
     pub command: Option<Vec<String>>,
@@ -156,6 +159,7 @@ impl ServerSpec {
             kind,
             image,
             platform: None,
+            shim: None,
             command: None,
             args: None,
             environment: BTreeMap::new(),

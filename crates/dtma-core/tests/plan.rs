@@ -58,6 +58,7 @@ fn config(network: NetworkMode) -> ContainerConfig {
         open_stdin: false,
         log: LogDriver::None,
         stop_grace: Duration::from_secs(1),
+        shim: false,
     }
 }
 
@@ -228,6 +229,7 @@ impl World {
             image_id: ImageId::from("i"),
             state: ContainerState::Created,
             joined: false,
+            shim: false,
         });
     }
 

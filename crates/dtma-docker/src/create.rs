@@ -2,18 +2,22 @@
 //!
 //! What the template decides comes from [`ContainerConfig`]; what it cannot decide is fixed here: private namespaces,
 //! no published port, no restart by the engine, no health check of the image, no core dumps, swap equal to memory.
-//! Nothing here can express a host path, a device, an added capability or a host namespace.
+//! Nothing here can express a device, an added capability or a host namespace, and of paths of the host only the two
+//! directories of the shim, both without writes.
 
 use crate::dialect::Dialect;
 use bollard::models::{
     ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
-    HostConfigLogConfig, Mount, MountType, MountVolumeOptions, NetworkingConfig, ResourcesUlimits,
-    RestartPolicy, RestartPolicyNameEnum,
+    HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
+    MountVolumeOptions, NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use dtma_core::container::{ContainerConfig, ContainerMount, CreateContainer, Limits, LogDriver, RunAs};
 use dtma_core::id::NetworkId;
+use dtma_core::label;
+use dtma_core::shim::{self, ShimMount};
 use dtma_core::spec::NetworkMode;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 /// Where a container's resolver sends what is not a peer: its own loopback, where nobody answers. Engines before
 /// 25.0.5 would ask the host's resolvers instead, even from an internal network (CVE-2024-29018). Peers are still
@@ -37,16 +41,18 @@ const NOTHING: &str = "ro,noexec,nosuid,nodev,size=4096";
 pub(crate) fn body(request: &CreateContainer, dialect: Dialect) -> ContainerCreateBody {
     let config = &request.config;
     let network = wanted_network(request);
+    // A shim has a way of its own to what the server reads.
+    let open_stdin = config.open_stdin && request.shim.is_none();
     ContainerCreateBody {
         hostname: Some(request.slot.instance.to_string()),
         image: Some(request.image_id.to_string()),
         user: Some(format!("{}:{}", request.run_as.uid, request.run_as.gid)),
-        entrypoint: config.command.clone(),
-        cmd: config.args.clone(),
-        env: Some(config.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        entrypoint: entrypoint(request),
+        cmd: request.shim.as_ref().map_or_else(|| config.args.clone(), |shim| Some(shim.argv.clone())),
+        env: Some(environment(request)),
         labels: Some(labels(request)),
-        attach_stdin: Some(config.open_stdin),
-        open_stdin: Some(config.open_stdin),
+        attach_stdin: Some(open_stdin),
+        open_stdin: Some(open_stdin),
         // The input stays open when a client goes away: it may come back.
         stdin_once: Some(false),
         attach_stdout: Some(true),
@@ -68,9 +74,23 @@ fn wanted_network(request: &CreateContainer) -> Option<&NetworkId> {
     }
 }
 
+fn entrypoint(request: &CreateContainer) -> Option<Vec<String>> {
+    match request.shim {
+        Some(_) => Some(vec![shim::PROGRAM.to_owned()]),
+        None => request.config.command.clone(),
+    }
+}
+
+fn environment(request: &CreateContainer) -> Vec<String> {
+    let plain = request.config.environment.iter().map(|(key, value)| format!("{key}={value}"));
+    let nonce = request.shim.as_ref().map(|shim| format!("{}={}", shim::NONCE_VARIABLE, shim.nonce));
+    plain.chain(nonce).collect()
+}
+
 /// The request's labels win over the configuration's: the reserved ones are among them.
 fn labels(request: &CreateContainer) -> HashMap<String, String> {
-    request.config.labels.clone().into_iter().chain(request.labels.clone()).collect()
+    let labels = request.config.labels.clone().into_iter().chain(request.labels.clone());
+    labels.chain([label::shim(request.shim.is_some())]).collect()
 }
 
 fn host_config(request: &CreateContainer, network: Option<&NetworkId>, dialect: Dialect) -> HostConfig {
@@ -88,7 +108,7 @@ fn host_config(request: &CreateContainer, network: Option<&NetworkId>, dialect: 
         pid_mode: Some(String::new()),
         uts_mode: Some(String::new()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
-        mounts: Some(config.mounts.iter().filter_map(volume).collect()),
+        mounts: Some(config.mounts.iter().filter_map(volume).chain(shim_mounts(request)).collect()),
         tmpfs: Some(memory(config, request.run_as, dialect)),
         network_mode: Some(network.map_or_else(|| "none".to_owned(), ToString::to_string)),
         publish_all_ports: Some(false),
@@ -146,6 +166,26 @@ fn volume(mount: &ContainerMount) -> Option<Mount> {
             volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
             ..Mount::default()
         }),
+    }
+}
+
+/// Directories, so that what is in them may change.
+fn shim_mounts(request: &CreateContainer) -> impl Iterator<Item = Mount> {
+    let dirs =
+        |shim: &ShimMount| [visible(&shim.bin_dir, shim::BIN_DIR), visible(&shim.run_dir, shim::RUN_DIR)];
+    request.shim.as_ref().map(dirs).into_iter().flatten()
+}
+
+/// Without writes from inside, and without what is mounted there later.
+fn visible(source: &Path, target: &str) -> Mount {
+    let propagation = Some(MountBindOptionsPropagationEnum::RPRIVATE);
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.display().to_string()),
+        target: Some(target.to_owned()),
+        read_only: Some(true),
+        bind_options: Some(MountBindOptions { propagation, ..MountBindOptions::default() }),
+        ..Mount::default()
     }
 }
 
@@ -243,7 +283,8 @@ mod tests {
                 "io.dtma.replica": "0",
                 "io.dtma.generation": "1",
                 "io.dtma.config-hash": "sample-hash",
-                "io.dtma.kind": "tool"
+                "io.dtma.kind": "tool",
+                "io.dtma.shim": "0"
             },
             "AttachStdin": true,
             "AttachStdout": true,
@@ -312,6 +353,40 @@ mod tests {
         );
         let log = json!({ "Type": "json-file", "Config": { "max-size": "10485760", "max-file": "3" } });
         assert_eq!(body["HostConfig"]["LogConfig"], log);
+    }
+
+    /// The rest is as without one.
+    #[test]
+    fn a_shim_comes_first_and_finds_its_directories() {
+        let mut request = request();
+        request.config.isolation.init = false;
+        request.shim = Some(ShimMount {
+            bin_dir: "/var/lib/dtma/shim/00ff".into(),
+            run_dir: "/run/dtma/c/ab12".into(),
+            nonce: "0123456789abcdef0123456789abcdef".to_owned(),
+            argv: ["/bin/it", "-v", "--all"].map(str::to_owned).into(),
+        });
+        let mut expected = json_of(&self::request());
+        expected["Entrypoint"] = json!(["/.dtma/bin/dtma-shim"]);
+        expected["Cmd"] = json!(["/bin/it", "-v", "--all"]);
+        expected["Env"] = json!(["TZ=UTC", "DTMA_SHIM=0123456789abcdef0123456789abcdef"]);
+        expected["Labels"]["io.dtma.shim"] = json!("1");
+        expected["AttachStdin"] = json!(false);
+        expected["OpenStdin"] = json!(false);
+        expected["HostConfig"]["Init"] = json!(false);
+        let bind = |source: &str, target: &str| {
+            json!({
+                "Type": "bind",
+                "Source": source,
+                "Target": target,
+                "ReadOnly": true,
+                "BindOptions": { "Propagation": "rprivate" }
+            })
+        };
+        let mounts = expected["HostConfig"]["Mounts"].as_array_mut().unwrap();
+        mounts.push(bind("/var/lib/dtma/shim/00ff", "/.dtma/bin"));
+        mounts.push(bind("/run/dtma/c/ab12", "/.dtma/run"));
+        assert_eq!(json_of(&request), expected);
     }
 
     /// The rest is as with Docker.

@@ -121,6 +121,7 @@ mod tests {
             image_id: "i".into(),
             state,
             joined: true,
+            shim: false,
         }
     }
 

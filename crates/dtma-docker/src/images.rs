@@ -92,12 +92,20 @@ fn missing(image: &ImageRef, problem: &str) -> RuntimeError {
 }
 
 fn facts_of(image: &ImageRef, raw: ImageInspect) -> Option<ImageFacts> {
+    let platform = platform_of(&raw);
     let config = raw.config.unwrap_or_default();
     let mut volumes = config.volumes.unwrap_or_default();
     volumes.sort_unstable();
     let user = config.user.filter(|user| !user.is_empty());
     let digest = digest_of(image, &raw.repo_digests.unwrap_or_default());
-    Some(ImageFacts { id: raw.id?.into(), digest, user, volumes })
+    let (entrypoint, command) = (config.entrypoint.unwrap_or_default(), config.cmd.unwrap_or_default());
+    Some(ImageFacts { id: raw.id?.into(), digest, user, volumes, entrypoint, command, platform })
+}
+
+fn platform_of(raw: &ImageInspect) -> Option<Platform> {
+    let variant = raw.variant.as_deref().filter(|variant| !variant.is_empty());
+    let parts = [raw.os.as_deref()?, raw.architecture.as_deref()?].into_iter().chain(variant);
+    parts.collect::<Vec<_>>().join("/").parse().ok()
 }
 
 /// One image can have come from several repositories: ours is meant.
@@ -339,6 +347,23 @@ mod tests {
         );
         assert_eq!(digest_of(&"elsewhere".into(), &digests).as_deref(), Some("other@sha256:1"));
         assert_eq!(digest_of(&"elsewhere".into(), &[]), None);
+    }
+
+    #[test]
+    fn an_image_says_what_it_runs_and_for_what_it_is_made() {
+        let inspect =
+            |image: serde_json::Value| facts_of(&"a".into(), serde_json::from_value(image).unwrap()).unwrap();
+        let facts = inspect(json!({
+            "Id": "sha256:00", "Os": "linux", "Architecture": "arm64", "Variant": "v8",
+            "Config": { "Entrypoint": ["node"], "Cmd": ["index.js"], "User": "1000", "Volumes": { "/b": {}, "/a": {} } },
+        }));
+        assert_eq!((facts.entrypoint, facts.command), (vec!["node".into()], vec!["index.js".into()]));
+        assert_eq!(facts.platform, "linux/arm64/v8".parse().ok());
+        let bare =
+            inspect(json!({ "Id": "sha256:00", "Os": "linux", "Architecture": "amd64", "Variant": "" }));
+        assert_eq!((bare.entrypoint, bare.command), (vec![], vec![]));
+        assert_eq!(bare.platform, "linux/amd64".parse().ok());
+        assert_eq!(inspect(json!({ "Id": "sha256:00", "Os": "linux" })).platform, None);
     }
 
     #[test]

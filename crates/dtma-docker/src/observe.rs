@@ -123,6 +123,7 @@ fn observation(raw: ContainerInspectResponse, owner: &OwnerId) -> Result<Contain
         image_id: raw.image.unwrap_or_default().into(),
         state: state(raw.state.as_ref().ok_or("it has no state")?)?,
         joined,
+        shim: identity.shim,
     })
 }
 
@@ -255,6 +256,14 @@ mod tests {
         assert_eq!(observe(bare), Err("a reserved label is missing or malformed"));
         let stranger = observation(serde_json::from_value(inspection(&state)).unwrap(), &"else".into());
         assert_eq!(stranger, Err("it belongs to another installation"));
+    }
+
+    #[test]
+    fn a_container_says_whether_it_has_a_shim() {
+        let mut raw = inspection(&json!({ "Status": "running", "StartedAt": BEGAN }));
+        assert!(!observe(raw.clone()).unwrap().shim);
+        raw["Config"]["Labels"]["io.dtma.shim"] = json!("1");
+        assert!(observe(raw).unwrap().shim);
     }
 
     #[test]

@@ -61,6 +61,7 @@ mod tests {
             image_id: "i".into(),
             state: ContainerState::Exited { started_at: at, finished_at: at, code, oom: false },
             joined: false,
+            shim: false,
         }
     }
 

@@ -65,6 +65,7 @@ pub fn container_config(image: &str) -> ContainerConfig {
         open_stdin: true,
         log: LogDriver::None,
         stop_grace: Duration::from_secs(10),
+        shim: false,
     }
 }
 
@@ -103,13 +104,22 @@ pub fn create_container(
         run_as: RunAs { uid: 65_532, gid: 65_532 },
         network: None,
         labels,
+        shim: None,
     }
 }
 
 /// What an image with this reference may say about itself.
 #[must_use]
 pub fn image_facts(image: &ImageRef) -> ImageFacts {
-    ImageFacts { id: format!("sha256:{image}").into(), digest: None, user: None, volumes: Vec::new() }
+    ImageFacts {
+        id: format!("sha256:{image}").into(),
+        digest: None,
+        user: None,
+        volumes: Vec::new(),
+        entrypoint: Vec::new(),
+        command: Vec::new(),
+        platform: None,
+    }
 }
 
 /// A standing group with one server, `<name>-web`.

@@ -118,6 +118,7 @@ impl RawEngine {
             image_id: image.id,
             network: network.cloned(),
             labels,
+            shim: None,
         })
     }
 

@@ -35,6 +35,7 @@ pub(super) fn convert(
         stop_grace: finder.at("stopGraceMs").millis(wire.stop_grace_ms).unwrap_or_else(default_stop_grace),
         template: wire.template.or_else(|| template.map(str::to_owned)),
         platform: platform(wire.platform.as_deref(), &mut finder.at("platform")),
+        shim: wire.shim,
         image: wire.image.into(),
         command: wire.command,
         args: wire.args,

@@ -216,3 +216,19 @@ async fn the_front_page_lists_every_route_and_the_metrics_count_them() {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
 }
+
+/// In the words of the request, wherever it goes wrong.
+#[tokio::test]
+async fn a_server_that_insists_on_a_shim_is_refused_where_there_is_none() {
+    let house = House::new().await;
+    let mut asked = one_tool("demo");
+    asked["servers"][0]["shim"] = json!(true);
+    let answer = house.ask("POST", "/mcp/groups", Some(&asked)).await;
+    assert_eq!((answer.status, answer.code().as_str()), (422, "invalid_spec"));
+    assert_eq!(answer.details(), ["/servers/0/shim shim.none"]);
+    asked["servers"][0]["shim"] = json!("yes");
+    assert_eq!(house.ask("POST", "/mcp/groups", Some(&asked)).await.status, 400);
+    asked["servers"][0]["shim"] = json!(false);
+    assert_eq!(house.ask("POST", "/mcp/groups", Some(&asked)).await.status, 201);
+    assert!(!house.engine.request("web").config.shim);
+}

@@ -1,9 +1,19 @@
-//! What an engine on another machine cannot give: a way from the daemon to a container's address, and files on the
-//! engine's disk. Everything that goes over the engine's own connection (standard input and output, logs) works there.
+//! What an engine cannot give a server that asks for it: a shim where there is none, and on another machine a way from the
+//! daemon to a container's address, and files on the engine's disk. Everything that goes over the engine's own connection (standard input and output, logs) works there.
 
+use crate::place::Place;
 use crate::report::Report;
 use crate::rule;
 use dtma_core::spec::{MountSource, ServerSpec};
+
+/// Judges a server that insists on a shim.
+pub(crate) fn shim(report: &mut Report, at: &str, server: &ServerSpec, place: Place) {
+    if server.shim == Some(true)
+        && let Some((rule, message, hint)) = place.obstacle(server)
+    {
+        report.refuse_with(&format!("{at}/shim"), rule, message, hint);
+    }
+}
 
 /// Judges a server, with its overrides applied, that is to run on another machine.
 pub(crate) fn remote(report: &mut Report, at: &str, server: &ServerSpec) {

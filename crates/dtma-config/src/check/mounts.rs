@@ -5,6 +5,7 @@ use crate::policy::Policy;
 use crate::report::{Report, shown};
 use crate::rule;
 use crate::wanted::Wanted;
+use dtma_core::shim;
 use dtma_core::spec::{Mount, MountSource};
 use std::collections::BTreeSet;
 
@@ -43,6 +44,9 @@ pub(crate) fn target(report: &mut Report, at: &str, target: &str) {
         report.refuse(at, rule::MOUNTS_TARGET, format!("{} {problem}", shown(target)));
     } else if let Some(reserved) = RESERVED.iter().find(|root| is_below(target, root)) {
         let message = format!("{} lies in {reserved}, which the engine mounts itself", shown(target));
+        report.refuse(at, rule::MOUNTS_RESERVED, message);
+    } else if shim::owns(target) {
+        let message = format!("{} lies in {}, which is the daemon's own", shown(target), shim::ROOT);
         report.refuse(at, rule::MOUNTS_RESERVED, message);
     }
 }

@@ -1,5 +1,6 @@
 //! Rules about ports and the network they are reached over.
 
+use crate::place::Place;
 use crate::policy::Policy;
 use crate::render::network;
 use crate::report::Report;
@@ -7,12 +8,19 @@ use crate::rule;
 use dtma_core::spec::{GroupSpec, NetworkMode, Publish, ServerSpec};
 
 /// Judges the ports of a server with its overrides applied.
-pub(crate) fn ports(report: &mut Report, at: &str, group: &GroupSpec, server: &ServerSpec, policy: &Policy) {
+pub(crate) fn ports(
+    report: &mut Report,
+    at: &str,
+    group: &GroupSpec,
+    server: &ServerSpec,
+    (policy, place): (&Policy, Place),
+) {
     if server.network == Some(NetworkMode::Group) && !group.options.shared_networking {
         let message = "the group shares no network (options.sharedNetworking is false)";
         report.refuse(&format!("{at}/network"), rule::NETWORK_NOT_SHARED, message);
     }
-    let connected = network(group, server) == NetworkMode::Group;
+    // A shim is a way in where there is no network.
+    let connected = network(group, server) == NetworkMode::Group || place.gives_shim(server);
     if let Some(port) = server.port {
         inner_port(report, &format!("{at}/port"), server, (port, connected));
     }

@@ -4,6 +4,7 @@ use crate::render::mcp_environment;
 use crate::report::{Report, shown};
 use crate::rule;
 use dtma_core::label::RESERVED_PREFIX;
+use dtma_core::shim::NONCE_VARIABLE;
 use dtma_core::spec::ServerSpec;
 use dtma_core::violation::pointer_token;
 use std::collections::BTreeMap;
@@ -75,6 +76,10 @@ pub(crate) fn variable(report: &mut Report, at: &str, server: &ServerSpec, (name
     }
     if let Some(ours) = mcp_environment(server).get(name).filter(|ours| *ours != value) {
         let message = format!("{name} is set by the daemon, to {ours:?}");
+        report.refuse_with(at, rule::ENVIRONMENT_RESERVED, message, "leave it out");
+    }
+    if name == NONCE_VARIABLE {
+        let message = format!("{name} is the daemon's own");
         report.refuse_with(at, rule::ENVIRONMENT_RESERVED, message, "leave it out");
     }
 }

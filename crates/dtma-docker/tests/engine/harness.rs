@@ -8,7 +8,9 @@ use dtma_core::container::{ContainerMount, CreateContainer, ImageFacts, LogDrive
 use dtma_core::id::{ContainerId, ImageRef, NetworkId, OwnerId, VolumeName, network_name, volume_name};
 use dtma_core::label;
 use dtma_core::observation::ContainerState;
-use dtma_core::port::runtime::{ContainerRuntime, CreateNetwork, EnsureVolume, LogQuery, OutputStream};
+use dtma_core::port::runtime::{
+    ContainerRuntime, CreateNetwork, EnsureVolume, LogQuery, OutputStream, Scope,
+};
 use dtma_core::spec::{NetworkMode, PullPolicy};
 use dtma_docker::{DockerRuntime, Settings};
 use dtma_testing::sample;
@@ -119,6 +121,10 @@ impl Harness {
 
     pub(crate) async fn inspect_volume(&self, name: &str) -> Volume {
         self.docker().inspect_volume(name).await.expect("docker volume inspect")
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        Scope { owner: self.owner.clone(), group: None }
     }
 
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {

@@ -14,5 +14,6 @@ mod pull;
 mod registry;
 mod relay;
 mod shelf;
+mod shim;
 mod suite;
 mod volumes;

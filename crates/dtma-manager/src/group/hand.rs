@@ -143,6 +143,7 @@ impl Hand {
             run_as,
             network: made.network.clone(),
             labels,
+            shim: None,
         })
     }
 

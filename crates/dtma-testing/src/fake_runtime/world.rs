@@ -438,6 +438,7 @@ impl Container {
             config_hash: identity.config_hash,
             image_id: self.request.image_id.clone(),
             state: self.state,
+            shim: self.request.shim.is_some(),
             joined: self.run.is_some() && wanted_network(&self.request).is_some(),
         })
     }

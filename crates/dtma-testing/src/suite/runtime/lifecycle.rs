@@ -31,6 +31,7 @@ pub async fn a_container_lives_and_dies(harness: impl RuntimeHarness) {
         image_id: request.image_id.clone(),
         state: ContainerState::Created,
         joined: false,
+        shim: false,
     };
     assert_eq!(created, expected);
 
