@@ -9,6 +9,7 @@
 
 pub mod change;
 pub mod container;
+pub mod egress;
 pub mod graph;
 pub mod history;
 pub mod id;

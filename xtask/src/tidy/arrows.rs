@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dtma-health", &["dtma-core", "dtma-config"]),
     ("dtma-credentials", &["dtma-core", "dtma-config"]),
     ("dtma-mcp", &["dtma-core", "dtma-config"]),
+    ("dtma-egress", &["dtma-core"]),
     ("dtma-store", &["dtma-core", "dtma-config"]),
     ("dtma-manager", &["dtma-core", "dtma-config", "dtma-health", "dtma-credentials", "dtma-mcp"]),
     ("dtma-api-types", &[]),
