@@ -46,6 +46,26 @@ pub fn example(name: &str) -> PathBuf {
     directory.join("examples").join(name)
 }
 
+/// The static shim, as it lies in containers.
+#[must_use]
+pub fn shim() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(build_shim).clone()
+}
+
+/// The command is explained in the shim's own manifest.
+fn build_shim() -> PathBuf {
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let target = beside_this_test().parent().expect("the target directory").join("static");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "-p", "dtma-shim", "--profile", "shim", "--target", &triple]);
+    cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS").current_dir(env!("CARGO_MANIFEST_DIR"));
+    let built = program::run(&mut cargo, BUILD);
+    assert!(built.status.success(), "the shim does not build:\n{}", built.stderr);
+    target.join(triple).join("shim").join("dtma-shim")
+}
+
 fn build(directory: &Path) {
     // The whole workspace's bins, so that features are chosen as for the tests and nothing is built twice.
     cargo_build(directory, &["--workspace", "--bins"]);

@@ -60,8 +60,9 @@ impl Run {
         let mut run = Self { linger: Duration::from_secs(spawn.linger.into()), ..Self::default() };
         run.child.run = spawn.run;
         run.oom_before = counter.read();
+        let started = clock::wall();
         match child::begin(argv, &spawn.environment) {
-            Ok(begun) => run.begun(begun, spawn.mode),
+            Ok(begun) => run.begun(begun, spawn.mode, started),
             Err(error) => {
                 let program = argv.first().map_or("".into(), |program| program.to_string_lossy());
                 let text = format!("{program}: {error}");
@@ -71,10 +72,10 @@ impl Run {
         run
     }
 
-    fn begun(&mut self, begun: Begun, mode: Mode) {
+    fn begun(&mut self, begun: Begun, mode: Mode, started: u64) {
         let Begun { pid, stdin, stdout, stderr } = begun;
         self.life = Life::Alive(pid);
-        self.child.phase = Phase::Running { started: clock::wall() };
+        self.child.phase = Phase::Running { started };
         self.stdin = Stdin::new(stdin);
         self.logs[0] = Some(stderr);
         match mode {

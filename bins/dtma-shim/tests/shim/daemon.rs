@@ -137,9 +137,11 @@ impl Peer {
         self.until_running(run);
     }
 
+    /// Waits until it is told to run; perhaps it has ended since.
     pub(crate) fn until_running(&mut self, run: u32) {
         self.until("running", |peer| {
-            peer.child.run == run && matches!(peer.child.phase, Phase::Running { .. })
+            let begun = matches!(peer.child.phase, Phase::Running { .. } | Phase::Exited { .. });
+            peer.child.run == run && begun
         });
     }
 
@@ -317,5 +319,10 @@ impl Peer {
         let taken = taken.count();
         self.stream.set_nonblocking(false).unwrap();
         taken
+    }
+
+    /// The connection itself, to ask the system about it.
+    pub(crate) fn stream(&self) -> &UnixStream {
+        &self.stream
     }
 }
