@@ -33,6 +33,7 @@ mod armed {
         "runtime.create",
         "runtime.start",
         "runtime.stop",
+        "runtime.end_process",
         "runtime.kill",
         "runtime.rename",
         "runtime.remove",
@@ -129,6 +130,9 @@ mod armed {
         }
         async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
             pass!(self, "runtime.stop", self.0.stop(id, grace))
+        }
+        async fn end_process(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+            pass!(self, "runtime.end_process", self.0.end_process(id, grace))
         }
         async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
             pass!(self, "runtime.kill", self.0.kill(id))

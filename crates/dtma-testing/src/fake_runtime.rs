@@ -58,6 +58,13 @@ impl FakeRuntime {
         let engine = Arc::new(Engine::new());
         (Self { engine: Arc::clone(&engine) }, FakeRuntimeRemote::of(engine))
     }
+
+    async fn stop_as(&self, verb: Verb, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+        let name = self.engine.name_of(id);
+        self.engine.enter(verb, &name).await?;
+        self.engine.stop(id, grace).await?;
+        self.engine.leave(verb, &name)
+    }
 }
 
 #[async_trait]
@@ -106,10 +113,11 @@ impl ContainerRuntime for FakeRuntime {
     }
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
-        let name = self.engine.name_of(id);
-        self.engine.enter(Verb::Stop, &name).await?;
-        self.engine.stop(id, grace).await?;
-        self.engine.leave(Verb::Stop, &name)
+        self.stop_as(Verb::Stop, id, grace).await
+    }
+
+    async fn end_process(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+        self.stop_as(Verb::EndProcess, id, grace).await
     }
 
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -35,6 +35,7 @@ mockall::mock! {
         pub fn create(&self, request: &CreateContainer) -> Result<ContainerId, RuntimeError>;
         pub fn start(&self, id: &ContainerId) -> Result<(), RuntimeError>;
         pub fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
+        pub fn end_process(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
         pub fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError>;
         pub fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError>;
         pub fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;
@@ -80,6 +81,9 @@ impl ContainerRuntime for MockContainerRuntime {
     }
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
         self.stop(id, grace)
+    }
+    async fn end_process(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+        self.end_process(id, grace)
     }
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.kill(id)

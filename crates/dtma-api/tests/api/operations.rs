@@ -91,7 +91,7 @@ async fn the_same_key_and_request_has_one_effect_and_the_same_answer() {
     let stop = || keyed(&house, "POST", "/mcp/servers/web/restart", "k-2", &Value::Null);
     let (first, again) = (stop().await, stop().await);
     assert_eq!((first.status, &first.body), (again.status, &again.body));
-    assert_eq!(house.engine.count(Verb::Stop), 1, "it was restarted once");
+    assert_eq!(house.engine.count(Verb::EndProcess), 1, "it was restarted once");
     let removed = keyed(&house, "DELETE", "/mcp/groups/demo", "k-3", &Value::Null).await;
     let again = keyed(&house, "DELETE", "/mcp/groups/demo", "k-3", &Value::Null).await;
     assert_eq!((removed.status, &removed.body), (again.status, &again.body), "a 404 by itself");

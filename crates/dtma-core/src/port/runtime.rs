@@ -314,7 +314,7 @@ pub enum ContainerChange {
 
 /// The container engine.
 ///
-/// Calls that end something (`stop`, `kill`, `remove*`) answer [`RuntimeError::NotFound`] when there is nothing to
+/// Calls that end something (`stop`, `end_process`, `kill`, `remove*`) answer [`RuntimeError::NotFound`] when there is nothing to
 /// end; `start` of a running and `stop` of a stopped container are fine, as with the Docker API (304).
 #[async_trait]
 pub trait ContainerRuntime: Send + Sync {
@@ -342,6 +342,11 @@ pub trait ContainerRuntime: Send + Sync {
     async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError>;
     /// SIGTERM, then SIGKILL after `grace`. Returns when the process is gone.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
+    /// Ends the process as [`stop`](Self::stop) does, because it is to run again in the same container: a runtime that can
+    /// keeps all else of that container as it is, so that the next [`start`](Self::start) takes little.
+    async fn end_process(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
+        self.stop(id, grace).await
+    }
     /// Sends SIGKILL. Fine when nothing runs.
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError>;
     /// Gives a container, running or not, another name. [`RuntimeError::NameTaken`] when somebody bears it already;

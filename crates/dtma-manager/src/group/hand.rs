@@ -189,7 +189,15 @@ impl Hand {
         reason: StopReason,
     ) -> Result<Effect, RuntimeError> {
         tracing::info!(group = %self.group, container = id.short(), ?reason, "stopping");
-        match self.runtime().stop(&id, grace).await {
+        let ended = match reason {
+            StopReason::Restart => self.runtime().end_process(&id, grace).await,
+            StopReason::Asked
+            | StopReason::Replaced { .. }
+            | StopReason::Surplus
+            | StopReason::Removal
+            | StopReason::StartTimeout => self.runtime().stop(&id, grace).await,
+        };
+        match ended {
             Err(RuntimeError::NotFound { .. }) => return Ok(Effect::Lost(id)),
             other => other?,
         }

@@ -1,6 +1,7 @@
 //! What the manager promises, over an engine and a store that behave, under paused time.
 use crate::house::{House, SOON, after, group_id, mcp, name, spec, tool};
 use dtma_core::id::VolumeName;
+use dtma_core::observation::ContainerObservation;
 use dtma_core::port::RuntimeError;
 use dtma_core::record::Removal;
 use dtma_core::spec::{Condition, Mount, MountSource, Publish};
@@ -229,6 +230,24 @@ async fn removal_stops_in_reverse_and_forgets() {
     assert!(matches!(gone, ManagerError::NoSuchGroup(_)));
 }
 
+/// Nothing but its process goes, by the call that may keep the rest.
+#[tokio::test(start_paused = true)]
+async fn a_restart_ends_the_process_and_keeps_the_container() {
+    let house = House::new().await;
+    house.deploy("g", vec![tool("a"), mcp("b")]).await.unwrap();
+    let before = house.engine.containers();
+    for server in ["a", "b"] {
+        house.manager.restart(&name(server), SOON).await.unwrap();
+    }
+    let after = house.engine.containers();
+    let ids = |seen: &[ContainerObservation]| seen.iter().map(|seen| seen.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&before), ids(&after));
+    assert!(before.iter().zip(&after).all(|(before, after)| before.run() != after.run()), "{after:?}");
+    assert_eq!((house.engine.count(Verb::EndProcess), house.engine.count(Verb::Stop)), (2, 0));
+    house.manager.stop(&name("a"), SOON).await.unwrap();
+    assert_eq!((house.engine.count(Verb::EndProcess), house.engine.count(Verb::Stop)), (2, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restarted_daemon_adopts_what_runs_and_touches_nothing() {
     let mut house = House::new().await;
@@ -240,7 +259,7 @@ async fn a_restarted_daemon_adopts_what_runs_and_touches_nothing() {
     house.until("g", "a", "ready").await;
     assert_eq!(house.engine.containers(), before);
     assert_eq!(server.restarts, 0);
-    for verb in [Verb::Create, Verb::Start, Verb::Stop, Verb::Remove] {
+    for verb in [Verb::Create, Verb::Start, Verb::Stop, Verb::EndProcess, Verb::Remove] {
         assert_eq!(house.engine.count(verb), 0, "{verb:?}");
     }
     let initialised = house.mcp.received().iter().filter(|line| line.contains("\"initialize\"")).count();
@@ -255,7 +274,7 @@ async fn an_adopted_server_that_is_busy_is_left_alone_and_asked_again() {
     house.engine.clear_calls();
     house.restart_daemon().await;
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(house.engine.count(Verb::Stop), 0);
+    assert_eq!(house.engine.count(Verb::Stop) + house.engine.count(Verb::EndProcess), 0);
     assert_eq!(house.server("g", "a").phase.word(), "starting");
     house.mcp.behave();
     assert_eq!(house.until("g", "a", "ready").await.restarts, 0);
@@ -322,7 +341,9 @@ async fn an_engine_that_goes_away_and_comes_back_restarts_nothing() {
     tokio::time::sleep(Duration::from_secs(90)).await;
     let status = house.manager.group(&group_id("g")).unwrap();
     assert_eq!((status.state, status.trouble.clone()), (GroupState::Ready, None));
-    assert_eq!(house.engine.count(Verb::Start) + house.engine.count(Verb::Stop), 0);
+    for verb in [Verb::Start, Verb::Stop, Verb::EndProcess] {
+        assert_eq!(house.engine.count(verb), 0, "{verb:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,11 @@ const STEPS: usize = 25;
 const GROUPS: [&str; 2] = ["g", "h"];
 const SERVERS: [&str; 3] = ["a", "b", "c"];
 /// Calls that may hang until something else happens. Not those a deployment needs before it is accepted.
-const HELD: [Verb; 4] = [Verb::EnsureImage, Verb::Create, Verb::Start, Verb::Stop];
+const HELD: [Verb; 5] = [Verb::EnsureImage, Verb::Create, Verb::Start, Verb::Stop, Verb::EndProcess];
+
+/// Calls that may fail, or have their effect without an answer.
+const FAILING: [Verb; 7] =
+    [Verb::Create, Verb::Start, Verb::Stop, Verb::EndProcess, Verb::Remove, Verb::Inspect, Verb::Containers];
 
 /// splitmix64: small, good enough, and the same everywhere.
 struct Dice(u64);
@@ -65,8 +69,7 @@ fn changed(group: &str, dice: &mut Dice) -> GroupSpec {
 async fn step(house: &mut House, dice: &mut Dice) {
     let group = dice.one_of(&GROUPS);
     let server = format!("{group}{}", dice.one_of(&SERVERS));
-    let verb =
-        dice.one_of(&[Verb::Create, Verb::Start, Verb::Stop, Verb::Remove, Verb::Inspect, Verb::Containers]);
+    let verb = dice.one_of(&FAILING);
     // What a request answers is not the point here; what becomes of it is.
     match dice.below(25) {
         0 | 1 => drop(house.manager.deploy(spec(group, servers(group)), Wait::No).await),

@@ -23,6 +23,8 @@ pub enum Verb {
     Start,
     /// `stop`
     Stop,
+    /// `end_process`
+    EndProcess,
     /// `kill`
     Kill,
     /// `rename`

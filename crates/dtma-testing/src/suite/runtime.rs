@@ -136,6 +136,7 @@ macro_rules! runtime_suite {
         $crate::__cases! { runtime, $harness, ();
             the_engine_says_who_it_is
             a_container_lives_and_dies
+            a_process_is_ended_to_be_started_again
             a_container_can_be_started_again_and_that_is_another_run
             exit_code_and_times_are_seen
             a_taken_name_is_said_to_be_taken

@@ -52,6 +52,27 @@ pub async fn a_container_lives_and_dies(harness: impl RuntimeHarness) {
     room.leave().await;
 }
 
+/// It is the same container before and after, whatever of it is kept meanwhile.
+pub async fn a_process_is_ended_to_be_started_again(harness: impl RuntimeHarness) {
+    let room = Room::enter(&harness).await;
+    let id = room.run("a", Script::Idle).await;
+    let first = room.runtime.inspect(&id).await.expect("inspect").run().expect("it runs");
+    room.runtime.end_process(&id, SHORT).await.expect("end_process");
+    let state = room.state(&id).await;
+    let ended = |started| started == first.started_at;
+    assert!(
+        matches!(state, ContainerState::Exited { started_at, oom: false, .. } if ended(started_at)),
+        "{state:?}"
+    );
+    room.runtime.end_process(&id, SHORT).await.expect("nothing is left to end");
+    room.runtime.start(&id).await.expect("start");
+    let second = room.runtime.inspect(&id).await.expect("inspect").run().expect("it runs");
+    assert!(second.started_at > first.started_at, "{second:?} after {first:?}");
+    room.runtime.remove(&id).await.expect("remove");
+    assert_not_found(room.runtime.end_process(&id, SHORT).await);
+    room.leave().await;
+}
+
 /// Restart budgets count runs.
 pub async fn a_container_can_be_started_again_and_that_is_another_run(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
