@@ -234,7 +234,7 @@ pub struct CreateContainer {
     /// The configuration, finished for its image.
     pub config: ContainerConfig,
     /// Made from exactly this image.
-    pub image_id: ImageId,
+    pub image: ImageFacts,
     /// The user its process runs as.
     pub run_as: RunAs,
     /// The group's network when [`ContainerConfig::network`] asks for it.

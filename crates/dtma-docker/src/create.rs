@@ -45,10 +45,10 @@ pub(crate) fn body(request: &CreateContainer, dialect: Dialect) -> ContainerCrea
     let open_stdin = config.open_stdin && request.shim.is_none();
     ContainerCreateBody {
         hostname: Some(request.slot.instance.to_string()),
-        image: Some(request.image_id.to_string()),
+        image: Some(request.image.id.to_string()),
         user: Some(format!("{}:{}", request.run_as.uid, request.run_as.gid)),
         entrypoint: entrypoint(request),
-        cmd: request.shim.as_ref().map_or_else(|| config.args.clone(), |shim| Some(shim.argv.clone())),
+        cmd: request.shim.as_ref().map_or_else(|| config.args.clone(), |shim| Some(behind_shim(shim))),
         env: Some(environment(request)),
         labels: Some(labels(request)),
         attach_stdin: Some(open_stdin),
@@ -65,6 +65,11 @@ pub(crate) fn body(request: &CreateContainer, dialect: Dialect) -> ContainerCrea
         networking_config: network.map(|network| networking(network, request)),
         ..ContainerCreateBody::default()
     }
+}
+
+/// The server's command is no option of the shim's, whatever it begins with.
+fn behind_shim(shim: &ShimMount) -> Vec<String> {
+    std::iter::once("--".to_owned()).chain(shim.argv.iter().cloned()).collect()
 }
 
 fn wanted_network(request: &CreateContainer) -> Option<&NetworkId> {
@@ -368,7 +373,7 @@ mod tests {
         });
         let mut expected = json_of(&self::request());
         expected["Entrypoint"] = json!(["/.dtma/bin/dtma-shim"]);
-        expected["Cmd"] = json!(["/bin/it", "-v", "--all"]);
+        expected["Cmd"] = json!(["--", "/bin/it", "-v", "--all"]);
         expected["Env"] = json!(["TZ=UTC", "DTMA_SHIM=0123456789abcdef0123456789abcdef"]);
         expected["Labels"]["io.dtma.shim"] = json!("1");
         expected["AttachStdin"] = json!(false);

@@ -100,7 +100,7 @@ pub fn create_container(
         generation: Generation(1),
         config_hash,
         config,
-        image_id: image.id.clone(),
+        image: image.clone(),
         run_as: RunAs { uid: 65_532, gid: 65_532 },
         network: None,
         labels,

@@ -45,7 +45,7 @@ impl ShelfHarness for Shelf {
     async fn container(&self, image: &ImageRef) -> ContainerId {
         let facts = self.runtime().ensure_image(image, PullPolicy::Never, None, &|_| {}).await;
         let mut request = self.engine.request("of-it", "true").await;
-        request.image_id = facts.expect("it was fetched").id;
+        request.image = facts.expect("it was fetched");
         self.engine.create(&request).await
     }
     async fn leave(self) {

@@ -139,7 +139,7 @@ impl Hand {
             generation,
             config_hash: made.record.config_hash.clone(),
             config: config.finished_for(&image),
-            image_id: image.id,
+            image,
             run_as,
             network: made.network.clone(),
             labels,

@@ -91,7 +91,7 @@ fn observation(world: &World, name: &ImageRef, image: &Image) -> ImageObservatio
 }
 
 fn in_use(world: &World, id: &ImageId) -> bool {
-    world.containers.values().any(|container| container.request.image_id == *id)
+    world.containers.values().any(|container| container.request.image.id == *id)
 }
 
 /// What no registry has is gone for good.

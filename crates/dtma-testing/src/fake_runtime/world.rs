@@ -156,11 +156,11 @@ impl World {
     }
 
     fn program_of(&self, request: &CreateContainer) -> Result<Arc<dyn Program>, RuntimeError> {
-        let by_id = |image: &&Image| image.local && image.facts.id == request.image_id;
+        let by_id = |image: &&Image| image.local && image.facts.id == request.image.id;
         let found = self.images.values().find(by_id).map(|image| Arc::clone(&image.program));
         found.ok_or_else(|| RuntimeError::ImageMissing {
             image: request.config.image.clone(),
-            problem: format!("no image with the id {}", request.image_id),
+            problem: format!("no image with the id {}", request.image.id),
         })
     }
 
@@ -436,7 +436,7 @@ impl Container {
             slot: identity.slot,
             generation: identity.generation,
             config_hash: identity.config_hash,
-            image_id: self.request.image_id.clone(),
+            image_id: self.request.image.id.clone(),
             state: self.state,
             shim: self.request.shim.is_some(),
             joined: self.run.is_some() && wanted_network(&self.request).is_some(),

@@ -20,7 +20,7 @@ pub async fn a_missing_image_is_named(harness: impl RuntimeHarness) {
         );
     }
     let mut request = room.request("a", Script::Idle);
-    request.image_id = format!("sha256:{}", "0".repeat(64)).as_str().into();
+    request.image.id = format!("sha256:{}", "0".repeat(64)).as_str().into();
     let answer = room.runtime.create(&request).await;
     assert!(matches!(answer, Err(RuntimeError::ImageMissing { .. })), "{answer:?}");
     room.leave().await;

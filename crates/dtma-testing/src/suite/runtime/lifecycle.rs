@@ -28,7 +28,7 @@ pub async fn a_container_lives_and_dies(harness: impl RuntimeHarness) {
         slot: request.slot.clone(),
         generation: request.generation,
         config_hash: request.config_hash.clone(),
-        image_id: request.image_id.clone(),
+        image_id: request.image.id.clone(),
         state: ContainerState::Created,
         joined: false,
         shim: false,

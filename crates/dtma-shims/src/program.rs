@@ -1,0 +1,69 @@
+//! The shim's program: embedded here, and laid where containers can be given it.
+
+use crate::error::OpenError;
+use crate::key::hex;
+use rustix::fs::StatVfsMountFlags;
+use sha2::{Digest, Sha256};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The static program, built by `build.rs`.
+static PROGRAM: &[u8] = include_bytes!(env!("DTMA_SHIM_PROGRAM"));
+/// Its hash, which names the directory that it lies in.
+const SHA256: &str = env!("DTMA_SHIM_SHA256");
+
+/// Lays the program below the state directory, unless the very same lies there already, and says in which directory.
+/// Not in the runtime directory: `/run` is mounted noexec by some distributions, Debian among them. Containers that
+/// were made with another version keep theirs.
+pub(crate) fn install(state_dir: &Path) -> Result<PathBuf, OpenError> {
+    let dir = state_dir.join("shim").join(SHA256);
+    let failed = |source| OpenError::Directory { path: dir.clone(), source };
+    DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(failed)?;
+    let vfs = rustix::fs::statvfs(&dir).map_err(|error| failed(error.into()))?;
+    if vfs.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+        return Err(OpenError::NoExec { path: dir });
+    }
+    let file = dir.join("dtma-shim");
+    let sound = fs::read(&file).is_ok_and(|bytes| hex(&Sha256::digest(bytes)) == SHA256);
+    if !sound {
+        write(&file).map_err(failed)?;
+    }
+    Ok(dir)
+}
+
+/// As a whole or not at all.
+fn write(file: &Path) -> io::Result<()> {
+    let unfinished = file.with_extension("new");
+    let _ = fs::remove_file(&unfinished);
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o555).open(&unfinished)?;
+    new.write_all(PROGRAM)?;
+    new.sync_all()?;
+    drop(new);
+    fs::rename(unfinished, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn it_lies_there_whole_whatever_lay_there_before() {
+        let state = tempfile::tempdir().unwrap();
+        let dir = install(state.path()).unwrap();
+        let file = dir.join("dtma-shim");
+        assert_eq!(fs::read(&file).unwrap(), PROGRAM);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o555);
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, b"half").unwrap();
+        install(state.path()).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), PROGRAM);
+    }
+
+    #[test]
+    fn it_is_small() {
+        assert!(PROGRAM.len() < 1_500_000, "{} bytes", PROGRAM.len());
+    }
+}
