@@ -29,8 +29,17 @@ pub struct Launch {
     pub failpoint: Option<String>,
     /// 0 takes a free one.
     pub port: u16,
+    /// Whether servers get the shim; `None`: as [`shims`] says.
+    pub shims: Option<bool>,
     /// Further words of its command line.
     pub args: Vec<String>,
+}
+
+/// Whether daemons begin servers by the shim where a test does not care: `DTMA_TEST_SHIMS=off` runs the whole suite
+/// without.
+#[must_use]
+pub fn shims() -> bool {
+    std::env::var("DTMA_TEST_SHIMS").as_deref() != Ok("off")
 }
 
 /// A running daemon. Dropping it kills it.
@@ -50,6 +59,7 @@ impl Launch {
             docker_host: engine::host(),
             failpoint: None,
             port: 0,
+            shims: None,
             args: Vec::new(),
         }
     }
@@ -87,6 +97,8 @@ impl Launch {
         let mut command = Command::new(binaries::daemon());
         let state = self.dir.join("state");
         command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--state-dir"]).arg(state);
+        command.arg("--runtime-dir").arg(self.dir.join("run"));
+        command.args(["--shims", if self.shims.unwrap_or_else(shims) { "on" } else { "off" }]);
         command.args(&self.args);
         if let Some(host) = &self.docker_host {
             command.args(["--docker-host", host]);

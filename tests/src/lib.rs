@@ -32,7 +32,7 @@ pub mod standing;
 pub mod toolbox;
 pub mod wait;
 
-pub use daemon::{Daemon, Launch};
+pub use daemon::{Daemon, Launch, shims};
 pub use mcp::{McpClient, text};
 pub use rest::Answer;
 pub use toolbox::Toolbox;

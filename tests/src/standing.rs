@@ -1,6 +1,7 @@
 //! Whether the engine shows of a group exactly what the daemon's own record says is wanted: for each replica of each
 //! server one container, made from the wanted configuration, under its plain name.
 
+use crate::daemon::shims;
 use crate::engine;
 use crate::rest::Rest;
 use dtma_config::{Configurator, Policy, Templates};
@@ -53,7 +54,7 @@ fn wanted(spec: &GroupSpec, seen: &[Value]) -> BTreeMap<String, String> {
     // Without a container everything is missing, whoever's it is.
     let owner = seen.first().map_or("nobody", |container| label_of(container, label::OWNER));
     let owner = OwnerId::from(owner);
-    let configurator = Configurator::new(Templates::builtin(), Policy::default());
+    let configurator = Configurator::new(Templates::builtin(), Policy::default()).with_shim(shims());
     let rendered = configurator.render(spec, &owner).expect("what the daemon accepted can be rendered");
     let mut wanted = BTreeMap::new();
     for server in &spec.servers {

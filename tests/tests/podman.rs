@@ -136,7 +136,7 @@ impl ShelfHarness for Shelf {
     async fn container(&self, image: &ImageRef) -> ContainerId {
         let facts = self.runtime().ensure_image(image, PullPolicy::Never, None, &|_| {}).await;
         let mut request = self.engine.request("true").await;
-        request.image_id = facts.expect("it was fetched").id;
+        request.image = facts.expect("it was fetched");
         self.runtime().create(&request).await.expect("create")
     }
     async fn leave(self) {

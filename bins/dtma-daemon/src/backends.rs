@@ -3,9 +3,11 @@
 use crate::settings::Settings;
 use anyhow::{Context, Result};
 use dtma_config::Configurator;
+use dtma_core::id::OwnerId;
 use dtma_core::port::{ContainerRuntime, ImageShelf, Meter, StateStore};
 use dtma_docker::{CgroupMeter, DockerRuntime};
 use dtma_manager::{Backends, wall};
+use dtma_shims::ShimRuntime;
 use dtma_store::RedbStore;
 use std::sync::Arc;
 
@@ -31,8 +33,14 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
     };
     let runtime = Arc::new(DockerRuntime::connect(docker).context("cannot use this engine")?);
     let configurator = Configurator::new(settings.templates.clone(), settings.policy);
-    let configurator = if runtime.is_local() { configurator } else { configurator.for_remote_engine() };
+    let local = runtime.is_local();
+    let configurator = if local { configurator } else { configurator.for_remote_engine() };
+    let configurator = configurator.with_shim(local && settings.shims);
     let images = Arc::clone(&runtime) as Arc<dyn ImageShelf>;
+    let runtime: Arc<dyn ContainerRuntime> = match local {
+        true => Arc::new(with_shims(settings, store.owner(), runtime)?),
+        false => runtime,
+    };
     let (runtime, store) = with_failpoint(runtime, Arc::new(store))?;
     let backends = Backends {
         runtime,
@@ -42,6 +50,20 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
         wall: wall::system(),
     };
     Ok((backends, images))
+}
+
+/// Also where new servers get none: those that have one need somebody to speak to.
+fn with_shims(
+    settings: &Settings,
+    owner: &OwnerId,
+    engine: Arc<dyn ContainerRuntime>,
+) -> Result<ShimRuntime> {
+    let places = dtma_shims::Settings {
+        owner: owner.clone(),
+        state_dir: settings.state_dir.clone(),
+        runtime_dir: settings.runtime_dir.clone(),
+    };
+    ShimRuntime::open(&places, engine).context("cannot make the places for shims ready")
 }
 
 /// Reads what containers use, when their cgroups are on this machine: an engine behind a unix socket.

@@ -177,6 +177,10 @@ pub(crate) struct SettingArgs {
     /// Nothing is pulled when the engine's disk has less than this free, in MiB; 0 asks for none [default: 512]
     #[arg(long, env = "DTMA_PULL_MIN_FREE_MB", value_name = "MIB", global = true)]
     pub(crate) pull_min_free_mb: Option<String>,
+    /// Whether servers get the shim as their first process: on or off; a server may say `shim: false` itself
+    /// [default: on]
+    #[arg(long, env = "DTMA_SHIMS", value_name = "WHETHER", global = true)]
+    pub(crate) shims: Option<String>,
     /// When images go that the daemon fetched and nobody needs: off (never) or disk (while it is full) [default: disk]
     #[arg(long, env = "DTMA_IMAGE_GC", value_name = "WHEN", global = true)]
     pub(crate) image_gc: Option<String>,

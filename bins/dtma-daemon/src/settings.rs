@@ -5,12 +5,14 @@ mod backend;
 mod front;
 mod image_gc;
 mod runtime_dir;
+mod shims;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use backend::{HEARTBEAT_PATH, originals};
 pub(crate) use image_gc::{IMAGE_GC, IMAGE_GC_HIGH, IMAGE_GC_LOW, IMAGE_GC_MIN_AGE};
 pub(crate) use runtime_dir::{RUNTIME_DIR, of_systemd};
+pub(crate) use shims::SHIMS;
 
 use crate::cli::SettingArgs;
 use crate::config_file::ConfigFile;
@@ -52,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) templates: Templates,
     pub(crate) network_pool: NetworkPool,
+    /// Servers get the shim as their first process, where they can.
+    pub(crate) shims: bool,
     pub(crate) image_gc: Option<ImageGc>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) log_format: LogFormat,
@@ -124,6 +128,7 @@ struct File {
     engine_change_timeout_ms: Option<u64>,
     pull_stall_ms: Option<u64>,
     pull_min_free_mb: Option<u64>,
+    shims: Option<String>,
     image_gc: Option<String>,
     image_gc_min_age: Option<String>,
     image_gc_high_percent: Option<u64>,
@@ -208,6 +213,7 @@ pub(crate) struct Sources<'a> {
 impl Sources<'_> {
     fn settings(&mut self, args: &SettingArgs, mut file: File) -> Settings {
         let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
+        let shims = self.shims(args, &file);
         let (audit, image_gc) = (self.audit(args, &file), self.image_gc(args, &file));
         let said = engine(args, &mut file);
         let conf = args.conf.clone().or(file.conf.take()).unwrap_or_else(|| CONF.into());
@@ -257,6 +263,7 @@ impl Sources<'_> {
             access_log_size: args.access_log_size.or(file.access_log_size).unwrap_or(ACCESS_LOG_SIZE),
             audit,
             backend,
+            shims,
             image_gc,
         }
     }

@@ -20,6 +20,7 @@ pub(crate) const DEFAULTS: &[(&str, &str)] = &[
     ("engine_change_timeout_ms", "30000"),
     ("pull_stall_ms", "60000"),
     ("pull_min_free_mb", "512"),
+    ("shims", crate::settings::SHIMS),
     ("image_gc", crate::settings::IMAGE_GC),
     ("image_gc_min_age", crate::settings::IMAGE_GC_MIN_AGE),
     ("image_gc_high_percent", crate::settings::IMAGE_GC_HIGH),
