@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: what DTMA adds, measured beside what it adds to, in one run on one machine.
 //!
-//! Four questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
+//! Five questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
 //! tool call through the gateway than on a raw attach to the same server; what does the daemon cost when it starts
-//! and when it idles; what do many servers cost. Rounds are interleaved, medians are reported, nothing is asserted.
+//! and when it idles; what do many servers cost; what is gained by the shim. Rounds are interleaved, medians are reported, nothing is asserted.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -17,6 +17,7 @@ mod fleet;
 mod idle;
 mod raw;
 mod report;
+mod shim;
 mod stdio;
 mod takeover;
 
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     /// Tool calls in one sequential run
     #[arg(long, default_value_t = 1000)]
     calls: usize,
-    /// Only the parts whose name contains this: deploy, call, idle, fleet
+    /// Only the parts whose name contains this: deploy, call, idle, fleet, shim
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -56,6 +57,9 @@ async fn main() -> Result<()> {
     }
     if "fleet".contains(&args.only) {
         fleet::measure(&args, &mut report).await.context("fleet")?;
+    }
+    if "shim".contains(&args.only) {
+        shim::measure(&args, &mut report).await.context("shim")?;
     }
     let engine = RawEngine::connect(&args.docker_host)?;
     let daemon = Daemon::start(&args).await?;

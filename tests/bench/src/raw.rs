@@ -11,21 +11,37 @@ use dtma_core::port::ContainerRuntime;
 use dtma_core::port::runtime::{CreateNetwork, Scope};
 use dtma_core::spec::{GroupSpec, NetworkMode, ServerSpec};
 use dtma_docker::{DockerRuntime, Settings};
+use dtma_shims::ShimRuntime;
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The engine, without a daemon before it.
 pub(crate) struct RawEngine {
-    runtime: DockerRuntime,
+    pub(crate) runtime: Arc<dyn ContainerRuntime>,
     owner: OwnerId,
+    shims: bool,
 }
 
 impl RawEngine {
     pub(crate) fn connect(host: &str) -> Result<Self> {
         let owner = OwnerId::from(uuid::Uuid::new_v4().to_string());
         let settings = Settings { host: Some(host.to_owned()), ..Settings::new(owner.clone()) };
-        Ok(Self { runtime: DockerRuntime::connect(settings)?, owner })
+        Ok(Self { runtime: Arc::new(DockerRuntime::connect(settings)?), owner, shims: false })
+    }
+
+    /// The same with the shim in every container; its places are in `dir`.
+    pub(crate) fn connect_with_shims(host: &str, dir: &Path) -> Result<Self> {
+        let plain = Self::connect(host)?;
+        let settings = dtma_shims::Settings {
+            owner: plain.owner.clone(),
+            state_dir: dir.to_owned(),
+            runtime_dir: dir.to_owned(),
+        };
+        let runtime = ShimRuntime::open(&settings, Arc::clone(&plain.runtime))?;
+        Ok(Self { runtime: Arc::new(runtime), shims: true, ..plain })
     }
 
     /// Everything the daemon does for this group, all at once. What was made is removed afterwards, unmeasured.
@@ -50,8 +66,17 @@ impl RawEngine {
         self.server(group, server, &rendered, None).await?.context("not a stdio server")
     }
 
+    /// Makes the group's only server, and says which container it is. Removed by [`sweep`](Self::sweep).
+    pub(crate) async fn make(&self, group: &GroupSpec) -> Result<ContainerId> {
+        let rendered = self.render(group)?;
+        let network = self.network(group, &rendered).await?;
+        let server = group.servers.first().context("no server")?;
+        let request = self.request(group, server, &rendered, network.as_ref()).await?;
+        Ok(self.runtime.create(&request).await?)
+    }
+
     fn render(&self, group: &GroupSpec) -> Result<BTreeMap<String, Rendered>> {
-        let configurator = Configurator::new(Templates::builtin(), Policy::default());
+        let configurator = Configurator::new(Templates::builtin(), Policy::default()).with_shim(self.shims);
         let rendered = configurator.render(group, &self.owner);
         let rendered = rendered.map_err(|violations| anyhow::anyhow!("{violations:?}"))?;
         Ok(rendered.into_iter().map(|(name, rendered)| (name.to_string(), rendered)).collect())
@@ -115,14 +140,14 @@ impl RawEngine {
             config_hash: hash.clone(),
             run_as: image.run_as(),
             config: config.finished_for(&image),
-            image_id: image.id,
+            image,
             network: network.cloned(),
             labels,
             shim: None,
         })
     }
 
-    async fn until_accepting(&self, id: &ContainerId, port: u16) -> Result<()> {
+    pub(crate) async fn until_accepting(&self, id: &ContainerId, port: u16) -> Result<()> {
         while self.runtime.dial(id, port).await.is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
