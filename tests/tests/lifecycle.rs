@@ -5,7 +5,9 @@
 use dtma_client::mcp::McpSession;
 use dtma_client::types::{PhaseWord, ServerView};
 use dtma_client::{Mutation, Wait};
-use dtma_tests::engine::{container_ids, containers, docker, inspect, networks, remains, volumes};
+use dtma_tests::engine::{
+    container_ids, containers, docker, inspect, networks, remains, server_process, volumes,
+};
 use dtma_tests::{Toolbox, eventually, groups, text};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -232,10 +234,10 @@ async fn a_person_stops_starts_and_restarts_a_server() {
     assert_eq!(started.server.phase.as_str(), "ready");
     assert!(running(&id_of(&group, "idle")));
 
-    let pid = inspect(&id_of(&group, "time"))["State"]["Pid"].clone();
+    let pid = server_process(&id_of(&group, "time"));
     let restarted = client.restart_server("time", &at_once).await.expect("restarted");
     assert_eq!(restarted.server.phase.as_str(), "ready");
-    assert_ne!(inspect(&id_of(&group, "time"))["State"]["Pid"], pid);
+    assert_ne!(server_process(&id_of(&group, "time")), pid);
     assert!(restarted.server.restarts >= 1);
 }
 

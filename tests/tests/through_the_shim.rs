@@ -8,7 +8,7 @@
     reason = "a test stops where something is broken"
 )]
 
-use dtma_tests::engine::{container_ids, docker, inspect};
+use dtma_tests::engine::{container_ids, docker, inspect, server_process};
 use dtma_tests::private_engine::PrivateEngine;
 use dtma_tests::{McpClient, Toolbox, eventually, groups, text};
 use serde_json::{Value, json};
@@ -31,13 +31,6 @@ fn only_container(toolbox: &Toolbox, group: &str) -> String {
     let ids = container_ids(&toolbox.named(group));
     assert_eq!(ids.len(), 1, "{ids:?}");
     ids.into_iter().map(|(_, id)| id).next().expect("one")
-}
-
-/// The server's own process, the child of the shim, as the host sees it.
-fn server_process(container: &str) -> i32 {
-    let shim = inspect(container)["State"]["Pid"].as_i64().expect("it runs");
-    let children = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).expect("the shim");
-    children.split_whitespace().next().expect("a child").parse().expect("a pid")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_millis(20);
-const LONGEST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// Where the daemon is, and when it is tried next.
 #[derive(Debug)]
@@ -53,14 +53,14 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn pauses_double_up_to_half_a_second_until_somebody_welcomes() {
+    fn pauses_double_up_to_a_tenth_of_a_second_until_somebody_welcomes() {
         let now = clock::now();
         let mut dial = Dial::new("/nowhere".into(), now);
         let mut pause = || {
             dial.failed(now);
             (dial.at() - now).as_millis()
         };
-        assert_eq!([(); 7].map(|()| pause()), [20, 40, 80, 160, 320, 500, 500]);
+        assert_eq!([(); 7].map(|()| pause()), [20, 40, 80, 100, 100, 100, 100]);
         dial.welcomed();
         dial.failed(now);
         assert_eq!(dial.at() - now, FIRST);

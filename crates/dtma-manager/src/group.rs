@@ -264,6 +264,7 @@ impl GroupTask {
             self.report(&self.plan());
             return self.later(None);
         }
+        self.settle();
         let mut plan = self.plan();
         if plan.gone && !self.blind {
             // Volumes, and what a lost reply made, are seen only by looking.

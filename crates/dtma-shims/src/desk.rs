@@ -51,6 +51,8 @@ pub(crate) struct Desk {
     reported: bool,
     /// The engine said that the container does not run.
     doomed: bool,
+    /// As far as is known the shim lives, connected or not.
+    lives: bool,
 }
 
 impl Desk {
@@ -75,6 +77,7 @@ impl Desk {
             logbook: Logbook::new(LOG_BYTES),
             reported: false,
             doomed: false,
+            lives: false,
         }
     }
 
@@ -99,7 +102,7 @@ impl Desk {
     }
 
     fn runs(&self) -> bool {
-        matches!(self.child, Some(Child { phase: Phase::Running { .. }, .. }))
+        self.lives && matches!(self.child, Some(Child { phase: Phase::Running { .. }, .. }))
     }
 
     // --- the connection ---
@@ -118,7 +121,7 @@ impl Desk {
         let output = self.intake.received().clamp(hello.output.base, hello.output.end);
         let limit = if self.attached == 0 { output } else { self.intake.limit() };
         self.socket = Some(socket);
-        self.doomed = false;
+        (self.doomed, self.lives) = (false, true);
         self.say(&FromDaemon::Welcome(Welcome { version, output, limit, log: self.log }))?;
         match unheard {
             Some(spawn) => self.say(&FromDaemon::Spawn(spawn)),
@@ -171,6 +174,7 @@ impl Desk {
     /// The container does not run: nothing more comes, whatever was promised.
     pub(crate) fn died(&mut self) {
         self.hang_up();
+        self.lives = false;
         self.intake.end();
         self.close_input();
         self.logbook.end_lines();

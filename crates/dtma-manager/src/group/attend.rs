@@ -120,6 +120,20 @@ impl GroupTask {
         }
     }
 
+    /// A server that only has to run for a while is ready as soon as that is so: one that was found running at the
+    /// daemon's start is at once, and nobody sees it as anything else.
+    pub(super) fn settle(&mut self) {
+        let now = self.now();
+        let settled = |seen: &ContainerObservation| {
+            let spec = self.spec_of(&seen.member())?;
+            let run =
+                seen.run().filter(|_| seen.is_live() && spec.port.is_none() && !spec.kind.is_stdio())?;
+            (after(run.started_at, spec.readiness.settle) <= now && !self.seen.is_ready(seen)).then_some(run)
+        };
+        let runs: Vec<RunKey> = self.seen.containers.iter().filter_map(settled).collect();
+        runs.into_iter().for_each(|run| self.ready(run));
+    }
+
     /// Takes in what a watcher says.
     pub(super) async fn signed(&mut self, sign: Result<Sign, JoinError>) {
         match sign {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::attachment::attach;
 use dtma_core::port::runtime::{Attached, LogQuery, OutputStream};
-use dtma_wire::{Hello, Output, Spawn, Welcome};
+use dtma_wire::{Hello, Mode, Output, Spawn, Welcome};
 use futures_util::StreamExt;
 use std::io::IoSlice;
 use std::sync::Mutex;
@@ -300,6 +300,14 @@ async fn a_container_that_is_dead_ends_what_waits() {
     scene.session.died();
     assert_eq!(said(&mut attached).await, None);
     assert!(attached.input.send("x".into()).await.is_err());
+    // Whoever attaches now is attached to what the next shim starts.
+    let mut next = attach(&scene.session);
+    let (mut peer, _) = scene.shim(scene.hello()).await;
+    assert_eq!(scene.session.spawn(SOON).unwrap(), 1);
+    assert!(matches!(peer.hear_more().await, Heard::Spawn(Spawn { run: 1, mode: Mode::Messages, .. })));
+    peer.say(FromShim::Child(running(1))).await;
+    peer.say(FromShim::Output { run: 1, offset: 0, bytes: b"anew\n" }).await;
+    assert_eq!(said(&mut next).await, out("anew\n"));
 }
 
 #[tokio::test]
