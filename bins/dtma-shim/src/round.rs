@@ -100,3 +100,67 @@ fn words(out: &mut Vec<u8>, log: &mut LogRing) -> Result<(), WireError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dtma_wire::{Decoder, Record};
+
+    const EXITED: Phase = Phase::Exited { started: 1, ended: 2, code: 0, oom: false };
+
+    fn word(at: u64, bytes: usize) -> Record {
+        Record { run: 1, at: at * 1_000_000, stderr: true, bytes: vec![b'x'; bytes] }
+    }
+
+    /// What one round says, in a word each.
+    fn said(told: &mut Told, run: &mut Run, log: &mut LogRing) -> Vec<&'static str> {
+        let (mut out, mut decoder, mut said) = (Vec::new(), Decoder::default(), Vec::new());
+        fill(&mut out, told, run, log).unwrap();
+        assert!(out.len() < outbox::MOST / 4 * 3 + dtma_wire::MAX_DATA + 64, "{}", out.len());
+        decoder.push(&out);
+        while let Some(frame) = decoder.next_frame().unwrap() {
+            said.push(match FromShim::decode(frame).unwrap() {
+                FromShim::Child(_) => "state",
+                FromShim::Output { .. } => "output",
+                FromShim::Log { .. } => "words",
+                other => panic!("{other:?}"),
+            });
+        }
+        said
+    }
+
+    #[test]
+    fn the_state_comes_first_and_words_last() {
+        let (mut told, mut run, mut log) = (Told::default(), Run::default(), LogRing::new(1 << 20));
+        run.stdout.buffer.push(b"a message\n");
+        run.stdout.buffer.resume(0, 100).unwrap();
+        log.push(word(1, 10));
+        told.child_changed(&run, &log);
+        assert_eq!(said(&mut told, &mut run, &mut log), ["state", "output", "words"]);
+        assert!(said(&mut told, &mut run, &mut log).is_empty() && told.is_all(&run, &log));
+    }
+
+    #[test]
+    fn the_end_comes_after_the_last_words() {
+        let (mut told, mut run, mut log) = (Told::default(), Run::default(), LogRing::new(1 << 20));
+        (0..4).for_each(|at| log.push(word(at, 20 << 10)));
+        run.child.phase = EXITED;
+        told.child_changed(&run, &log);
+        log.push(word(9, 1));
+        assert_eq!(said(&mut told, &mut run, &mut log), ["words"; 3]);
+        assert!(!told.is_all(&run, &log));
+        assert_eq!(said(&mut told, &mut run, &mut log), ["words"; 2]);
+        assert_eq!(said(&mut told, &mut run, &mut log), ["state"]);
+    }
+
+    #[test]
+    fn words_have_their_turn_while_messages_flow() {
+        let (mut told, mut run, mut log) = (Told::default(), Run::default(), LogRing::new(1 << 20));
+        run.stdout.buffer.push(&vec![b'x'; 1 << 20]);
+        run.stdout.buffer.resume(0, 1 << 20).unwrap();
+        (0..10).for_each(|at| log.push(word(at, 32 << 10)));
+        for _ in 0..10 {
+            assert_eq!(said(&mut told, &mut run, &mut log), ["output", "words"]);
+        }
+    }
+}

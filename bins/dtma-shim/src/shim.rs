@@ -33,6 +33,13 @@ enum Source {
     Connecting(usize),
 }
 
+impl Source {
+    /// True for those that another run has, too.
+    fn is_pipe(self) -> bool {
+        matches!(self, Self::Stdin | Self::Stdout | Self::Log(_))
+    }
+}
+
 /// Everything.
 #[derive(Debug)]
 pub(crate) struct Shim {
@@ -84,8 +91,12 @@ impl Shim {
                 return exit_code(&self.run.child);
             }
             let deadline = if more { Some(now) } else { self.deadline() };
+            let run = self.run.child.run;
             for (source, events) in self.wait(now, deadline).into_iter().rev() {
-                self.serve(source, events);
+                // What was seen of one run's pipes says nothing of the next one's.
+                if run == self.run.child.run || !source.is_pipe() {
+                    self.serve(source, events);
+                }
             }
         }
     }

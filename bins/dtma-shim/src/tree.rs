@@ -1,6 +1,7 @@
 //! Every process below the shim: signalling, killing, reaping.
 //!
-//! As process 1 the shim owns all of its pid namespace. As an ordinary process (in tests) it is its descendants'
+//! As process 1 the shim owns all of its pid namespace; who was sent in from outside (`docker exec`) ends with a run, as
+//! it would with the container. As an ordinary process (in tests) it is its descendants'
 //! subreaper and touches nobody else: whoever loses its parent becomes a child of the shim, and is killed then.
 
 use nix::errno::Errno;

@@ -1,7 +1,10 @@
 //! A shim below a test, and what the system says of it.
 
 use crate::daemon::Peer;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
+use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -85,14 +88,24 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        // Asked first, so that what is below it goes, too.
-        let pid = nix::unistd::Pid::from_raw(self.shim.id().cast_signed());
-        for child in self.below() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::SIGKILL);
+        let before = self.shim.try_wait().unwrap();
+        if before.is_none() {
+            // First whoever is below it: a server may take its time.
+            self.below().into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+            signal(self.shim.id().cast_signed(), Signal::SIGTERM);
         }
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM);
-        let _ = self.shim.wait();
+        let ended = self.shim.wait().unwrap();
+        if std::thread::panicking() {
+            let mut said = String::new();
+            let _ = self.shim.stderr.take().unwrap().read_to_string(&mut said);
+            println!("the shim ended before: {before:?}, then: {ended:?}, and said: {said}");
+        }
     }
+}
+
+fn signal(pid: i32, signal: Signal) {
+    // Who is gone is gone.
+    let _ = kill(Pid::from_raw(pid), signal);
 }
 
 /// The shim's command line.

@@ -6,6 +6,7 @@ use dtma_wire::{EnvChange, FromDaemon, Mode, Phase, Spawn};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::process::Command;
 
 fn signal(fixture: &Fixture, signal: Signal) {
     kill(Pid::from_raw(fixture.shim.id().cast_signed()), signal).unwrap();
@@ -113,6 +114,14 @@ fn the_same_container_runs_it_again_and_again() {
         assert_eq!(peer.until_line(), format!("again {run}"));
         assert_eq!(u32::from(peer.until_exited(run)), run);
     }
+    let times = peer.states.iter().filter_map(|phase| match phase {
+        Phase::Exited { started, ended, .. } => Some((*started, *ended)),
+        Phase::Idle | Phase::Running { .. } | Phase::Failed { .. } => None,
+    });
+    let times: Vec<_> = times.collect();
+    let mut pauses: Vec<u64> = times.windows(2).map(|two| two[1].0 - two[0].1).collect();
+    pauses.sort_unstable();
+    assert!(pauses[pauses.len() / 2] < 20_000, "microseconds from an end to the next start: {pauses:?}");
     assert_eq!(fixture.below(), []);
 }
 
@@ -237,6 +246,21 @@ fn without_a_daemon_it_lives_on_and_leaves_when_told() {
     drop(peer.cut());
     signal(&fixture, Signal::SIGTERM);
     assert_eq!(fixture.ended().code(), Some(6));
+}
+
+#[test]
+fn it_tells_its_version_and_how_it_is_used() {
+    let said = |option: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dtma-shim")).arg(option).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(
+        said("--version"),
+        (Some(0), concat!("dtma-shim ", env!("CARGO_PKG_VERSION"), "\n").to_owned())
+    );
+    let (code, help) = said("--help");
+    assert_eq!((code, help.lines().count()), (Some(0), 2), "{help}");
+    assert_eq!(said("--helm").0, Some(64));
 }
 
 #[test]

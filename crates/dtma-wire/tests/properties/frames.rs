@@ -161,6 +161,8 @@ fn cut(all: &[u8], sizes: &[usize], mut take: impl FnMut(dtma_wire::Frame<'_>)) 
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_the_daemon_says_is_heard(said in vec(from_daemon(), 0..6), sizes in vec(0..600_usize, 0..20)) {
         let said: Vec<_> = said.iter().map(|(frame, with)| daemon_with(frame, with)).collect();

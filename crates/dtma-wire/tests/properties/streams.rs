@@ -138,7 +138,7 @@ fn script(lengths: &[usize]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn exactly_what_was_said_arrives(lengths in lengths(), steps in vec(step(), 0..60)) {
