@@ -56,7 +56,7 @@ pub fn shim() -> PathBuf {
 /// The command is explained in the shim's own manifest.
 fn build_shim() -> PathBuf {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let target = beside_this_test().parent().expect("the target directory").join("static");
+    let target = beside_this_test().parent().expect("the target directory").join("shim");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "-p", "dtma-shim", "--profile", "shim", "--target", &triple]);
     cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", "-C target-feature=+crt-static");

@@ -1,6 +1,7 @@
 //! A shim below a test, and what the system says of it.
 
 use crate::daemon::Peer;
+use nix::poll::poll;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -76,6 +77,19 @@ impl Fixture {
         let status = fs::read_to_string(format!("/proc/{}/status", self.shim.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// How much of a processor it takes while nothing happens: hundredths of a second in half a second.
+    pub(crate) fn busy(&self) -> u64 {
+        let before = self.ticks();
+        let _ = poll(&mut [], 500_u16);
+        self.ticks() - before
+    }
+
+    fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.shim.id())).unwrap();
+        let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
     /// Every process below the shim that is there, zombies included.

@@ -46,3 +46,28 @@ fn a_server_that_kills_its_own_group_takes_nobody_along() {
     assert_eq!(peer.until_line(), "again");
     assert_eq!(fixture.below().len(), 1);
 }
+
+#[test]
+fn nothing_that_stands_still_keeps_it_busy() {
+    let cases = [
+        ("a server that waits", "exec cat"),
+        ("closed input and output", "exec 0<&- 1>&- 2>&-; exec sleep 60"),
+        ("output that nobody takes", "yes | head -c 3000000; exec sleep 60"),
+        ("such output, and closed", "yes | head -c 1100000; exec 1>&-; exec sleep 60"),
+        ("such output of a server that ended", "yes | head -c 1100000"),
+        ("input that nobody reads", "exec sleep 60"),
+        ("zombies that nobody reaps", "(sleep 0 & exec sleep 60)"),
+    ];
+    for (what, script) in cases {
+        let (fixture, mut peer) = Fixture::welcomed();
+        peer.window = 0;
+        peer.shell(1, script);
+        peer.input(&vec![b'\n'; 1 << 20]);
+        (0..50).for_each(|_| peer.barrier());
+        let connected = fixture.busy();
+        fixture.daemon_gone();
+        drop(peer.cut());
+        let alone = fixture.busy();
+        assert!(connected <= 10 && alone <= 10, "{what}: {connected} with a daemon, {alone} without");
+    }
+}
