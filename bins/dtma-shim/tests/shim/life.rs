@@ -121,7 +121,7 @@ fn the_same_container_runs_it_again_and_again() {
     let times: Vec<_> = times.collect();
     let mut pauses: Vec<u64> = times.windows(2).map(|two| two[1].0 - two[0].1).collect();
     pauses.sort_unstable();
-    assert!(pauses[pauses.len() / 2] < 20_000, "microseconds from an end to the next start: {pauses:?}");
+    assert!(pauses[pauses.len() / 2] < 100_000, "microseconds from an end to the next start: {pauses:?}");
     assert_eq!(fixture.below(), []);
 }
 
