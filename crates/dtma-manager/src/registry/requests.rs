@@ -4,6 +4,7 @@ use super::{Live, Registry};
 use crate::error::ManagerError;
 use crate::group::{Accepted, Expect, Order, Want, Wish, preview};
 use crate::handle::{Applied, Asking, Deployed, Preview, Removed, Wait};
+use crate::status::GroupState;
 use dtma_core::change;
 use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::port::RuntimeError;
@@ -13,6 +14,9 @@ use dtma_core::spec::GroupSpec;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long what runs may take to be heard by a daemon that has just begun.
+const MOMENT: Duration = Duration::from_secs(3);
 
 /// The end of an operation, as its waiter hears it.
 type Ending = oneshot::Receiver<Result<(), ManagerError>>;
@@ -280,8 +284,21 @@ impl Registry {
             Ok(Some(Outcome::Failed { message, .. })) => {
                 Err(ManagerError::FailedBefore { operation: id, message })
             }
-            Ok(Some(Outcome::Done { .. }) | None) => Ok(id),
+            Ok(Some(Outcome::Done { .. }) | None) => {
+                self.seen_again(group).await;
+                Ok(id)
+            }
         }
+    }
+
+    /// A daemon that has just begun has not heard from everything that runs: who asks how it stands is told what was
+    /// so before, if it is so again in a moment.
+    async fn seen_again(&self, group: &GroupId) {
+        let Some(live) = self.live(group) else { return };
+        let mut status = live.status.clone();
+        let ready = status.wait_for(|status| status.state == GroupState::Ready);
+        // What is not ready by then is told as it is.
+        let _ = tokio::time::timeout(MOMENT, ready).await;
     }
 
     /// Hands an order to the group's task; returns when it is durable, or with [`Wait::Until`] when it is done.
