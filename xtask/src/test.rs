@@ -45,8 +45,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     command.env("DTMA_TEST_INSPECTOR", inspector.script);
     command.env("DTMA_TEST_CONFORMANCE", conformance);
     command.env("DTMA_TEST_SCHEMATHESIS", schemathesis);
-    let output = process::shown_and_kept("run the tests", RUN, &mut command)?;
+    let mut output = process::shown_and_kept("run the tests", RUN, &mut command)?;
+    if args.cargo.is_empty() {
+        output += &without_shims(&engine)?;
+    }
     close(&engine, &Totals::of(&output))
+}
+
+/// What is about a server's life, its streams and its ports. The rest of the black-box tests is the same with and
+/// without a shim; `DTMA_TEST_SHIMS=off cargo xtask test -- -p dtma-tests` runs them all without.
+const ABOUT_SERVERS: [&str; 7] =
+    ["lifecycle", "hardening", "sessions", "leaks", "interrupted", "engine_restart", "rollout"];
+
+/// The same again where every server is begun by the engine's own init.
+fn without_shims(engine: &Engine) -> Result<String> {
+    let mut command = cargo(engine.beside(&workspace::cargo()));
+    command.args(["-p", "dtma-tests"]).args(ABOUT_SERVERS.iter().flat_map(|name| ["--test", name]));
+    command.env("DTMA_TEST_SHIMS", "off");
+    process::shown_and_kept("run the tests about servers without the shim", RUN, &mut command)
 }
 
 /// Where Debian puts what Podman makes networks with.

@@ -59,6 +59,8 @@ pub(crate) fn body(request: &CreateContainer, dialect: Dialect) -> ContainerCrea
         attach_stderr: Some(true),
         tty: Some(false),
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        // The shim leaves by this one and passes every other on.
+        stop_signal: request.shim.as_ref().map(|_| "SIGTERM".to_owned()),
         // Used when the engine itself stops it, at its own shutdown.
         stop_timeout: i64::try_from(config.stop_grace.as_secs()).ok(),
         host_config: Some(host_config(request, network, dialect)),
@@ -378,6 +380,7 @@ mod tests {
         expected["Labels"]["io.dtma.shim"] = json!("1");
         expected["AttachStdin"] = json!(false);
         expected["OpenStdin"] = json!(false);
+        expected["StopSignal"] = json!("SIGTERM");
         expected["HostConfig"]["Init"] = json!(false);
         let bind = |source: &str, target: &str| {
             json!({

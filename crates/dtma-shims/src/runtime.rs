@@ -455,3 +455,15 @@ impl ContainerRuntime for ShimRuntime {
         self.inner.remove_volume(name).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// What the engine is told and what the shim looks for are said in two places, by two sides that know nothing of
+    /// each other.
+    #[test]
+    fn both_sides_mean_the_same_places() {
+        assert_eq!(dtma_core::shim::PROGRAM, dtma_wire::PROGRAM);
+        assert_eq!(dtma_core::shim::NONCE_VARIABLE, dtma_wire::NONCE_VARIABLE);
+        assert_eq!(format!("{}/agent.sock", dtma_core::shim::RUN_DIR), dtma_wire::SOCKET);
+    }
+}
