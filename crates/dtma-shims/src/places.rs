@@ -4,10 +4,10 @@ use crate::error::OpenError;
 use crate::key::{Key, Secret};
 use dtma_core::id::OwnerId;
 use rustix::fs::{Mode, OFlags};
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
@@ -29,7 +29,7 @@ impl Places {
             let path = path.to_owned();
             move |source| OpenError::Directory { path, source }
         };
-        DirBuilder::new().recursive(true).mode(0o711).create(&containers).map_err(at(&containers))?;
+        fs::create_dir_all(&containers).map_err(at(&containers))?;
         let file = state_dir.join("shim.key");
         let secret = secret(&file).map_err(at(&file))?;
         Ok(Self { containers, secret })
@@ -48,7 +48,9 @@ impl Places {
     /// the new socket at once.
     pub(crate) fn listen(&self, key: &Key) -> io::Result<UnixListener> {
         let dir = self.dir(key);
-        DirBuilder::new().recursive(true).mode(0o711).create(&dir)?;
+        fs::create_dir_all(&dir)?;
+        // Explicitly, whatever the umask: the container's user has to pass.
+        fs::set_permissions(&dir, Permissions::from_mode(0o711))?;
         let handle =
             rustix::fs::open(&dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         // A socket's path may have 107 bytes; this one is short wherever the directory is.

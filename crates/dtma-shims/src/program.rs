@@ -4,9 +4,9 @@ use crate::error::OpenError;
 use crate::key::hex;
 use rustix::fs::StatVfsMountFlags;
 use sha2::{Digest, Sha256};
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The static program, built by `build.rs`.
@@ -20,7 +20,9 @@ const SHA256: &str = env!("DTMA_SHIM_SHA256");
 pub(crate) fn install(state_dir: &Path) -> Result<PathBuf, OpenError> {
     let dir = state_dir.join("shim").join(SHA256);
     let failed = |source| OpenError::Directory { path: dir.clone(), source };
-    DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(failed)?;
+    fs::create_dir_all(&dir).map_err(failed)?;
+    // Explicitly, whatever the umask: containers of all users are given this directory, and only this.
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).map_err(failed)?;
     let vfs = rustix::fs::statvfs(&dir).map_err(|error| failed(error.into()))?;
     if vfs.f_flag.contains(StatVfsMountFlags::NOEXEC) {
         return Err(OpenError::NoExec { path: dir });
@@ -37,8 +39,9 @@ pub(crate) fn install(state_dir: &Path) -> Result<PathBuf, OpenError> {
 fn write(file: &Path) -> io::Result<()> {
     let unfinished = file.with_extension("new");
     let _ = fs::remove_file(&unfinished);
-    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o555).open(&unfinished)?;
+    let mut new = File::create_new(&unfinished)?;
     new.write_all(PROGRAM)?;
+    new.set_permissions(Permissions::from_mode(0o555))?;
     new.sync_all()?;
     drop(new);
     fs::rename(unfinished, file)
@@ -47,15 +50,17 @@ fn write(file: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn it_lies_there_whole_whatever_lay_there_before() {
+        // As systemd starts the daemon.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let state = tempfile::tempdir().unwrap();
         let dir = install(state.path()).unwrap();
         let file = dir.join("dtma-shim");
         assert_eq!(fs::read(&file).unwrap(), PROGRAM);
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o555);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&dir), mode(&file)), (0o755, 0o555));
         fs::remove_file(&file).unwrap();
         fs::write(&file, b"half").unwrap();
         install(state.path()).unwrap();
