@@ -38,7 +38,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
     let configurator = configurator.with_shim(local && settings.shims);
     let images = Arc::clone(&runtime) as Arc<dyn ImageShelf>;
     let runtime: Arc<dyn ContainerRuntime> = match local {
-        true => Arc::new(with_shims(settings, store.owner(), runtime)?),
+        true => with_shims(settings, store.owner(), runtime)?,
         false => runtime,
     };
     let (runtime, store) = with_failpoint(runtime, Arc::new(store))?;
@@ -52,18 +52,28 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
     Ok((backends, images))
 }
 
-/// Also where new servers get none: those that have one need somebody to speak to.
+/// Also where new servers get none: those that have one need somebody to speak to. Only there it may be that they
+/// cannot be spoken to.
 fn with_shims(
     settings: &Settings,
     owner: &OwnerId,
     engine: Arc<dyn ContainerRuntime>,
-) -> Result<ShimRuntime> {
+) -> Result<Arc<dyn ContainerRuntime>> {
     let places = dtma_shims::Settings {
         owner: owner.clone(),
         state_dir: settings.state_dir.clone(),
         runtime_dir: settings.runtime_dir.clone(),
     };
-    ShimRuntime::open(&places, engine).context("cannot make the places for shims ready")
+    match ShimRuntime::open(&places, Arc::clone(&engine)) {
+        Ok(runtime) => Ok(Arc::new(runtime)),
+        Err(error) if !settings.shims => {
+            tracing::warn!(%error, "servers that were begun by a shim cannot be spoken to");
+            Ok(engine)
+        }
+        Err(error) => {
+            Err(error).context("the shims have no place: name another --runtime-dir, or say --shims off")
+        }
+    }
 }
 
 /// Reads what containers use, when their cgroups are on this machine: an engine behind a unix socket.

@@ -151,8 +151,8 @@ pub(crate) struct SettingArgs {
     /// Where desired state and tokens are kept [default: /var/lib/dtma]
     #[arg(long, env = "DTMA_STATE_DIR", value_name = "DIR", global = true)]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Where what belongs to running containers is to be kept, all of it gone after a boot; nothing is kept there so
-    /// far [default: RUNTIME_DIRECTORY of systemd, else /run/dtma]
+    /// Where what belongs to running containers is kept, their sockets to the daemon, all of it gone after a boot
+    /// [default: RUNTIME_DIRECTORY of systemd, else /run/dtma]
     #[arg(long, env = "DTMA_RUNTIME_DIR", value_name = "DIR", global = true)]
     pub(crate) runtime_dir: Option<PathBuf>,
     /// The container engine, unix:///path or tcp://host:port [default: DOCKER_HOST, else unix:///var/run/docker.sock]
