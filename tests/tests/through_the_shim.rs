@@ -168,3 +168,51 @@ async fn nobody_but_the_shim_is_heard_and_nobody_looks_into_it() {
     echo(&session).await;
     assert_eq!(groups::restarts(&toolbox.view(&toolbox.named("quiet")).await), [0]);
 }
+
+/// Tries everything that a server might reach, and prints what answered.
+const REACH: &str = "
+import socket, sys
+for place in sys.argv[1:]:
+    host, port = place.rsplit(':', 1)
+    try:
+        socket.create_connection((host, int(port)), 2).close()
+        print('answers', place)
+    except OSError:
+        pass
+try:
+    print('resolves', socket.gethostbyname('example.org'))
+except OSError:
+    pass
+";
+
+/// The addresses of this machine's interfaces, the engine's bridges among them.
+fn own_addresses() -> Vec<String> {
+    let ip = std::process::Command::new("ip").args(["-o", "-4", "addr"]).output().expect("ip");
+    let text = String::from_utf8(ip.stdout).expect("text");
+    let address = |line: &str| Some(line.split_whitespace().nth(3)?.split('/').next()?.to_owned());
+    text.lines().filter_map(address).filter(|address| address != "127.0.0.1").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_inside_a_default_server_nothing_answers() {
+    let toolbox = toolbox();
+    let inside = groups::fixture("inside");
+    let peer = groups::with(groups::fixture("peer"), &json!({"network": "group"}));
+    toolbox.deploy(&toolbox.group("reach", &[inside, peer])).await;
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").expect("a port of the host");
+    let port = listener.local_addr().expect("its address").port();
+    let mut places: Vec<String> = own_addresses().iter().map(|host| format!("{host}:{port}")).collect();
+    assert!(!places.is_empty(), "this machine has an address");
+    places.extend(["169.254.169.254:80", "1.1.1.1:53", "127.0.0.1:22"].map(str::to_owned));
+    let reached = |instance: &str| {
+        let ids = container_ids(&toolbox.named("reach"));
+        let (_, id) = ids.into_iter().find(|(name, _)| name.contains(instance)).expect("its container");
+        let words =
+            ["exec", &id, "python3", "-c", REACH].map(str::to_owned).into_iter().chain(places.clone());
+        let words: Vec<String> = words.collect();
+        docker(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert_eq!(reached("inside"), "");
+    // The control: a group's bridge leads to every service of the host.
+    assert!(reached("peer").contains("answers"), "the listener of this test is there to be reached");
+}
