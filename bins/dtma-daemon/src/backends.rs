@@ -10,6 +10,7 @@ use dtma_manager::{Backends, wall};
 use dtma_shims::ShimRuntime;
 use dtma_store::RedbStore;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// In the state directory: which images were fetched. Where it is lost, none of them is ever removed.
 const FETCHED_IMAGES: &str = "images.json";
@@ -35,7 +36,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
     let configurator = Configurator::new(settings.templates.clone(), settings.policy);
     let local = runtime.is_local();
     let configurator = if local { configurator } else { configurator.for_remote_engine() };
-    let configurator = configurator.with_shim(local && settings.shims);
+    let configurator = configurator.with_shim(settings.shims && can_be_given_shims(&runtime).await);
     let images = Arc::clone(&runtime) as Arc<dyn ImageShelf>;
     let runtime: Arc<dyn ContainerRuntime> = match local {
         true => with_shims(settings, store.owner(), runtime)?,
@@ -50,6 +51,18 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
         wall: wall::system(),
     };
     Ok((backends, images))
+}
+
+/// How long the engine may take to say where it is. One that does not answer yet is taken for one like any other.
+const WHERE: Duration = Duration::from_millis(500);
+
+/// Whether the engine can give containers what lies on this machine.
+async fn can_be_given_shims(engine: &DockerRuntime) -> bool {
+    let elsewhere = matches!(tokio::time::timeout(WHERE, engine.shares_files()).await, Ok(Ok(false)));
+    if elsewhere {
+        tracing::warn!("servers are begun without a shim: the engine does not see the files of this machine");
+    }
+    engine.is_local() && !elsewhere
 }
 
 /// Also where new servers get none: those that have one need somebody to speak to. Only there it may be that they

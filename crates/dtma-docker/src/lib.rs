@@ -47,6 +47,7 @@ use dtma_core::port::runtime::{
     ExecResult, LogLine, LogQuery, OnProgress, RuntimeError, Scope, VolumeObservation,
 };
 use dtma_core::spec::PullPolicy;
+use errors::Op;
 use futures_util::stream::BoxStream;
 use ledger::Ledger;
 use std::net::TcpStream;
@@ -70,6 +71,17 @@ impl DockerRuntime {
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.link.is_local()
+    }
+
+    /// Whether the engine sees the files of this machine, so that it can give them to containers. One behind a unix
+    /// socket need not: it may run in a virtual machine, or this program in a container. Known by its data root, which
+    /// is here or is not.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn shares_files(&self) -> Result<bool, RuntimeError> {
+        let op = Op::new("ask where it is", "engine", self.link.endpoint());
+        Ok(space::usage(&self.link, op).await?.is_some())
     }
 
     /// A client of the engine at `settings.host`. Nothing is sent yet: the daemon may start before its engine, and
