@@ -107,7 +107,8 @@ impl Session {
         desk.died();
         desk.logbook().close();
         drop(desk);
-        self.learn();
+        // Whoever closes it knows.
+        self.publish();
     }
 
     /// The engine says that the container does not run.
@@ -340,6 +341,13 @@ impl Session {
 
     /// Tells what is known now, and what happened.
     fn learn(&self) {
+        if let Some(change) = self.publish() {
+            (self.tell)(change);
+        }
+    }
+
+    /// Publishes what is known now; what happened is for whoever watches the engine.
+    fn publish(&self) -> Option<ContainerChange> {
         let (connected, child) = {
             let desk = self.desk();
             (desk.is_connected(), desk.child().cloned())
@@ -352,9 +360,7 @@ impl Session {
             *known = now;
             news
         });
-        if let Some(change) = change(before.as_ref(), child.as_ref()) {
-            (self.tell)(change);
-        }
+        change(before.as_ref(), child.as_ref())
     }
 }
 
