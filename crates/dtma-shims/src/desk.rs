@@ -124,7 +124,11 @@ impl Desk {
         (self.doomed, self.lives) = (false, true);
         self.say(&FromDaemon::Welcome(Welcome { version, output, limit, log: self.log }))?;
         match unheard {
-            Some(spawn) => self.say(&FromDaemon::Spawn(spawn)),
+            Some(spawn) => {
+                self.say(&FromDaemon::Spawn(spawn))?;
+                self.intake.tell_again();
+                self.add_news()
+            }
             None => self.learn(hello.child),
         }
     }

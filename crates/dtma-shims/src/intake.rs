@@ -153,6 +153,11 @@ impl Intake {
         })
     }
 
+    /// The shim did not hear what it was told of this run.
+    pub(crate) fn tell_again(&mut self) {
+        self.told = (0, 0);
+    }
+
     /// True when the shim might stop soon for want of news.
     pub(crate) fn is_urgent(&self) -> bool {
         self.limit() - self.told.1 >= OUTPUT_WINDOW as u64 / 4

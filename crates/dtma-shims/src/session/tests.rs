@@ -247,7 +247,8 @@ async fn a_spawn_that_the_shim_never_heard_is_said_again() {
     assert_eq!(scene.session.spawn(SOON).unwrap(), 1);
     drop(peer);
     let (mut peer, _) = scene.shim(scene.hello()).await;
-    assert!(matches!(peer.hear_more().await, Heard::Spawn(Spawn { run: 1, .. })));
+    assert!(matches!(peer.hear().await, Heard::Spawn(Spawn { run: 1, .. })));
+    assert_eq!(peer.hear().await, Heard::Window(0), "without it the run could say nothing");
     peer.say(FromShim::Child(running(1))).await;
     scene.until(|known| known.child == Some(running(1))).await;
     peer.say(FromShim::Output { run: 1, offset: 0, bytes: b"here\n" }).await;
