@@ -36,7 +36,7 @@ async fn the_shim_is_the_first_process_and_finds_its_directories() {
         argv: ["it", "-v", "two words"].map(str::to_owned).into(),
     });
     let (output, state) = harness.run(&request).await;
-    assert_eq!(output, "/.dtma/bin/dtma-shim it -v two words\n00ff 1\nfrom the host\n");
+    assert_eq!(output, "/.dtma/bin/dtma-shim -- it -v two words\n00ff 1\nfrom the host\n");
     assert!(matches!(state, ContainerState::Exited { code: 0, .. }), "{state:?}");
     let plain = harness.create(&harness.request("plain", "true").await).await;
     let seen = harness.engine().containers(&harness.scope()).await.expect("containers");
