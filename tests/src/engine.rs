@@ -34,13 +34,12 @@ pub fn inspect(id: &str) -> Value {
     inspect_all(&[id.to_owned()]).pop().unwrap_or_else(|| panic!("no such object: {id}"))
 }
 
-/// The server's own process, the child of its container's first one, as the host sees it.
+/// The server's own process, the child of its container's first one, as the host sees it; `None` while there is none.
 #[must_use]
-pub fn server_process(container: &str) -> u32 {
-    let first = inspect(container)["State"]["Pid"].as_u64().expect("it runs");
-    let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
-    let children = children.expect("its children");
-    children.split_whitespace().next().expect("a child").parse().expect("a pid")
+pub fn server_process(container: &str) -> Option<u32> {
+    let first = inspect(container)["State"]["Pid"].as_u64()?;
+    let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
 }
 
 /// Every container of a group, running or not; one that goes while it is looked at is left out.

@@ -18,23 +18,25 @@ pub(crate) fn overlay(mut seen: ContainerObservation, child: Option<&Child>) -> 
 fn state(engine: ContainerState, child: &Child) -> ContainerState {
     match engine {
         ContainerState::Created | ContainerState::Dead => engine,
-        ContainerState::Running { started_at } => inside(engine, started_at, child),
-        ContainerState::Paused { started_at } => match inside(engine, started_at, child) {
-            ContainerState::Running { started_at } => ContainerState::Paused { started_at },
-            other => other,
-        },
-        ContainerState::Exited { started_at, finished_at, code, oom } => {
-            let ended =
-                ContainerState::Exited { started_at: begun(started_at, child), finished_at, code, oom };
-            match &child.phase {
-                // What the shim knows of an earlier life of this container is no news of this one.
-                _ if is_stale(started_at, child) => engine,
-                Phase::Exited { .. } => inside(engine, started_at, child),
-                Phase::Running { .. } => ended,
-                Phase::Idle => engine,
-                Phase::Failed { .. } => failed(started_at, child),
-            }
+        // What the shim said in an earlier life of this container is no news of this one.
+        ContainerState::Running { started_at }
+        | ContainerState::Paused { started_at }
+        | ContainerState::Exited { started_at, .. }
+            if is_stale(started_at, child) =>
+        {
+            engine
         }
+        ContainerState::Running { started_at } | ContainerState::Paused { started_at } => {
+            inside(engine, started_at, child)
+        }
+        ContainerState::Exited { started_at, finished_at, code, oom } => match child.phase {
+            Phase::Exited { .. } => inside(engine, started_at, child),
+            Phase::Running { .. } => {
+                ContainerState::Exited { started_at: begun(started_at, child), finished_at, code, oom }
+            }
+            Phase::Idle => engine,
+            Phase::Failed { .. } => failed(started_at, child),
+        },
     }
 }
 
@@ -139,6 +141,8 @@ mod tests {
             (gone, child(2, running(20)), exited(20, 90, 137)),
             (gone, child(2, ran(20, 22, 4)), exited(20, 22, 4)),
             (gone, child(5, ran(1, 2, 4)), gone),
+            (engine, child(1, ran(1, 2, 143)), engine),
+            (engine, child(1, running(1)), engine),
             (gone, child(0, Phase::Idle), gone),
             (
                 ContainerState::Paused { started_at: at(10) },

@@ -357,6 +357,9 @@ impl Session {
             let refused = known.refused.clone().filter(|_| !connected);
             let now = Known { connected, child: child.clone(), refused };
             let news = *known != now;
+            if news {
+                tracing::debug!(container = %self.key, connected, ?child, "the shim");
+            }
             *known = now;
             news
         });

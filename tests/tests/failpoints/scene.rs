@@ -308,8 +308,11 @@ fn document(toolbox: &Toolbox, act: Act) -> Value {
     }
 }
 
-/// The process of each server, as the engine knows it.
+/// The process of each server: when its container began, and which it is there.
 fn processes(group: &str) -> BTreeMap<String, Value> {
-    let pid = |(name, id): (String, String)| (name, engine::inspect(&id)["State"]["StartedAt"].clone());
-    engine::container_ids(group).into_iter().map(pid).collect()
+    let process = |(name, id): (String, String)| {
+        let began = engine::inspect(&id)["State"]["StartedAt"].clone();
+        (name, json!([began, engine::server_process(&id)]))
+    };
+    engine::container_ids(group).into_iter().map(process).collect()
 }
