@@ -4,6 +4,7 @@ use crate::cli::StateCommand;
 use crate::settings::Settings;
 use anyhow::{Context, Result};
 use dtma_config::{Templates, config_hash};
+use dtma_core::container::Isolation;
 use dtma_core::port::store::StoreError;
 use dtma_core::record::GroupRecord;
 use dtma_store::{BackupError, FILE_NAME, Import, SCHEMA, StateCopy, import};
@@ -87,7 +88,9 @@ fn judge(group: &GroupRecord) -> Vec<String> {
     let mut problems = Vec::new();
     for (instance, server) in &group.servers {
         let at = format!("group {}, server {instance}", group.spec.group_id);
-        if server.config.isolation != standard {
+        // The shim is an init itself.
+        let wanted = Isolation { init: standard.init && !server.config.shim, ..standard.clone() };
+        if server.config.isolation != wanted {
             problems.push(format!("{at}: its isolation is weaker than any template's"));
         }
         if config_hash(&server.config) != server.config_hash {

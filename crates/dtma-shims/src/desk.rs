@@ -120,13 +120,15 @@ impl Desk {
         }
         let output = self.intake.received().clamp(hello.output.base, hello.output.end);
         let limit = if self.attached == 0 { output } else { self.intake.limit() };
+        self.intake.told(limit);
         self.socket = Some(socket);
         (self.doomed, self.lives) = (false, true);
         self.say(&FromDaemon::Welcome(Welcome { version, output, limit, log: self.log }))?;
         match unheard {
             Some(spawn) => {
                 self.say(&FromDaemon::Spawn(spawn))?;
-                self.intake.tell_again();
+                // Of a run that it has not begun it knows nothing.
+                self.intake.told(0);
                 self.add_news()
             }
             None => self.learn(hello.child),
@@ -254,7 +256,8 @@ impl Desk {
             FromShim::Hello(_) => return Err(broken("a second hello")),
             FromShim::Child(child) => return self.learn(child),
             FromShim::Output { run, offset, bytes } if run == now => {
-                if self.attached == 0 || !self.intake.output(offset, bytes) {
+                // Also where nobody is attached any more: it was asked for before.
+                if !self.intake.output(offset, bytes) {
                     return Err(broken("output that was not asked for"));
                 }
             }

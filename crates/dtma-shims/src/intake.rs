@@ -153,9 +153,9 @@ impl Intake {
         })
     }
 
-    /// The shim did not hear what it was told of this run.
-    pub(crate) fn tell_again(&mut self) {
-        self.told = (0, 0);
+    /// So far the shim may send as it was told just now; whatever it was told before does not hold any more.
+    pub(crate) fn told(&mut self, limit: u64) {
+        self.told = (self.consumed, limit);
     }
 
     /// True when the shim might stop soon for want of news.

@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 /// How long a shim that runs may take to be heard after the daemon began to listen, before a look goes on without it.
 const FIRST_WORD: Duration = Duration::from_secs(2);
 /// How long a shim may take to be heard, and to start its server, when that is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection to a port inside may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a shim stays after its server's end, so that the next run needs no new container.

@@ -239,6 +239,38 @@ async fn whoever_attaches_anew_gets_again_what_the_last_one_did_not_finish() {
     assert_eq!(said(&mut second).await, out("one\ntwo\nthree\n"));
 }
 
+/// Between two attachments the connection may be lost, and nobody wants output then.
+#[tokio::test]
+async fn who_attaches_after_a_time_without_anybody_is_heard() {
+    let scene = Scene::new();
+    let (mut peer, first) = scene.running().await;
+    drop(first);
+    peer.say(FromShim::Output { run: 1, offset: 0, bytes: b"one\n" }).await;
+    drop(peer);
+    scene.until(|known| !known.connected).await;
+    let output = Output { base: 0, end: 4, torn: false };
+    let (mut peer, welcome) = scene.shim(Hello { child: running(1), output, ..scene.hello() }).await;
+    assert_eq!(welcome.limit, welcome.output, "nobody wants any");
+    let mut second = attach(&scene.session);
+    let from = match welcome.output {
+        // It had come before the connection was lost, and has to come again.
+        4 => {
+            while peer.hear().await != Heard::End {}
+            let (shim, welcome) = scene.shim(Hello { child: running(1), output, ..scene.hello() }).await;
+            peer = shim;
+            assert!(welcome.limit > welcome.output);
+            welcome.output
+        }
+        from => {
+            peer.until_window(0).await;
+            from
+        }
+    };
+    assert_eq!(from, 0);
+    peer.say(FromShim::Output { run: 1, offset: 0, bytes: b"one\n" }).await;
+    assert_eq!(said(&mut second).await, out("one\n"));
+}
+
 #[tokio::test]
 async fn a_spawn_that_the_shim_never_heard_is_said_again() {
     let scene = Scene::new();
