@@ -47,8 +47,6 @@ pub(crate) struct Desk {
     /// The next log record that was not heard yet.
     log: u64,
     logbook: Arc<Logbook>,
-    /// Words for people go to whoever is attached.
-    reported: bool,
     /// The engine said that the container does not run.
     doomed: bool,
     /// As far as is known the shim lives, connected or not.
@@ -75,7 +73,6 @@ impl Desk {
             requests: Requests::default(),
             log: 0,
             logbook: Logbook::new(LOG_BYTES),
-            reported: false,
             doomed: false,
             lives: false,
         }
@@ -150,6 +147,7 @@ impl Desk {
         self.intake.end();
         self.intake = Intake::new(hello.output.base, hello.output.torn);
         self.attached = 0;
+        self.wake_writer();
     }
 
     /// The engine says that the container does not run. It may have said so of a former life: a shim that is connected
@@ -307,8 +305,8 @@ impl Desk {
         if sequence < self.log {
             return;
         }
-        self.log = sequence + 1;
-        if self.attached != 0 && self.reported && stderr && run == self.run() {
+        self.log = sequence.saturating_add(1);
+        if self.attached != 0 && stderr && run == self.run() {
             return self.intake.errors(bytes);
         }
         self.logbook.write(time(at).unwrap_or(Timestamp::UNIX_EPOCH), stderr, bytes);
@@ -328,7 +326,6 @@ impl Desk {
         let attached = self.awaited.take();
         let mode = if attached.is_some() { Mode::Messages } else { Mode::Log };
         self.attached = attached.unwrap_or(0);
-        self.reported = attached.is_some();
         self.intake = Intake::new(0, false);
         self.input = SendBuffer::new(0, INPUT_WINDOW);
         self.input.resume(0, INPUT_WINDOW as u64).map_err(invalid)?;
@@ -361,7 +358,9 @@ impl Desk {
             return self.turns;
         }
         self.attached = self.turns;
-        self.reported = true;
+        // Whoever was there before is to see that.
+        self.intake.wake();
+        self.wake_writer();
         if !self.input_rests {
             // What the last one left unfinished ends here.
             self.input.push(b"\n");

@@ -85,7 +85,8 @@ impl Intake {
         self.wake();
     }
 
-    fn wake(&mut self) {
+    /// Whoever reads has a look.
+    pub(crate) fn wake(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
@@ -160,7 +161,7 @@ impl Intake {
 
     /// True when the shim might stop soon for want of news.
     pub(crate) fn is_urgent(&self) -> bool {
-        self.limit() - self.told.1 >= OUTPUT_WINDOW as u64 / 4
+        self.limit().saturating_sub(self.told.1) >= OUTPUT_WINDOW as u64 / 4
     }
 }
 

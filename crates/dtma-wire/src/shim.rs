@@ -161,6 +161,9 @@ const NO_SOCKET: u8 = 109;
 /// The first bytes of a [`Hello`], so that nothing else is taken for one.
 const MAGIC: [u8; 4] = *b"DTMA";
 
+/// No stream is longer: whatever is added to an offset stays a number.
+const LONGEST: u64 = 1 << 62;
+
 impl<'a> FromShim<'a> {
     /// Appends it as a frame.
     ///
@@ -270,10 +273,10 @@ impl Hello {
         }
         let child = Child::read(fields)?;
         let output = Output { base: fields.u64()?, end: fields.u64()?, torn: fields.bool()? };
-        if output.base > output.end {
+        let (input, torn, log) = (fields.u64()?, fields.bool()?, fields.u64()?);
+        if output.base > output.end || output.end.max(input) > LONGEST {
             return fields.refuse();
         }
-        let (input, torn, log) = (fields.u64()?, fields.bool()?, fields.u64()?);
         Ok(Self { child, output, input, torn, log, ..hello })
     }
 
@@ -319,6 +322,10 @@ impl Child {
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, WireError> {
         let (run, oom_kills) = (fields.u32()?, fields.u32()?);
+        // There is always a next run.
+        if run == u32::MAX {
+            return fields.refuse();
+        }
         let phase = match fields.u8()? {
             0 => Phase::Idle,
             1 => Phase::Running { started: fields.u64()? },
@@ -332,5 +339,32 @@ impl Child {
             _ => return fields.refuse(),
         };
         Ok(Self { run, phase, oom_kills })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Decoder;
+
+    /// They would not stay numbers when something is added.
+    #[test]
+    fn places_and_runs_after_which_nothing_can_come_are_refused() {
+        let sound = Hello { lowest: 1, highest: 1, ..Hello::nothing() };
+        let far = Output { base: 0, end: u64::MAX, torn: false };
+        let last = Child { run: u32::MAX, ..Child::default() };
+        for (hello, taken) in [
+            (sound.clone(), true),
+            (Hello { input: u64::MAX, ..sound.clone() }, false),
+            (Hello { output: far, ..sound.clone() }, false),
+            (Hello { child: last, ..sound }, false),
+        ] {
+            let mut bytes = Vec::new();
+            FromShim::Hello(hello).encode(&mut bytes).unwrap();
+            let mut decoder = Decoder::default();
+            decoder.push(&bytes);
+            let frame = decoder.next_frame().unwrap().unwrap();
+            assert_eq!(FromShim::decode(frame).is_ok(), taken);
+        }
     }
 }

@@ -66,12 +66,14 @@ fn child() -> impl Strategy<Value = Child> {
         }),
         (any::<u32>(), text()).prop_map(|(errno, text)| Phase::Failed { errno, text }),
     ];
-    (any::<u32>(), phase, any::<u32>()).prop_map(|(run, phase, oom_kills)| Child { run, phase, oom_kills })
+    (0..u32::MAX, phase, any::<u32>()).prop_map(|(run, phase, oom_kills)| Child { run, phase, oom_kills })
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
     let who = (any::<[u8; 16]>(), text(), child());
-    let streams = (any::<u64>(), any::<u64>(), any::<u64>(), any::<bool>(), any::<bool>(), any::<u64>());
+    // What no stream ever reaches is refused.
+    let place = || 0..=1_u64 << 62;
+    let streams = (place(), place(), place(), any::<bool>(), any::<bool>(), any::<u64>());
     (who, streams).prop_map(|((nonce, build, child), (one, other, input, torn, begun, log))| Hello {
         lowest: 0,
         highest: 3,
