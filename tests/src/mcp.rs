@@ -62,8 +62,16 @@ impl McpClient {
 
     /// What the server says that belongs to no call.
     pub async fn listen(&self) -> BoxStream<'static, Result<Value, dtma_client::Error>> {
+        self.try_listen().await.unwrap_or_else(|error| panic!("{}: {error}", self.instance))
+    }
+
+    /// The same with a daemon that may be dying.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn try_listen(&self) -> Result<BoxStream<'static, Result<Value, dtma_client::Error>>, String> {
         let listening = self.client.gateway_listen(&self.instance, self.headers.clone()).await;
-        listening.unwrap_or_else(|error| panic!("{}: {error:?}", self.instance))
+        listening.map_err(|error| format!("{error:?}"))
     }
 
     /// Sends a message that has no answer.

@@ -1,0 +1,128 @@
+//! What the daemon is to a server's streams, and nothing else: holds them through the shim, writes down every line that
+//! comes, and sends numbered lines, until it is killed or everything is through. `tests/tests/ten_thousand.rs` kills it.
+//!
+//! `holds_the_stream DIR OWNER GROUP SERVER TOTAL LIFE`: in `DIR` are the places of the shims, the container's id and the
+//! journal; `SERVER` is what Python runs in the container, `TOTAL` how many lines are sent and awaited.
+#![allow(clippy::disallowed_methods, reason = "an example reads its arguments and its environment")]
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use dtma_core::id::{ContainerId, OwnerId};
+use dtma_core::port::ContainerRuntime;
+use dtma_core::port::runtime::OutputStream;
+use dtma_core::spec::PullPolicy;
+use dtma_docker::DockerRuntime;
+use dtma_shims::ShimRuntime;
+use dtma_testing::sample;
+use futures_util::StreamExt;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Lines sent that the server has not answered yet.
+const AHEAD: u64 = 64;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [dir, owner, group, server, total, life] = args.as_slice() else {
+        bail!("see the head of this file")
+    };
+    let (dir, owner) = (PathBuf::from(dir), OwnerId::from(owner.clone()));
+    let runtime = runtime(&dir, &owner)?;
+    let known = dir.join("container");
+    let fresh = !known.exists();
+    let id = match fresh {
+        true => create(&runtime, &owner, group, server).await?,
+        false => fs::read_to_string(&known)?.parse::<String>()?.into(),
+    };
+    let attached = runtime.attach(&id).await?;
+    if fresh {
+        runtime.start(&id).await?;
+        fs::write(known, id.as_str())?;
+    }
+    let journal = File::options().create(true).append(true).open(dir.join("journal"))?;
+    let (life, total) = (life.clone(), total.parse()?);
+    Holder { journal, life, total, next: None, heard: 0, said: 0, over: false }.hold(attached).await
+}
+
+fn runtime(dir: &Path, owner: &OwnerId) -> Result<ShimRuntime> {
+    let host = std::env::var("DOCKER_HOST").ok();
+    let settings = dtma_docker::Settings { host, ..dtma_docker::Settings::new(owner.clone()) };
+    let places =
+        dtma_shims::Settings { owner: owner.clone(), state_dir: dir.to_owned(), runtime_dir: dir.to_owned() };
+    Ok(ShimRuntime::open(&places, Arc::new(DockerRuntime::connect(settings)?))?)
+}
+
+async fn create(runtime: &ShimRuntime, owner: &OwnerId, group: &str, server: &str) -> Result<ContainerId> {
+    let image = "dtma/mcp-fixture:dev";
+    let facts = runtime.ensure_image(&image.into(), PullPolicy::Never, None, &|_| {}).await?;
+    let mut config = sample::container_config(image);
+    config.command = Some(["/usr/bin/python3", "-c", server].map(str::to_owned).into());
+    (config.shim, config.isolation.init) = (true, false);
+    let request = sample::create_container(owner, &sample::slot(group, "numbers"), config, &facts);
+    Ok(runtime.create(&request).await?)
+}
+
+struct Holder {
+    journal: File,
+    life: String,
+    total: u64,
+    /// The next number to be sent, as soon as the server has said how far it is.
+    next: Option<u64>,
+    heard: u64,
+    said: u64,
+    /// The server told everything that it got, and it is in the journal.
+    over: bool,
+}
+
+impl Holder {
+    async fn hold(mut self, mut attached: dtma_core::port::runtime::Attached) -> Result<()> {
+        let ask = format!("? {}\n", self.life);
+        attached.input.send(Bytes::from(ask)).await?;
+        let mut rest = Vec::new();
+        let mut asked = false;
+        while !self.over {
+            // Whoever asks for more has taken care of what came before.
+            let chunk = attached.output.next().await.context("the output ended")??;
+            if chunk.stream == OutputStream::Stderr {
+                bail!("the server complains: {}", String::from_utf8_lossy(&chunk.bytes));
+            }
+            rest.extend_from_slice(&chunk.bytes);
+            let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            let lines: Vec<u8> = rest.drain(..whole).collect();
+            self.take(&String::from_utf8(lines)?)?;
+            while let Some(number) = self.next.filter(|next| *next <= self.total.min(self.heard + AHEAD)) {
+                attached.input.send(Bytes::from(format!("{number}\n"))).await?;
+                self.next = Some(number + 1);
+            }
+            if !asked && self.heard == self.total && self.said == self.total {
+                attached.input.send(Bytes::from_static(b"report\n")).await?;
+                asked = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, lines: &str) -> Result<()> {
+        let noted: String = lines.lines().map(|line| format!("{} {line}\n", self.life)).collect();
+        self.journal.write_all(noted.as_bytes())?;
+        for line in lines.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                ["said", number] => self.said = number.parse()?,
+                ["heard", number] => self.heard = number.parse()?,
+                // What an earlier life asked and did not hear says nothing of what was sent since.
+                ["at", number, life] if *life == self.life => {
+                    self.heard = number.parse()?;
+                    self.next = Some(self.heard + 1);
+                }
+                ["at", ..] => {}
+                ["got", ..] => self.over = true,
+                _ => bail!("what is this: {line}"),
+            }
+        }
+        Ok(())
+    }
+}
