@@ -112,7 +112,22 @@ pub(crate) fn signal(pid: u32, name: &str) -> bool {
     succeeds(Duration::from_secs(5), Command::new("sh").args(["-c", &script]))
 }
 
+/// What cargo tells the program that it runs. A cargo below it must not hear it: some build scripts (ring's) would run
+/// again with everything that stands on them, because it was another word the last time.
+const OF_CARGO: [&str; 7] = [
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_LINKS",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+];
+
 fn spawn(command: &mut Command) -> Result<Child> {
+    for name in OF_CARGO {
+        command.env_remove(name);
+    }
     let program = command.get_program().display().to_string();
     command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot run {program}"))
 }
