@@ -33,7 +33,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
         ..standard
     };
     let runtime = Arc::new(DockerRuntime::connect(docker).context("cannot use this engine")?);
-    let configurator = Configurator::new(settings.templates.clone(), settings.policy);
+    let configurator = Configurator::new(settings.templates.clone(), settings.policy.clone());
     let local = runtime.is_local();
     let configurator = if local { configurator } else { configurator.for_remote_engine() };
     let configurator = configurator.with_shim(settings.shims && can_be_given_shims(&runtime).await);

@@ -43,8 +43,8 @@ pub use server::{
     UnmetView,
 };
 pub use server_request::{
-    Condition, Dependency, Health, Kind, Mount, MountType, Network, Publish, PullPolicy, Resources, Restart,
-    RestartMode, ServerRequest, Transport, UpdateOrder, UpdatePolicy,
+    Condition, Connect, Dependency, Health, Kind, Mount, MountType, Network, Publish, PullPolicy, Resources,
+    Restart, RestartMode, ServerRequest, Transport, UpdateOrder, UpdatePolicy,
 };
 pub use size::ByteSize;
 pub use stats::{ServerStats, StatsView};

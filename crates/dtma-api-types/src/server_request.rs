@@ -60,6 +60,11 @@ pub struct ServerRequest {
     /// Its network; by default `none` for a stdio server and `group` for a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// What it may reach outside, through the daemon's proxy: `api.example.org:443`, `*.example.org:443` (every name
+    /// below, however deep), `example.org:*` (every port). It needs the shim and network `none`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["api.example.org:443"]))]
+    pub egress: Vec<String>,
     /// For which platform the image is to be, `os/architecture` or `os/architecture/variant` (default: the engine's
     /// own). The engine must be able to run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,6 +241,22 @@ pub struct Dependency {
     /// What must hold of it (default `healthy`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
+    /// A port of it that is to be found on 127.0.0.1 inside. It needs the shim of both servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
+}
+
+/// A dependency's port inside; `<NAME>_ADDR` of the environment says where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Connect {
+    /// The dependency's own.
+    #[schema(minimum = 1, maximum = 65535)]
+    pub port: u32,
+    /// Under which number it is found inside (default: the same).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 65535)]
+    pub local_port: Option<u32>,
 }
 
 /// Limits a server asks for.

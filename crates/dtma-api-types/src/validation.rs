@@ -18,4 +18,7 @@ pub struct ValidationView {
     /// What each container would be made from, by instance name; empty when there are errors.
     #[schema(value_type = BTreeMap<String, Object>)]
     pub effective: BTreeMap<String, serde_json::Value>,
+    /// In sentences, by instance name, what a server reaches and what reaches it; only those with anything to say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed: BTreeMap<String, Vec<String>>,
 }

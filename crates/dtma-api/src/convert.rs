@@ -191,9 +191,24 @@ mod tests {
             &[("/resources/memory", "size"), ("/resources/cpus", "range"), ("/resources/pids", "range")],
         );
         check(&json!({"platform": "Linux"}), &[("/platform", "platform.syntax")]);
+        let connect = |connect: Value| json!({"dependsOn": [{"instance": "b", "connect": connect}]});
+        check(&connect(json!({"port": 0})), &[("/dependsOn/0/connect/port", "range")]);
+        check(
+            &connect(json!({"port": 70000, "localPort": 70000})),
+            &[("/dependsOn/0/connect/localPort", "range"), ("/dependsOn/0/connect/port", "range")],
+        );
         check(
             &json!({"stopGraceMs": u64::MAX, "health": {"settleMs": u64::MAX}}),
             &[("/health/settleMs", "range"), ("/stopGraceMs", "range")],
+        );
+    }
+
+    #[test]
+    fn every_host_that_is_none_is_reported_where_it_stands() {
+        check(&json!({"egress": ["api.example.org:443", "*.example.org:443", "example.org:*"]}), &[]);
+        check(
+            &json!({"egress": ["https://example.org", "a.example:443", "127.1:80", "example.org"]}),
+            &[("/egress/0", "egress.syntax"), ("/egress/2", "egress.syntax"), ("/egress/3", "egress.syntax")],
         );
     }
 

@@ -1,5 +1,7 @@
 //! The rules, each a function of the value it judges, so that a value is judged alike wherever a request writes it.
 
+pub(crate) mod connect;
+pub(crate) mod egress;
 pub(crate) mod engine;
 pub(crate) mod group;
 pub(crate) mod image;
@@ -38,6 +40,8 @@ pub(crate) fn server(
     text::counts(report, at, &wanted.spec);
     ports::ports(report, at, group, &wanted.spec, (policy, place));
     engine::shim(report, at, spec, place);
+    egress::egress(report, at, group, &wanted.spec, (policy, place));
+    connect::connects(report, at, group, &wanted.spec, place);
     if place.remote_engine {
         engine::remote(report, at, &wanted.spec);
     }

@@ -16,6 +16,7 @@
 
 mod check;
 mod configurator;
+mod exposure;
 mod hash;
 mod operator;
 mod overrides;
@@ -25,10 +26,12 @@ mod render;
 mod report;
 pub mod rule;
 mod template;
+mod told;
 mod wanted;
 mod warn;
 
 pub use configurator::{Configurator, Rendered};
+pub use exposure::exposure;
 pub use hash::config_hash;
 pub use operator::TemplateFile;
 pub use policy::Policy;

@@ -10,6 +10,8 @@ pub(crate) struct Place {
     pub(crate) remote_engine: bool,
     /// There is a shim to begin servers by.
     pub(crate) shim: bool,
+    /// Ways out of containers, to hosts and to dependencies, are served.
+    pub(crate) ways: bool,
 }
 
 /// Why a server cannot have a shim: the rule, and what a person reads.
@@ -19,6 +21,14 @@ impl Place {
     /// Wanted unless the server says otherwise, wherever it can be.
     pub(crate) fn gives_shim(self, server: &ServerSpec) -> bool {
         server.shim != Some(false) && self.obstacle(server).is_none()
+    }
+
+    /// Why there is no way out of this server's container, nor into it from another's, if there is none.
+    pub(crate) fn lacks_way(self, server: &ServerSpec) -> Option<String> {
+        let unwanted = (server.shim == Some(false)).then(|| "its \"shim\" is false".to_owned());
+        let obstacle = || self.obstacle(server).map(|(_, message, _)| message);
+        let none = || (!self.ways).then(|| "this daemon serves no way through it".to_owned());
+        unwanted.or_else(obstacle).or_else(none)
     }
 
     /// What stands between this server and a shim.

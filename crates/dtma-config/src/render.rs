@@ -4,14 +4,12 @@
 use crate::place::Place;
 use crate::policy::Policy;
 use crate::template::TemplateValues;
+use crate::told::{connects, suggested, told};
 use crate::wanted::Wanted;
 use dtma_core::container::{ContainerConfig, ContainerMount, Isolation, Limits, LogDriver};
 use dtma_core::id::{OwnerId, volume_name};
 use dtma_core::spec::{GroupSpec, Mount, MountSource, NetworkMode, Resources, ServerKind, ServerSpec};
 use std::collections::BTreeMap;
-
-/// Where an MCP server is found under its port, unless it says otherwise.
-const DEFAULT_ENDPOINT: &str = "/mcp";
 
 /// What a server is rendered from.
 pub(crate) struct Ingredients<'a> {
@@ -43,6 +41,8 @@ impl Ingredients<'_> {
             log: self.log(),
             stop_grace: server.stop_grace,
             shim: self.shim(),
+            egress: server.egress.clone(),
+            connects: connects(server),
         }
     }
 
@@ -121,20 +121,13 @@ pub(crate) fn limits(template: &TemplateValues, policy: &Policy, asked: &Resourc
     }
 }
 
-/// What every MCP server is told about itself. A request may repeat these and not contradict them.
-pub(crate) fn mcp_environment(server: &ServerSpec) -> BTreeMap<&'static str, String> {
-    let ServerKind::Mcp(transport) = server.kind else { return BTreeMap::new() };
-    BTreeMap::from([
-        ("MCP_TRANSPORT", transport.as_str().to_owned()),
-        ("MCP_TRANSPORT_TYPE", transport.as_str().to_owned()),
-        ("MCP_ENDPOINT", DEFAULT_ENDPOINT.to_owned()),
-        ("MCP_ENDPOINT_PATH", DEFAULT_ENDPOINT.to_owned()),
-        ("MCP_SERVER_NAME", server.instance.to_string()),
-    ])
+fn environment(server: &ServerSpec) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<_, _> = suggested(server).map(owned).collect();
+    environment.extend(server.environment.clone());
+    environment.extend(told(server));
+    environment
 }
 
-fn environment(server: &ServerSpec) -> BTreeMap<String, String> {
-    let mut environment = server.environment.clone();
-    environment.extend(mcp_environment(server).into_iter().map(|(name, value)| (name.to_owned(), value)));
-    environment
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }

@@ -51,6 +51,10 @@ rules! {
     POLICY_CEILING = "policy.ceiling";
     /// The operator's lowest host port holds.
     POLICY_HOST_PORT = "policy.host-port";
+    /// The operator's word on hosts outside holds.
+    POLICY_EGRESS = "policy.egress";
+    /// The operator's word on addresses holds.
+    POLICY_EGRESS_RANGE = "policy.egress-range";
     /// No path of the host is mounted.
     POLICY_BIND = "policy.bind";
     /// A port is a number from 1.
@@ -59,6 +63,22 @@ rules! {
     PORT_STDIO = "port.stdio";
     /// A port needs a network to be reached over.
     PORT_NETWORK = "port.network";
+    /// Inside, too, a port is one thing.
+    PORT_INSIDE = "port.inside";
+    /// The way out is the shim's.
+    EGRESS_SHIM = "egress.shim";
+    /// What goes out past the daemon cannot be bounded by it.
+    EGRESS_NETWORK = "egress.network";
+    /// A host is named once.
+    EGRESS_REPEATED = "egress.repeated";
+    /// There is an end to it.
+    EGRESS_TOO_MANY = "egress.too-many";
+    /// The way to a dependency is the shims'.
+    CONNECT_SHIM = "connect.shim";
+    /// What has ended cannot be connected to.
+    CONNECT_COMPLETED = "connect.completed";
+    /// Each dependency has a variable of its own.
+    CONNECT_NAME = "connect.name";
     /// A host port is forwarded to one place.
     PUBLISH_DUPLICATE = "publish.duplicate";
     /// A group without a network has none to join.

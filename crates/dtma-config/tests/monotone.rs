@@ -195,7 +195,13 @@ fn groups() -> impl Strategy<Value = GroupSpec> {
 
 fn policies() -> impl Strategy<Value = Policy> {
     (8_000_000..3_000_000_000_u64, 10..4000_u32, 2..1000_u32, 1..4000_u16).prop_map(
-        |(memory, cpu_millis, pids, lowest_host_port)| Policy { memory, cpu_millis, pids, lowest_host_port },
+        |(memory, cpu_millis, pids, lowest_host_port)| Policy {
+            memory,
+            cpu_millis,
+            pids,
+            lowest_host_port,
+            ..Policy::default()
+        },
     )
 }
 
@@ -236,7 +242,7 @@ proptest! {
         let templates = Templates::builtin();
         let named = group.servers[0].template.as_deref().unwrap_or("standard");
         let template = &templates.get(named).unwrap().values;
-        if let Some(config) = render(&group, policy) {
+        if let Some(config) = render(&group, policy.clone()) {
             assert_within(&config, &policy, template);
         }
     }
@@ -248,6 +254,7 @@ proptest! {
             cpu_millis: one.cpu_millis.min(other.cpu_millis),
             pids: one.pids.min(other.pids),
             lowest_host_port: one.lowest_host_port.max(other.lowest_host_port),
+            ..Policy::default()
         };
         if let Some(under_tight) = render(&group, tight) {
             let under_loose = render(&group, one).expect("what a tighter policy lets through, a looser one does");
@@ -265,7 +272,7 @@ proptest! {
         let mut without = group.clone();
         without.servers[0].overrides = None;
         let policy = Policy::default();
-        if let (Some(with), Some(without)) = (render(&group, policy), render(&without, policy)) {
+        if let (Some(with), Some(without)) = (render(&group, policy.clone()), render(&without, policy)) {
             prop_assert_eq!(with.isolation, without.isolation);
             prop_assert!(with.network == without.network || with.network == NetworkMode::None);
             prop_assert_eq!(with.log, without.log);

@@ -11,7 +11,8 @@ mod support;
 use dtma_config::{Configurator, rule};
 use dtma_core::restart::RestartPolicy;
 use dtma_core::spec::{
-    Condition, Dependency, GroupSpec, Mount, MountSource, NetworkMode, Publish, ServerKind, ServerSpec,
+    Condition, Connect, Dependency, GroupSpec, Mount, MountSource, NetworkMode, Publish, ServerKind,
+    ServerSpec,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -57,7 +58,9 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 fn depend(on: &[&str]) -> Vec<Dependency> {
-    on.iter().map(|on| Dependency { instance: on.parse().unwrap(), condition: Condition::Started }).collect()
+    on.iter()
+        .map(|on| Dependency { instance: on.parse().unwrap(), condition: Condition::Started, connect: None })
+        .collect()
 }
 
 fn set_environment(server: &mut ServerSpec, (name, value): (String, String)) {
@@ -80,6 +83,15 @@ fn set_target(server: &mut ServerSpec, target: &str) {
 
 fn set_tmpfs(server: &mut ServerSpec, (size, read_only): (u64, bool)) {
     server.mounts.push(Mount { target: "/x".to_owned(), source: MountSource::Tmpfs { size }, read_only });
+}
+
+fn set_egress(server: &mut ServerSpec, rules: &[&str]) {
+    server.egress = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+}
+
+fn set_connect(server: &mut ServerSpec, port: Option<u16>) {
+    let connect = port.map(|port| Connect { port, local_port: None });
+    server.depends_on = vec![Dependency { connect, ..depend(&["time"]).remove(0) }];
 }
 
 fn set_shim(server: &mut ServerSpec, shim: Option<bool>) {
@@ -345,6 +357,8 @@ fn port_cases() -> Vec<Case> {
             set_publish,
             (vec![(1023, 80)], vec![(1024, 80)]),
         ),
+        tool_case(rule::EGRESS_SHIM, "/servers/1/egress", set_egress, (&["a.example:443"], &[])),
+        tool_case(rule::CONNECT_SHIM, "/servers/1/dependsOn/0/connect", set_connect, (Some(80), None)),
         tool_case(rule::SHIM_NONE, "/servers/1/shim", set_shim, (Some(true), Some(false))),
         case(
             rule::NETWORK_NOT_SHARED,
@@ -403,7 +417,8 @@ fn mount_cases() -> Vec<Case> {
 fn awaited_replicas(replicas: u32) -> impl Fn(&mut GroupSpec) {
     move |group| {
         let instance = group.servers[0].instance.clone();
-        group.servers[1].depends_on = vec![Dependency { instance, condition: Condition::Completed }];
+        group.servers[1].depends_on =
+            vec![Dependency { instance, condition: Condition::Completed, connect: None }];
         group.servers[0].replicas = replicas;
     }
 }
@@ -604,6 +619,9 @@ fn every_rule_has_a_case() {
     let mut tried: BTreeSet<_> = cases().iter().map(|case| case.rule).collect();
     // What depends on the engine has a test of its own.
     tried.extend([rule::ENGINE_REMOTE, rule::SHIM_PLATFORM]);
+    // What needs a shim has tests of its own, in egress.rs.
+    tried.extend([rule::EGRESS_NETWORK, rule::EGRESS_REPEATED, rule::EGRESS_TOO_MANY, rule::POLICY_EGRESS]);
+    tried.extend([rule::POLICY_EGRESS_RANGE, rule::CONNECT_COMPLETED, rule::CONNECT_NAME, rule::PORT_INSIDE]);
     assert_eq!(tried, rule::ALL.iter().copied().collect());
 }
 

@@ -49,6 +49,8 @@ fn hardened() -> ContainerConfig {
         log: LogDriver::None,
         stop_grace: Duration::from_secs(10),
         shim: false,
+        egress: Vec::new(),
+        connects: Vec::new(),
     }
 }
 

@@ -74,7 +74,8 @@ fn a_memory_disk_larger_than_the_memory_is_mentioned() {
 fn waiting_for_the_end_of_an_mcp_server_is_mentioned() {
     let depend = |group: &mut GroupSpec| {
         let instance = "time".parse().unwrap();
-        group.servers[1].depends_on = vec![Dependency { instance, condition: Condition::Completed }];
+        group.servers[1].depends_on =
+            vec![Dependency { instance, condition: Condition::Completed, connect: None }];
     };
     check(depend, &[("/servers/1/dependsOn/0/condition", "graph.never-completes")]);
 }

@@ -3,7 +3,8 @@
 //! What cannot be said here cannot be asked for: there is no field for privileges, devices, added capabilities,
 //! host namespaces or ports published by the engine.
 
-use crate::id::{ConfigHash, Generation, ImageId, ImageRef, NetworkId, SlotId};
+use crate::egress::EgressRule;
+use crate::id::{ConfigHash, Generation, ImageId, ImageRef, InstanceName, NetworkId, SlotId};
 use crate::platform::Platform;
 use crate::shim::{self, ShimMount};
 use crate::spec::{NetworkMode, PullPolicy};
@@ -49,6 +50,23 @@ pub struct ContainerConfig {
     /// Begun by the shim, which carries its streams. Left out of what is hashed when it is not, as before there was any.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shim: bool,
+    /// What it may reach outside, by the proxy at [`crate::egress::PROXY_PORT`]. Left out of what is hashed when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<EgressRule>,
+    /// Ports of its dependencies that it finds inside. Left out of what is hashed when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connects: Vec<ContainerConnect>,
+}
+
+/// A dependency's port on 127.0.0.1 inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerConnect {
+    /// The dependency, a server of the same group.
+    pub instance: InstanceName,
+    /// Its port.
+    pub port: u16,
+    /// The port inside.
+    pub local_port: u16,
 }
 
 /// A mount after rendering: no host path can be expressed.
@@ -290,6 +308,8 @@ mod tests {
             log: LogDriver::None,
             stop_grace: Duration::ZERO,
             shim: false,
+            egress: Vec::new(),
+            connects: Vec::new(),
         }
     }
 

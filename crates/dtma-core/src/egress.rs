@@ -15,3 +15,6 @@ pub use cidr::{Cidr, CidrError};
 pub use host::{Authority, Host, HostError};
 pub use range::{Ranges, Special};
 pub use rule::{EgressRule, EgressRuleError};
+
+/// The port of 127.0.0.1 inside a container behind which the way out is.
+pub const PROXY_PORT: u16 = 3128;

@@ -153,7 +153,7 @@ mod tests {
             let mut spec = ServerSpec::new(name(from), ServerKind::Tool, "i".into());
             spec.depends_on = to
                 .iter()
-                .map(|to| Dependency { instance: name(to), condition: Condition::Started })
+                .map(|to| Dependency { instance: name(to), condition: Condition::Started, connect: None })
                 .collect();
             spec
         };

@@ -1,6 +1,7 @@
 //! What a person may want: groups, servers, and how they hang together. Already parsed and well formed; whether
 //! policy allows it is `dtma-config`'s business.
 
+use crate::egress::EgressRule;
 use crate::id::{GroupId, ImageRef, InstanceName, ReplicaId, VolumeName};
 use crate::platform::Platform;
 use crate::restart::RestartPolicy;
@@ -123,6 +124,9 @@ pub struct ServerSpec {
     /// Its network; `None` takes the kind's default (none for stdio, the group's for a tool).
     #[serde(default)]
     pub network: Option<NetworkMode>,
+    /// What it may reach outside, through the daemon; nothing when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<EgressRule>,
     /// When the image is fetched.
     #[serde(default)]
     pub pull: PullPolicy,
@@ -173,6 +177,7 @@ impl ServerSpec {
             replicas: 1,
             update: UpdateSpec::default(),
             network: None,
+            egress: Vec::new(),
             pull: PullPolicy::default(),
             stop_grace: default_stop_grace(),
             template: None,
@@ -329,6 +334,27 @@ pub struct Dependency {
     /// What must hold of it.
     #[serde(default)]
     pub condition: Condition,
+    /// Which port of it is to be found inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
+}
+
+/// A port of a dependency, offered on 127.0.0.1 inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    /// The dependency's own.
+    pub port: u16,
+    /// Under which number it is found; `None`: the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_port: Option<u16>,
+}
+
+impl Connect {
+    /// Under which number it is found inside.
+    #[must_use]
+    pub fn local_port(&self) -> u16 {
+        self.local_port.unwrap_or(self.port)
+    }
 }
 
 /// What must hold of a dependency.

@@ -59,6 +59,8 @@ fn config(network: NetworkMode) -> ContainerConfig {
         log: LogDriver::None,
         stop_grace: Duration::from_secs(1),
         shim: false,
+        egress: Vec::new(),
+        connects: Vec::new(),
     }
 }
 
@@ -94,7 +96,7 @@ fn server(index: usize, (bits, condition): (u8, Condition)) -> ServerSpec {
     spec.restart = RestartPolicy { attempts: 1000, ..RestartPolicy::default() };
     spec.depends_on = (0..index)
         .filter(|other| bits & (1 << other) != 0)
-        .map(|other| Dependency { instance: name(other), condition })
+        .map(|other| Dependency { instance: name(other), condition, connect: None })
         .collect();
     spec
 }

@@ -66,6 +66,8 @@ pub fn container_config(image: &str) -> ContainerConfig {
         log: LogDriver::None,
         stop_grace: Duration::from_secs(10),
         shim: false,
+        egress: Vec::new(),
+        connects: Vec::new(),
     }
 }
 

@@ -87,7 +87,8 @@ fn show(
         Shape::Name => plan.changes.iter().map(|change| format!("{}\n", line(&change.instance))).collect(),
         Shape::Table | Shape::Wide => {
             let diff = change::diff(&plan.changes, verbose, app.output.ink);
-            format!("{diff}{}\n{effective}", headline(&group, plan))
+            let exposed = change::exposed(plan, verbose);
+            format!("{diff}{}\n{exposed}{effective}", headline(&group, plan))
         }
     })?;
     if plan.changed && app.output.format == Format::Table {

@@ -4,7 +4,7 @@ use super::ink::{Ink, Mood};
 use super::table::{Field, field, number, render, word};
 use super::text::{line, shorten};
 use super::time::since;
-use dtma_client::types::{ChangeAction, Fate, FieldDiff, RevisionView, ServerDiff};
+use dtma_client::types::{ChangeAction, Fate, FieldDiff, PlanView, RevisionView, ServerDiff};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::fmt::Write;
@@ -52,6 +52,18 @@ fn sign(action: ChangeAction) -> (char, Mood) {
         ChangeAction::Remove => ('-', Mood::Bad),
         ChangeAction::Replace | ChangeAction::Scale | ChangeAction::Update => ('~', Mood::Busy),
     }
+}
+
+/// What the servers that are changed reach, and what reaches them; of all of them where every detail is wanted.
+pub(crate) fn exposed(plan: &PlanView, verbose: bool) -> String {
+    let is_told = |name: &String| verbose || plan.changes.iter().any(|change| change.instance == *name);
+    let mut told = String::new();
+    for (name, sentences) in plan.validation.exposed.iter().filter(|(name, _)| is_told(name)) {
+        for sentence in sentences {
+            let _ = writeln!(told, "  {} {}", line(name), line(sentence));
+        }
+    }
+    if told.is_empty() { told } else { format!("exposed:\n{told}") }
 }
 
 /// `1 to create, 2 to replace`.
@@ -140,6 +152,19 @@ mod tests {
         );
         assert!(diff(&changes(), true, Ink::OFF).contains("/port: 5432"));
         assert_eq!(summary(&changes()), "1 to create, 1 to replace, 1 to scale, 1 to remove");
+    }
+
+    #[test]
+    fn what_is_exposed_of_what_is_changed() {
+        let exposed = json!({"db": ["reaches a.example:443\u{1b}"], "idle": ["is reached at port 1"]});
+        let validation =
+            json!({"valid": true, "errors": [], "warnings": [], "effective": {}, "exposed": exposed});
+        let plan = json!({"changed": true, "changes": changes(), "validation": validation});
+        let mut plan: PlanView = serde_json::from_value(plan).unwrap();
+        assert_eq!(super::exposed(&plan, false), "exposed:\n  db reaches a.example:443\\u{1b}\n");
+        assert!(super::exposed(&plan, true).contains("  idle is reached at port 1\n"));
+        plan.validation.exposed.clear();
+        assert_eq!(super::exposed(&plan, true), "");
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use super::number::Numbers;
 use super::{Finder, mount, placeholder};
 use dtma_api_types as wire;
+use dtma_core::egress::{EgressRule, EgressRuleError};
 use dtma_core::platform::{Platform, PlatformError};
 use dtma_core::restart::{RestartMode, RestartPolicy};
 use dtma_core::spec::{
-    Condition, Dependency, NetworkMode, Publish, PullPolicy, ReadinessSpec, Resources, ServerKind,
+    Condition, Connect, Dependency, NetworkMode, Publish, PullPolicy, ReadinessSpec, Resources, ServerKind,
     ServerSpec, Transport, UpdateOrder, UpdateSpec, default_stop_grace,
 };
 
@@ -31,6 +32,7 @@ pub(super) fn convert(
         replicas: finder.at("replicas").within(wire.replicas.map(u64::from), 1, 32).unwrap_or(1),
         update: update(&wire.update.unwrap_or_default(), &mut finder.at("update")),
         network: wire.network.map(network),
+        egress: egress(&wire.egress, &mut finder.at("egress")),
         pull: wire.pull_policy.map_or_else(PullPolicy::default, pull),
         stop_grace: finder.at("stopGraceMs").millis(wire.stop_grace_ms).unwrap_or_else(default_stop_grace),
         template: wire.template.or_else(|| template.map(str::to_owned)),
@@ -89,11 +91,26 @@ fn mounts(wire: &[wire::Mount], finder: &mut Finder<'_>) -> Option<Vec<dtma_core
 
 fn depends_on(wire: &[wire::Dependency], finder: &mut Finder<'_>) -> Vec<Dependency> {
     let convert = |(index, dependency): (usize, &wire::Dependency)| {
-        let instance = finder.at(index).at("instance").name(&dependency.instance)?;
-        Some(Dependency {
-            instance,
-            condition: dependency.condition.map_or_else(Condition::default, condition),
-        })
+        let mut finder = finder.at(index);
+        let connect = connect(dependency.connect.as_ref(), &mut finder.at("connect"));
+        let instance = finder.at("instance").name(&dependency.instance)?;
+        let condition = dependency.condition.map_or_else(Condition::default, condition);
+        Some(Dependency { instance, condition, connect })
+    };
+    wire.iter().enumerate().filter_map(convert).collect()
+}
+
+fn connect(wire: Option<&wire::Connect>, finder: &mut Finder<'_>) -> Option<Connect> {
+    let wire = wire?;
+    let local_port = tcp_port(wire.local_port, &mut finder.at("localPort"));
+    let port = tcp_port(Some(wire.port), &mut finder.at("port"))?;
+    Some(Connect { port, local_port })
+}
+
+fn egress(wire: &[String], finder: &mut Finder<'_>) -> Vec<EgressRule> {
+    let convert = |(index, text): (usize, &String)| {
+        let refuse = |error: EgressRuleError| finder.at(index).report("egress.syntax", error.to_string());
+        text.parse().map_err(refuse).ok()
     };
     wire.iter().enumerate().filter_map(convert).collect()
 }

@@ -15,12 +15,14 @@ use axum::extract::State;
 use dtma_api_types::{
     Envelope, GroupChangeView, GroupList, GroupRequest, GroupView, RemovalView, ValidationView,
 };
-use dtma_core::id::GroupId;
+use dtma_config::{Rendered, exposure};
+use dtma_core::id::{GroupId, InstanceName};
 use dtma_core::record::Removal;
-use dtma_core::spec::GroupSpec;
+use dtma_core::spec::{GroupSpec, ServerSpec};
 use dtma_manager::{Deployed, ManagerError, Wait};
 use http::StatusCode;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use utoipa::IntoParams;
 
@@ -198,9 +200,25 @@ pub(super) fn validation(app: &App, request: GroupRequest) -> ValidationView {
         Some(judged) => (merged(converted.violations, judged.violations), judged.warnings, judged.effective),
         None => (converted.violations, Vec::new(), Default::default()),
     };
-    let effective = effective.into_iter().filter(|_| sound);
-    let effective = effective.map(|(name, rendered)| (name.to_string(), serde_json::json!(rendered.config)));
+    let effective: BTreeMap<_, _> = effective.into_iter().filter(|_| sound).collect();
+    let exposed = converted.spec.iter().flat_map(|spec| exposed(spec, &effective)).collect();
+    let effective = effective
+        .into_iter()
+        .map(|(name, rendered)| (name.to_string(), serde_json::json!(rendered.config)))
+        .collect();
     let valid = errors.is_empty();
     let (errors, warnings) = (details(errors), details(warnings));
-    ValidationView { valid, errors, warnings, effective: effective.collect() }
+    ValidationView { valid, errors, warnings, effective, exposed }
+}
+
+/// What each server reaches, and what reaches it.
+fn exposed(
+    spec: &GroupSpec,
+    effective: &BTreeMap<InstanceName, Rendered>,
+) -> impl Iterator<Item = (String, Vec<String>)> {
+    let sentences = |server: &ServerSpec| {
+        let config = &effective.get(&server.instance)?.config;
+        Some((server.instance.to_string(), exposure(server, config)))
+    };
+    spec.servers.iter().filter_map(sentences).filter(|(_, sentences)| !sentences.is_empty())
 }

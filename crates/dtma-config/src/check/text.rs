@@ -1,8 +1,8 @@
 //! Rules about what is handed to a process or written on a container: arguments, environment, labels.
 
-use crate::render::mcp_environment;
 use crate::report::{Report, shown};
 use crate::rule;
+use crate::told::told;
 use dtma_core::label::RESERVED_PREFIX;
 use dtma_core::shim::NONCE_VARIABLE;
 use dtma_core::spec::ServerSpec;
@@ -74,7 +74,7 @@ pub(crate) fn variable(report: &mut Report, at: &str, server: &ServerSpec, (name
     if let Some(problem) = text_problem(value) {
         report.refuse(at, rule::ENVIRONMENT_VALUE, format!("the value {problem}"));
     }
-    if let Some(ours) = mcp_environment(server).get(name).filter(|ours| *ours != value) {
+    if let Some(ours) = told(server).get(name).filter(|ours| *ours != value) {
         let message = format!("{name} is set by the daemon, to {ours:?}");
         report.refuse_with(at, rule::ENVIRONMENT_RESERVED, message, "leave it out");
     }

@@ -148,6 +148,6 @@ pub(crate) fn mcp(instance: &str) -> ServerSpec {
 
 /// `server` waits for `on`.
 pub(crate) fn after(mut server: ServerSpec, on: &str, condition: Condition) -> ServerSpec {
-    server.depends_on.push(Dependency { instance: name(on), condition });
+    server.depends_on.push(Dependency { instance: name(on), condition, connect: None });
     server
 }
