@@ -9,6 +9,7 @@
 )]
 
 use dtma_config::{Configurator, Policy, Templates};
+use dtma_core::port::NoEgress;
 use dtma_core::port::StateStore;
 use dtma_core::record::Removal;
 use dtma_core::spec::{GroupOptions, GroupSpec, ServerKind, ServerSpec};
@@ -25,6 +26,7 @@ async fn main() -> anyhow::Result<()> {
     let mut engine = dtma_docker::Settings::new(loaded.owner.clone());
     engine.host = std::env::var("DOCKER_HOST").ok();
     let backends = Backends {
+        egress: Arc::new(NoEgress),
         runtime: Arc::new(DockerRuntime::connect(engine)?),
         store,
         loaded,

@@ -3,6 +3,7 @@
 
 use crate::program;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -40,6 +41,16 @@ pub fn server_process(container: &str) -> Option<u32> {
     let first = inspect(container)["State"]["Pid"].as_u64()?;
     let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
+}
+
+/// The environment of a container's server, as the process has it.
+#[must_use]
+pub fn environment(container: &str) -> BTreeMap<String, String> {
+    let process = server_process(container).unwrap_or_else(|| panic!("no server runs in {container}"));
+    let bytes = std::fs::read(format!("/proc/{process}/environ")).expect("read its environment");
+    let text = String::from_utf8_lossy(&bytes);
+    let pair = |entry: &str| entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    text.split('\0').filter_map(pair).collect()
 }
 
 /// Every container of a group, running or not; one that goes while it is looked at is left out.

@@ -1,7 +1,9 @@
 //! The real parts behind the ports.
 
+use crate::egress::Exits;
 use crate::settings::Settings;
 use anyhow::{Context, Result};
+use dtma_api::EgressJournal;
 use dtma_config::Configurator;
 use dtma_core::id::OwnerId;
 use dtma_core::port::{ContainerRuntime, ImageShelf, Meter, StateStore};
@@ -17,8 +19,15 @@ const FETCHED_IMAGES: &str = "images.json";
 /// Where the kernel shows its cgroups.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Opens the state and points at the engine, which need not answer yet; and at its images.
-pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn ImageShelf>)> {
+/// What lies behind the ports, and what is beside them.
+pub(crate) struct Opened {
+    pub(crate) backends: Backends,
+    pub(crate) images: Arc<dyn ImageShelf>,
+    pub(crate) egress: EgressJournal,
+}
+
+/// Opens the state and points at the engine, which need not answer yet.
+pub(crate) async fn open(settings: &Settings) -> Result<Opened> {
     let store = RedbStore::open(&settings.state_dir)
         .with_context(|| format!("cannot use the state directory {}", settings.state_dir.display()))?;
     let standard = dtma_docker::Settings::new(store.owner().clone());
@@ -43,14 +52,23 @@ pub(crate) async fn open(settings: &Settings) -> Result<(Backends, Arc<dyn Image
         false => runtime,
     };
     let (runtime, store) = with_failpoint(runtime, Arc::new(store))?;
+    let egress = journal(settings)?;
     let backends = Backends {
+        egress: Arc::new(Exits::new(&settings.policy, egress.clone())),
         runtime,
         loaded: store.load().await?,
         store,
         configurator: Arc::new(configurator),
         wall: wall::system(),
     };
-    Ok((backends, images))
+    Ok(Opened { backends, images, egress })
+}
+
+/// In the state directory, which is this daemon's alone by now.
+fn journal(settings: &Settings) -> Result<EgressJournal> {
+    let dir = settings.state_dir.join("egress");
+    EgressJournal::open(&dir, settings.audit, wall::system())
+        .with_context(|| format!("cannot use the log of what servers reach in {}", dir.display()))
 }
 
 /// How long the engine may take to say where it is. One that does not answer yet is taken for one like any other.

@@ -10,6 +10,7 @@ mod access_log;
 mod backends;
 mod cli;
 mod config_file;
+mod egress;
 mod engine_settings;
 mod heartbeat;
 mod log;

@@ -1,6 +1,7 @@
 //! The daemon's life: listen, adopt, serve, and end without ending anything else.
 
 use crate::access_log::{self, AccessLog};
+use crate::backends::Opened;
 use crate::heartbeat::{self, Heartbeat};
 use crate::log::Log;
 use crate::log_file::LogFile;
@@ -44,7 +45,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     let listener = listener(settings, &mut service).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
-    let (backends, images) = backends::open(settings).await?;
+    let Opened { backends, images, egress } = backends::open(settings).await?;
     let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
     let audit = audit(settings, wall())?;
     let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
@@ -71,6 +72,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         rates,
         access,
         audit,
+        egress,
         wall,
         meter: backends::meter(settings),
         system: system::probe(&settings.state_dir),

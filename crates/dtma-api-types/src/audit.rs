@@ -43,11 +43,11 @@ pub struct AuditEntryView {
     /// The address it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// What was asked: the `operationId` of the OpenAPI document.
+    /// What was asked: the `operationId` of the OpenAPI document; `egress` when a server asked to get out.
     pub action: String,
-    /// The HTTP method.
+    /// The HTTP method; of a server that asked to get out `CONNECT` or `HTTP`.
     pub method: String,
-    /// The path without its query, at most 256 characters.
+    /// The path without its query, at most 256 characters; of a server that asked to get out, host and port.
     pub path: String,
     /// The group, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +78,27 @@ pub struct AuditEntryView {
     /// had too many already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<u64>,
+    /// When a server asked to get out: what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressView>,
+}
+
+/// What a server reached outside, or tried to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EgressView {
+    /// Which of the server's replicas.
+    pub replica: u32,
+    /// Why it was refused, or did not end in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The address that it was connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Bytes to that address.
+    pub sent: u64,
+    /// Bytes from it.
+    pub received: u64,
 }
 
 /// A part of the audit log, the newest first.

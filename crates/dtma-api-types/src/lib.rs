@@ -24,7 +24,7 @@ mod status;
 mod template;
 mod validation;
 
-pub use audit::{AuditEntryView, AuditList, AuditOutcome};
+pub use audit::{AuditEntryView, AuditList, AuditOutcome, EgressView};
 pub use change::{
     ApplyView, ChangeAction, Fate, FieldDiff, HistoryView, PlanView, PutGroupView, RevisionView, ServerDiff,
 };

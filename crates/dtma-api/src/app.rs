@@ -4,6 +4,7 @@ use crate::asker::Asker;
 use crate::audit::AuditLog;
 use crate::auth::{Auth, Hosts};
 use crate::compat::Claims;
+use crate::egress::EgressJournal;
 use crate::error::ApiError;
 use crate::journal::Journal;
 use crate::limit::{Limiter, Rates};
@@ -35,6 +36,8 @@ pub struct Parts {
     pub access: Option<AccessLines>,
     /// Where changes and refusals are written down.
     pub audit: AuditLog,
+    /// Where what servers reach outside is written down.
+    pub egress: EgressJournal,
     /// The wall clock.
     pub wall: Wall,
     /// Reads what containers use; none when the engine is not on this machine.
@@ -77,7 +80,7 @@ impl App {
             started_at: (parts.wall)(),
             journal: Arc::new(Journal::new()),
             limiter: Limiter::new(parts.rates),
-            metrics: Metrics::new(parts.manager.clone(), parts.heartbeat.clone()),
+            metrics: Metrics::new(parts.manager.clone(), &parts.egress, parts.heartbeat.clone()),
             schemas: Schemas::new(),
             glance: Glance::default(),
             tasks: TaskTracker::new(),
@@ -106,6 +109,10 @@ impl App {
 
     pub(crate) fn audit(&self) -> &AuditLog {
         &self.0.parts.audit
+    }
+
+    pub(crate) fn egress(&self) -> &AuditLog {
+        self.0.parts.egress.log()
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {

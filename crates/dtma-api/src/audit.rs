@@ -8,7 +8,8 @@
 //!
 //! One thread owns the file. Requests hand their lines over through a bounded queue and wait there when it is full;
 //! what waits is written and synced in one go. There is never a body, a value of a query, an environment or a
-//! token in a line.
+//! token in a line. What servers reach outside has a log of its own, of the same kind (`egress.rs`), so that no server
+//! can push what people did out of this one.
 
 mod backward;
 mod draft;
@@ -18,6 +19,7 @@ mod search;
 mod writer;
 
 pub(crate) use draft::{Draft, Ended};
+pub(crate) use record::Record;
 pub(crate) use search::Filter;
 
 use crate::app::App;
@@ -25,7 +27,6 @@ use crate::error::ApiError;
 use dtma_api_types::AuditOutcome;
 use dtma_core::Timestamp;
 use files::Files;
-use record::Record;
 use search::Found;
 use std::io;
 use std::path::Path;
@@ -89,35 +90,45 @@ impl AuditLog {
 
     /// Writes down that a change begins.
     pub(crate) async fn begin(&self, draft: Draft, now: Timestamp) -> Result<Begun, ApiError> {
+        self.begin_with(draft.record(now)).await.map_err(ApiError::Audit)
+    }
+
+    /// The same for a line that is made already.
+    pub(crate) async fn begin_with(&self, mut record: Record) -> Result<Begun, String> {
         let began = Instant::now();
-        let mut record = draft.record(now);
-        record.seq = self.write(record.clone(), false).await.map_err(ApiError::Audit)?;
+        record.seq = self.write(record.clone(), false).await?;
         Ok(Begun { record, began })
     }
 
     /// Writes down how it ended. What cannot be written now is written as soon as it can be: the change was made,
     /// and whoever asked for it should hear so.
-    pub(crate) async fn end(&self, begun: Begun, now: Timestamp, ended: Ended) {
+    pub(crate) async fn end(&self, begun: Begun, now: Timestamp, how: impl FnOnce(&mut Record)) {
         let Begun { mut record, began } = begun;
         record.begun = Some(record.seq);
         record.at = now;
         record.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
-        ended.add_to(&mut record);
+        how(&mut record);
         // The writer has said in the log why it could not.
         let _ = self.write(record, true).await;
     }
 
     /// Writes down that somebody was turned away, unless the address had too many lines already.
     pub(crate) async fn deny(&self, app: &App, draft: Draft, error: &ApiError) {
-        if !app.limiter().may_note(draft.peer) {
+        let is_worth_it = app.limiter().may_note(draft.peer);
+        let mut record = draft.record(app.now());
+        record.status = Some(error.status().as_u16());
+        record.code = Some(error.code().to_owned());
+        self.deny_with(record, is_worth_it).await;
+    }
+
+    /// The same for a line that is made already; one that is not worth it is only counted.
+    pub(crate) async fn deny_with(&self, mut record: Record, is_worth_it: bool) {
+        if !is_worth_it {
             self.0.left_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let left_out = self.0.left_out.swap(0, Ordering::Relaxed);
-        let mut record = draft.record(app.now());
         record.outcome = Some(AuditOutcome::Denied);
-        record.status = Some(error.status().as_u16());
-        record.code = Some(error.code().to_owned());
         record.left_out = (left_out > 0).then_some(left_out);
         if self.write(record, false).await.is_err() {
             self.0.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
@@ -136,12 +147,17 @@ impl AuditLog {
     pub(crate) async fn search(&self, app: &App, filter: Filter, limit: usize) -> Result<Found, ApiError> {
         let defect = |error: &dyn std::fmt::Display| ApiError::Internal(format!("the audit log: {error}"));
         let permit = Arc::clone(&self.0.search).acquire_owned().await.map_err(|error| defect(&error))?;
-        let files = Arc::clone(&self.0.files);
+        let log = self.clone();
         let work = app.tasks().spawn_blocking(move || {
-            let found = search::search(&files, &filter, limit);
+            let found = log.look(&filter, limit);
             drop(permit);
             found
         });
         work.await.map_err(|error| defect(&error))?.map_err(|error| defect(&error))
+    }
+
+    /// The same; blocks while it reads.
+    pub(crate) fn look(&self, filter: &Filter, limit: usize) -> io::Result<Found> {
+        search::search(&self.0.files, filter, limit)
     }
 }

@@ -115,9 +115,9 @@ pub(crate) struct Limiter {
     refusals: Option<Buckets<IpAddr>>,
 }
 
-/// Refusals of one address that get lines in the audit log: nobody without a token should be able to push everything
-/// else out of it.
-const NOTED: Option<Rate> = Rate::new(60, Duration::from_secs(60));
+/// Refusals of one address, and of one server on its way out, that get lines in their audit log: nobody who is refused
+/// should be able to push everything else out of it.
+pub(crate) const NOTED: Limit = Limit(Rate::new(60, Duration::from_secs(60)));
 
 impl Limiter {
     pub(crate) fn new(rates: Rates) -> Self {
@@ -126,7 +126,7 @@ impl Limiter {
             reads: Buckets::new(rates.reads),
             gateway: Buckets::new(rates.gateway),
             failures: Buckets::new(rates.failures),
-            refusals: Buckets::new(Limit(NOTED)),
+            refusals: Buckets::new(NOTED),
         }
     }
 
@@ -180,18 +180,21 @@ fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
+/// One bucket for each of many, all alike.
 #[derive(Debug)]
-struct Buckets<K> {
+pub(crate) struct Buckets<K> {
     rate: Rate,
     full_at: Mutex<HashMap<K, Instant>>,
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    fn new(limit: Limit) -> Option<Self> {
+    /// None where nothing is limited.
+    pub(crate) fn new(limit: Limit) -> Option<Self> {
         limit.0.map(|rate| Self { rate, full_at: Mutex::default() })
     }
 
-    fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+    /// Takes one out of its bucket, or says how long to wait.
+    pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         if full_at.len() >= MOST_BUCKETS && !full_at.contains_key(&key) {
             full_at.retain(|_, at| *at > now);

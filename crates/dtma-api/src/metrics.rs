@@ -4,6 +4,7 @@ mod fleet;
 mod heartbeat;
 
 use crate::app::HeartbeatProbe;
+use crate::egress::EgressJournal;
 use dtma_manager::ManagerHandle;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -71,7 +72,11 @@ pub(crate) struct Metrics {
 const BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 300.0];
 
 impl Metrics {
-    pub(crate) fn new(manager: ManagerHandle, heartbeat: Option<HeartbeatProbe>) -> Self {
+    pub(crate) fn new(
+        manager: ManagerHandle,
+        egress: &EgressJournal,
+        heartbeat: Option<HeartbeatProbe>,
+    ) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("dtma"),
             requests: Family::default(),
@@ -81,6 +86,7 @@ impl Metrics {
             connections: Gauge::default(),
         };
         metrics.register(manager);
+        egress.register(&mut metrics.registry);
         if let Some(probe) = heartbeat {
             metrics.registry.register_collector(Box::new(heartbeat::Heartbeat::new(probe)));
         }

@@ -76,7 +76,7 @@ async fn audited(app: App, action: &'static str, request: Request, next: Next) -
     let answer = AssertUnwindSafe(conduct(&app, caller, request, next)).catch_unwind().await;
     let response = answer.unwrap_or_else(|panic| ApiError::Internal(panic_text(&*panic)).into_response());
     let ended = Ended::of(&app, &response);
-    app.audit().end(begun, app.now(), ended).await;
+    app.audit().end(begun, app.now(), |record| ended.add_to(record)).await;
     response
 }
 

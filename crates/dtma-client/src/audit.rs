@@ -29,22 +29,36 @@ pub struct AuditQuery {
     pub cursor: Option<u64>,
 }
 
+impl AuditQuery {
+    fn query(&self) -> Query {
+        Query::default()
+            .with("since", self.since.as_ref())
+            .with("until", self.until.as_ref())
+            .with("actor", self.actor.as_ref())
+            .with("action", self.action.as_ref())
+            .with("group", self.group.as_ref())
+            .with("instance", self.instance.as_ref())
+            .with("outcome", self.outcome)
+            .with("limit", self.limit)
+            .with("cursor", self.cursor)
+    }
+}
+
 impl Client {
     /// `GET /audit`: who changed what or was turned away, the newest first.
     ///
     /// # Errors
     /// [`Error`]; what the daemon refuses is [`Error::Refused`].
     pub async fn list_audit(&self, which: &AuditQuery) -> Result<AuditList, Error> {
-        let query = Query::default()
-            .with("since", which.since.as_ref())
-            .with("until", which.until.as_ref())
-            .with("actor", which.actor.as_ref())
-            .with("action", which.action.as_ref())
-            .with("group", which.group.as_ref())
-            .with("instance", which.instance.as_ref())
-            .with("outcome", which.outcome)
-            .with("limit", which.limit)
-            .with("cursor", which.cursor);
-        self.call(Method::GET, query.onto("/audit")).data().await
+        self.call(Method::GET, which.query().onto("/audit")).data().await
+    }
+
+    /// `GET /audit/egress`: what servers reached outside or were refused, the newest first. Neither actor nor action is
+    /// known there.
+    ///
+    /// # Errors
+    /// [`Error`]; what the daemon refuses is [`Error::Refused`].
+    pub async fn list_egress(&self, which: &AuditQuery) -> Result<AuditList, Error> {
+        self.call(Method::GET, which.query().onto("/audit/egress")).data().await
     }
 }

@@ -36,7 +36,7 @@ impl Configurator {
     /// Judges by these.
     #[must_use]
     pub fn new(templates: Templates, policy: Policy) -> Self {
-        Self { templates, policy, place: Place { remote_engine: false, shim: false, ways: false } }
+        Self { templates, policy, place: Place { remote_engine: false, shim: false } }
     }
 
     /// The same for an engine that is on another machine: what needs it here is refused.
@@ -49,13 +49,6 @@ impl Configurator {
     #[must_use]
     pub fn with_shim(self, shim: bool) -> Self {
         Self { place: Place { shim, ..self.place }, ..self }
-    }
-
-    /// The same for a daemon that serves the ways out of containers that `egress` and `connect` name, or does not, as at
-    /// first.
-    #[must_use]
-    pub fn with_ways(self, ways: bool) -> Self {
-        Self { place: Place { ways, ..self.place }, ..self }
     }
 
     /// The templates a server may name.

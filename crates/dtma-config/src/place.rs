@@ -10,8 +10,6 @@ pub(crate) struct Place {
     pub(crate) remote_engine: bool,
     /// There is a shim to begin servers by.
     pub(crate) shim: bool,
-    /// Ways out of containers, to hosts and to dependencies, are served.
-    pub(crate) ways: bool,
 }
 
 /// Why a server cannot have a shim: the rule, and what a person reads.
@@ -27,8 +25,7 @@ impl Place {
     pub(crate) fn lacks_way(self, server: &ServerSpec) -> Option<String> {
         let unwanted = (server.shim == Some(false)).then(|| "its \"shim\" is false".to_owned());
         let obstacle = || self.obstacle(server).map(|(_, message, _)| message);
-        let none = || (!self.ways).then(|| "this daemon serves no way through it".to_owned());
-        unwanted.or_else(obstacle).or_else(none)
+        unwanted.or_else(obstacle)
     }
 
     /// What stands between this server and a shim.

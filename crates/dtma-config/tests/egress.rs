@@ -17,7 +17,7 @@ use serde_json::json;
 use support::{configurator, group, owner, places, rendered, stdio, tool};
 
 fn with_shim(policy: Policy) -> Configurator {
-    Configurator::new(Templates::builtin(), policy).with_shim(true).with_ways(true)
+    Configurator::new(Templates::builtin(), policy).with_shim(true)
 }
 
 fn policy(json: serde_json::Value) -> Policy {
@@ -102,8 +102,6 @@ fn a_way_out_needs_the_shim_and_no_network() {
     let found = configurator().validate(&spec);
     assert_eq!(places(&found), [(at, rule::EGRESS_SHIM)]);
     assert!(found[0].message.contains("needs the shim") && found[0].hint.is_some(), "{found:#?}");
-    let unserved = with_shim(Policy::default()).with_ways(false).validate(&spec);
-    assert!(unserved[0].message.contains("this daemon serves no way through it"), "{unserved:#?}");
     let remote = with_shim(Policy::default()).for_remote_engine();
     assert_eq!(places(&remote.validate(&spec)), [(at, rule::EGRESS_SHIM)]);
     spec.servers[0].shim = Some(false);

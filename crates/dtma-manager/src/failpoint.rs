@@ -22,7 +22,7 @@ mod armed {
     use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
     use dtma_core::spec::PullPolicy;
     use futures_util::stream::BoxStream;
-    use std::net::TcpStream;
+    use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -34,6 +34,7 @@ mod armed {
         "runtime.start",
         "runtime.stop",
         "runtime.end_process",
+        "runtime.listen",
         "runtime.kill",
         "runtime.rename",
         "runtime.remove",
@@ -152,6 +153,9 @@ mod armed {
         }
         async fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError> {
             self.0.dial(id, port).await
+        }
+        async fn listen(&self, id: &ContainerId, ports: &[u16]) -> Result<Vec<TcpListener>, RuntimeError> {
+            pass!(self, "runtime.listen", self.0.listen(id, ports))
         }
         async fn logs(
             &self,

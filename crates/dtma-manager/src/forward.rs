@@ -1,6 +1,6 @@
-//! Published ports: the daemon itself listens on the host's loopback and forwards to the containers that serve.
-//! Docker publishes nothing, so an old and a new container may stand side by side, and a taken port is known before
-//! anything is made.
+//! Ports that the daemon listens on and forwards to the containers that serve: published ones on the host's loopback,
+//! and those of dependencies on a container's own. Docker publishes nothing, so an old and a new container may stand
+//! side by side, and a taken port is known before anything is made.
 
 use crate::error::ManagerError;
 use dtma_core::id::ContainerId;
@@ -19,7 +19,7 @@ const MAX_CONNECTIONS: usize = 1024;
 
 /// A port that is listened on.
 pub(crate) struct Forward {
-    host_port: u16,
+    port: u16,
     traffic: Arc<Traffic>,
     task: JoinSet<()>,
 }
@@ -46,7 +46,7 @@ struct Table {
 }
 
 impl Forward {
-    /// Listens; connections are closed until [`serve`](Self::serve) names a container.
+    /// Listens on the host; connections are closed until [`serve`](Self::serve) names a container.
     pub(crate) fn open(
         runtime: &Arc<dyn ContainerRuntime>,
         address: IpAddr,
@@ -55,16 +55,34 @@ impl Forward {
         let taken =
             |error: std::io::Error| ManagerError::PortTaken { port: host_port, problem: error.to_string() };
         let listener = listen(SocketAddr::new(address, host_port)).map_err(taken)?;
+        Ok(Self::on(listener, host_port, runtime))
+    }
+
+    /// The same on a listener inside a container, which has this port there.
+    pub(crate) fn inside(
+        runtime: &Arc<dyn ContainerRuntime>,
+        listener: std::net::TcpListener,
+        port: u16,
+    ) -> Result<Self, RuntimeError> {
+        let ours = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+        let unusable = |error: std::io::Error| RuntimeError::Broken {
+            call: "listen inside",
+            problem: format!("port {port}: {error}"),
+        };
+        Ok(Self::on(ours.map_err(unusable)?, port, runtime))
+    }
+
+    fn on(listener: TcpListener, port: u16, runtime: &Arc<dyn ContainerRuntime>) -> Self {
         let (runtime, changed) = (Arc::clone(runtime), watch::Sender::new(()));
         let traffic = Arc::new(Traffic { runtime, table: Mutex::default(), changed });
         let mut task = JoinSet::new();
         task.spawn(accept(listener, Arc::clone(&traffic)));
-        Ok(Self { host_port, traffic, task })
+        Self { port, traffic, task }
     }
 
-    /// The port of the host.
-    pub(crate) fn host_port(&self) -> u16 {
-        self.host_port
+    /// The port that is listened on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Hangs up; when it returns the port is free.
@@ -239,7 +257,7 @@ mod tests {
         }
 
         async fn connect(&self) -> (TcpStream, String) {
-            let mut client = TcpStream::connect(("127.0.0.1", self.forward.host_port())).await.unwrap();
+            let mut client = TcpStream::connect(("127.0.0.1", self.forward.port())).await.unwrap();
             let mut name = vec![0; 1];
             let read = client.read(&mut name).await.unwrap();
             name.truncate(read);

@@ -21,6 +21,7 @@ mod orders;
 mod ports;
 mod report;
 mod wants;
+mod ways;
 
 use crate::error::ManagerError;
 use crate::event::EventKind;

@@ -3,7 +3,7 @@
 use crate::wall::Wall;
 use dtma_config::Configurator;
 use dtma_core::port::store::LoadedState;
-use dtma_core::port::{ContainerRuntime, StateStore};
+use dtma_core::port::{ContainerRuntime, EgressProxy, StateStore};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ impl Default for Settings {
 pub struct Backends {
     /// The container engine.
     pub runtime: Arc<dyn ContainerRuntime>,
+    /// The way out of servers that name hosts in their `egress`.
+    pub egress: Arc<dyn EgressProxy>,
     /// Durable desired state.
     pub store: Arc<dyn StateStore>,
     /// What the store held when it was opened; its owner id marks everything the manager makes.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use tokio::sync::oneshot;
 
@@ -47,6 +47,15 @@ pub(crate) fn stream(descriptor: OwnedFd) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// A TCP socket that listens, and nothing else that a shim may have sent.
+pub(crate) fn listener(descriptor: OwnedFd) -> io::Result<TcpListener> {
+    is_tcp(&descriptor)?;
+    if !rustix::net::sockopt::socket_acceptconn(&descriptor)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "what came does not listen"));
+    }
+    Ok(descriptor.into())
+}
+
 fn is_tcp(descriptor: &OwnedFd) -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketType, sockopt};
     let family = sockopt::socket_domain(descriptor)?;
@@ -65,6 +74,9 @@ mod tests {
     #[test]
     fn only_tcp_sockets_are_taken() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connected = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        assert!(listener(connected.into()).is_err());
+        assert!(listener(socket.try_clone().unwrap().into()).is_ok());
         assert!(stream(socket.into()).is_ok());
         let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
         assert!(stream(file).is_err());

@@ -22,11 +22,11 @@ use dtma_core::shim::ShimMount;
 use dtma_core::spec::PullPolicy;
 use dtma_wire::{Child, Phase};
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{self, BoxStream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -222,10 +222,18 @@ impl ShimRuntime {
 
     // --- the server ---
 
-    /// Begins a run in a container whose shim is there, or will be in a moment.
+    /// Begins the container, and waits until its shim is there.
+    async fn begin(&self, id: &ContainerId, session: &Session) -> Result<(), RuntimeError> {
+        let mut known = session.known();
+        if !known.borrow().connected {
+            self.inner.start(id).await?;
+        }
+        until(&mut known, "hear the shim", |known| known.connected).await
+    }
+
+    /// Begins a run in a container whose shim is there.
     async fn spawn(&self, session: &Session) -> Result<(), RuntimeError> {
         let mut known = session.known();
-        until(&mut known, "hear the shim", |known| known.connected).await?;
         if runs(known.borrow().child.as_ref()) {
             return Ok(());
         }
@@ -250,6 +258,18 @@ impl ShimRuntime {
             Ok(Ok(answer)) => answer.and_then(request::stream).map_err(closed),
             Ok(Err(_)) => Err(closed(io::ErrorKind::NotConnected.into())),
             Err(_) => Err(RuntimeError::Timeout { call: "connect to a port inside", after: CONNECT }),
+        }
+    }
+
+    async fn listen_at(&self, session: &Session, port: u16) -> Result<TcpListener, RuntimeError> {
+        const CALL: &str = "listen inside";
+        let answer = session.listen(port).map_err(|error| broken(CALL, &error))?;
+        let refused =
+            |error: io::Error| RuntimeError::Refused { call: CALL, problem: format!("port {port}: {error}") };
+        match tokio::time::timeout(CONNECT, answer).await {
+            Ok(Ok(answer)) => answer.and_then(request::listener).map_err(refused),
+            Ok(Err(_)) => Err(broken(CALL, &io::ErrorKind::NotConnected.into())),
+            Err(_) => Err(RuntimeError::Timeout { call: CALL, after: CONNECT }),
         }
     }
 
@@ -350,9 +370,7 @@ impl ContainerRuntime for ShimRuntime {
     /// Through the shim when that is there: the container runs on, and only the server begins anew.
     async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         let Some(session) = self.session_of(id).await? else { return self.inner.start(id).await };
-        if !session.known().borrow().connected {
-            self.inner.start(id).await?;
-        }
+        self.begin(id, &session).await?;
         self.spawn(&session).await
     }
 
@@ -413,6 +431,12 @@ impl ContainerRuntime for ShimRuntime {
             Some(session) => self.connect(&session, port).await,
             None => self.inner.dial(id, port).await,
         }
+    }
+
+    async fn listen(&self, id: &ContainerId, ports: &[u16]) -> Result<Vec<TcpListener>, RuntimeError> {
+        let Some(session) = self.session_of(id).await? else { return self.inner.listen(id, ports).await };
+        self.begin(id, &session).await?;
+        try_join_all(ports.iter().map(|port| self.listen_at(&session, *port))).await
     }
 
     async fn logs(

@@ -142,6 +142,15 @@ impl Session {
         })
     }
 
+    /// Asks for a listener on a port inside.
+    pub(crate) fn listen(&self, port: u16) -> io::Result<oneshot::Receiver<Answer>> {
+        self.at_desk(|desk| {
+            let (request, answer) = desk.requests().open();
+            desk.say(&FromDaemon::Listen { request, port })?;
+            Ok(answer)
+        })
+    }
+
     pub(crate) fn attach(&self) -> Turn {
         self.at_desk(|desk| {
             let turn = desk.attach();

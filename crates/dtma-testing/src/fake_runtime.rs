@@ -35,7 +35,7 @@ use engine::Engine;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -150,6 +150,11 @@ impl ContainerRuntime for FakeRuntime {
         let closed = |error: io::Error| RuntimeError::PortClosed { port, problem: error.to_string() };
         // On loopback it is done at once: time may be paused, so nobody can wait for it.
         TcpStream::connect_timeout(&address, CONNECT).map_err(closed)
+    }
+
+    async fn listen(&self, id: &ContainerId, ports: &[u16]) -> Result<Vec<TcpListener>, RuntimeError> {
+        let name = self.engine.name_of(id);
+        self.engine.call(Verb::Listen, &name, |world| world.listen_inside(id, ports)).await
     }
 
     async fn logs(

@@ -21,7 +21,7 @@ use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use dtma_core::spec::PullPolicy;
 use futures_util::stream::BoxStream;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 type LogStream = BoxStream<'static, Result<LogLine, RuntimeError>>;
@@ -42,6 +42,7 @@ mockall::mock! {
         pub fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError>;
         pub fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<ExecResult, RuntimeError>;
         pub fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError>;
+        pub fn listen(&self, id: &ContainerId, ports: &[u16]) -> Result<Vec<TcpListener>, RuntimeError>;
         pub fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<LogStream, RuntimeError>;
         pub fn events(&self, owner: &OwnerId) -> BoxStream<'static, EngineEvent>;
         pub fn create_network(&self, request: &CreateNetwork) -> Result<NetworkId, RuntimeError>;
@@ -102,6 +103,9 @@ impl ContainerRuntime for MockContainerRuntime {
     }
     async fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError> {
         self.dial(id, port)
+    }
+    async fn listen(&self, id: &ContainerId, ports: &[u16]) -> Result<Vec<TcpListener>, RuntimeError> {
+        self.listen(id, ports)
     }
     async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<LogStream, RuntimeError> {
         self.logs(id, query)

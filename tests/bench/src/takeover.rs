@@ -4,6 +4,7 @@
 use crate::report::{Report, median, show};
 use anyhow::{Context, Result};
 use dtma_config::{Configurator, Policy, Templates};
+use dtma_core::port::NoEgress;
 use dtma_core::port::StateStore;
 use dtma_core::spec::{ServerKind, ServerSpec};
 use dtma_manager::{Backends, Drain, Expect, Manager, ManagerHandle, Settings, Wait};
@@ -53,6 +54,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
 async fn start(engine: &FakeRuntimeRemote, state: &Path) -> Result<(ManagerHandle, Drain)> {
     let (store, clock) = (Arc::new(RedbStore::open(state)?), engine.clone());
     let backends = Backends {
+        egress: Arc::new(NoEgress),
         runtime: Arc::new(engine.connect()),
         loaded: store.load().await.context("load")?,
         store,

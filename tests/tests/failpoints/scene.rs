@@ -4,7 +4,7 @@
 use dtma_client::types::GroupView;
 use dtma_tests::engine::{containers, networks, remains};
 use dtma_tests::rest::Rest;
-use dtma_tests::{McpClient, Toolbox, engine, eventually, groups, standing};
+use dtma_tests::{McpClient, Toolbox, engine, eventually, groups, shims, standing};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -296,7 +296,9 @@ async fn ask(rest: &Rest, method: &str, path: &str, body: String) -> Result<(), 
 /// An MCP server with a volume, and a tool on the group's network that waits for it.
 fn document(toolbox: &Toolbox, act: Act) -> Value {
     let mounts = json!({"mounts": [{"type": "volume", "name": "data", "target": "/data"}]});
+    let egress = if shims() { json!(["example.org:443"]) } else { json!([]) };
     let fixture = groups::with(groups::fixture("fixture"), &mounts);
+    let fixture = groups::with(fixture, &json!({"egress": egress}));
     let idle = groups::after(groups::idle("idle"), &[("fixture", "started")]);
     let absent = json!({"instanceName": "absent", "kind": "tool", "image": "dtma/no-such-image:dev",
                         "pullPolicy": "never", "dependsOn": [{"instance": "fixture", "condition": "healthy"}]});

@@ -12,9 +12,13 @@ Examples:
   dtma audit --group demo --since 1d
   dtma audit --outcome denied -n 20 -o wide
   dtma audit --actor ci --action putGroup -o json
+  dtma audit --egress --group demo     what its servers reached outside
 
 An action is an operationId of the HTTP API. The token needs the scope to read the audit log.")]
 pub(crate) struct AuditArgs {
+    /// What servers reached outside, or were refused, instead of what people changed
+    #[arg(long, conflicts_with_all = ["actor", "action"])]
+    pub(crate) egress: bool,
     /// Only about this group
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,

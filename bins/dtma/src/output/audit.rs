@@ -2,13 +2,49 @@
 
 use super::Shape;
 use super::ink::{Ink, Mood};
-use super::table::{Field, field, render, word};
+use super::table::{Field, field, number, render, word};
 use super::text::line;
 use super::time::moment;
 use dtma_client::types::{AuditEntryView, AuditOutcome};
 
 const NARROW: &[&str] = &["WHEN", "ACTOR", "ACTION", "WHOM", "OUTCOME", "CODE"];
 const WIDE: &[&str] = &["STATUS", "REQUEST", "OPERATION", "PEER", "PATH"];
+
+const EGRESS: &[&str] = &["WHEN", "WHO", "WAY", "TARGET", "OUTCOME", "SENT", "RECEIVED", "REASON"];
+const EGRESS_WIDE: &[&str] = &["ADDRESS", "MS"];
+
+/// What servers reached outside.
+pub(crate) fn egress(entries: &[AuditEntryView], shape: Shape, ink: Ink) -> String {
+    match shape {
+        Shape::Name => entries.iter().map(|entry| format!("{}\n", line(&entry.path))).collect(),
+        Shape::Table => render(EGRESS, entries.iter().map(passage).collect(), ink),
+        Shape::Wide => {
+            let rows = entries.iter().map(|entry| [passage(entry), details(entry)].concat());
+            render(&[EGRESS, EGRESS_WIDE].concat(), rows.collect(), ink)
+        }
+    }
+}
+
+fn passage(entry: &AuditEntryView) -> Vec<Field> {
+    let egress = entry.egress.as_ref();
+    vec![
+        field(moment(&entry.at)),
+        field(whom(entry)),
+        field(line(&entry.method)),
+        field(line(&entry.path)),
+        word(entry.outcome),
+        number(egress.map_or(0, |egress| egress.sent)),
+        number(egress.map_or(0, |egress| egress.received)),
+        maybe(egress.and_then(|egress| egress.reason.as_deref())),
+    ]
+}
+
+fn details(entry: &AuditEntryView) -> Vec<Field> {
+    vec![
+        maybe(entry.egress.as_ref().and_then(|egress| egress.address.as_deref())),
+        field(entry.duration_ms.map(|took| took.to_string()).unwrap_or_default()),
+    ]
+}
 
 /// The newest first, as the daemon gives them.
 pub(crate) fn list(entries: &[AuditEntryView], shape: Shape, ink: Ink) -> String {
@@ -103,5 +139,27 @@ WHEN                      ACTOR     ACTION              WHOM      OUTCOME  CODE
         );
         assert!(list(&entries, Shape::Wide, Ink::OFF).contains("POST /mcp/servers/web/stop"));
         assert_eq!(left_out(&entries), 7);
+    }
+
+    #[test]
+    fn who_reached_what() {
+        let entry = |outcome: &str, egress: serde_json::Value| {
+            json!({"seq": 1, "at": "2026-01-01T00:00:00Z", "requestId": "", "action": "egress", "method": "CONNECT",
+                "path": "a.example:443", "groupId": "demo", "instanceName": "web", "idempotencyKey": false,
+                "outcome": outcome, "egress": egress})
+        };
+        let through = json!({"replica": 0, "address": "192.0.2.1:443", "sent": 10, "received": 2000});
+        let refused = json!({"replica": 0, "reason": "not \u{1b}[2Jlisted", "sent": 0, "received": 0});
+        let entries = json!([entry("done", through), entry("denied", refused)]);
+        let entries: Vec<AuditEntryView> = serde_json::from_value(entries).unwrap();
+        assert_eq!(
+            egress(&entries, Shape::Table, Ink::OFF),
+            "\
+WHEN                      WHO       WAY      TARGET         OUTCOME  SENT  RECEIVED  REASON
+2026-01-01T00:00:00.000Z  demo/web  CONNECT  a.example:443  done       10      2000  -
+2026-01-01T00:00:00.000Z  demo/web  CONNECT  a.example:443  denied      0         0  not \\u{1b}[2Jlisted
+"
+        );
+        assert!(egress(&entries, Shape::Wide, Ink::OFF).contains("192.0.2.1:443"));
     }
 }

@@ -83,6 +83,7 @@ impl Draft {
             code: None,
             duration_ms: None,
             left_out: None,
+            egress: None,
             begun: None,
         }
     }
@@ -136,7 +137,7 @@ impl Ended {
         }
     }
 
-    pub(super) fn add_to(self, record: &mut Record) {
+    pub(crate) fn add_to(self, record: &mut Record) {
         record.outcome = Some(self.outcome);
         record.status = Some(self.status.as_u16());
         record.code = self.code;

@@ -1,6 +1,6 @@
 //! A line of the audit log as it stands in the file.
 
-use dtma_api_types::{AuditEntryView, AuditOutcome};
+use dtma_api_types::{AuditEntryView, AuditOutcome, EgressView};
 use dtma_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -8,41 +8,43 @@ use std::net::IpAddr;
 /// One line. The fields are those of [`AuditEntryView`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Record {
-    pub(super) seq: u64,
-    pub(super) at: Timestamp,
-    pub(super) request_id: String,
+pub(crate) struct Record {
+    pub(crate) seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) request_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) actor: Option<String>,
+    pub(crate) actor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) peer: Option<IpAddr>,
-    pub(super) action: String,
-    pub(super) method: String,
-    pub(super) path: String,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) action: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) group_id: Option<String>,
+    pub(crate) group_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) instance_name: Option<String>,
+    pub(crate) instance_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) operation_id: Option<String>,
+    pub(crate) operation_id: Option<String>,
     #[serde(default)]
-    pub(super) idempotency_key: bool,
+    pub(crate) idempotency_key: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) dry_run: bool,
+    pub(crate) dry_run: bool,
     /// None in a line that says that a change begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) outcome: Option<AuditOutcome>,
+    pub(crate) outcome: Option<AuditOutcome>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) code: Option<String>,
+    pub(crate) code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) duration_ms: Option<u64>,
+    pub(crate) duration_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) left_out: Option<u64>,
+    pub(crate) left_out: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) egress: Option<EgressView>,
     /// The number of the line that said that this change begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) begun: Option<u64>,
+    pub(crate) begun: Option<u64>,
 }
 
 impl Record {
@@ -76,6 +78,7 @@ impl Record {
             code: self.code,
             duration_ms: self.duration_ms,
             left_out: self.left_out,
+            egress: self.egress,
         })
     }
 }
@@ -101,6 +104,7 @@ pub(super) fn sample(action: &str) -> Record {
         code: None,
         duration_ms: None,
         left_out: None,
+        egress: None,
         begun: None,
     }
 }

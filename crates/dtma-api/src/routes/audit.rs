@@ -4,7 +4,7 @@ use super::logs::moment;
 use super::table;
 use crate::answer::{Answer, ok};
 use crate::app::App;
-use crate::audit::Filter;
+use crate::audit::{AuditLog, Filter};
 use crate::error::ApiError;
 use crate::query::Asked;
 use axum::extract::State;
@@ -43,12 +43,43 @@ pub(crate) struct AuditQuery {
     cursor: Option<u64>,
 }
 
+/// Which requests of servers to get out.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EgressQuery {
+    /// Only at or after this: RFC 3339, or a duration back from now (`10m`).
+    since: Option<String>,
+    /// Only before this, written likewise.
+    until: Option<String>,
+    /// Only of this group.
+    group: Option<String>,
+    /// Only of this server.
+    instance: Option<String>,
+    /// Only those that ended so.
+    outcome: Option<AuditOutcome>,
+    /// At most so many (default 100, at most 1000).
+    limit: Option<usize>,
+    /// Only older ones: what an earlier answer gave as `next`.
+    cursor: Option<u64>,
+}
+
+impl From<EgressQuery> for AuditQuery {
+    fn from(query: EgressQuery) -> Self {
+        let EgressQuery { since, until, group, instance, outcome, limit, cursor } = query;
+        Self { since, until, actor: None, action: None, group, instance, outcome, limit, cursor }
+    }
+}
+
 impl AuditQuery {
-    fn limit(&self) -> Result<usize, ApiError> {
-        match self.limit.unwrap_or(DEFAULT_LIMIT) {
-            limit @ 1..=MOST => Ok(limit),
-            limit => Err(ApiError::Query(format!("limit: {limit} is not between 1 and {MOST}"))),
-        }
+    async fn look(self, app: &App, log: &AuditLog) -> Answer {
+        let limit = match self.limit.unwrap_or(DEFAULT_LIMIT) {
+            limit @ 1..=MOST => limit,
+            limit => return Err(ApiError::Query(format!("limit: {limit} is not between 1 and {MOST}"))),
+        };
+        let found = log.search(app, self.filter(app)?, limit).await?;
+        let list = AuditList { entries: found.entries, next: found.next };
+        ok(format!("{} entries", list.entries.len()), list)
     }
 
     fn filter(self, app: &App) -> Result<Filter, ApiError> {
@@ -87,8 +118,16 @@ fn cursor(value: u64) -> Result<u64, ApiError> {
     params(AuditQuery),
     responses((status = 200, description = "Entries, the newest first", body = Envelope<AuditList>)))]
 pub(crate) async fn list_audit(State(app): State<App>, Asked(query): Asked<AuditQuery>) -> Answer {
-    let limit = query.limit()?;
-    let found = app.audit().search(&app, query.filter(&app)?, limit).await?;
-    let list = AuditList { entries: found.entries, next: found.next };
-    ok(format!("{} entries", list.entries.len()), list)
+    query.look(&app, app.audit()).await
+}
+
+/// Read what servers reached outside
+///
+/// Every host that a server asked the daemon's proxy for, by `egress` of its spec, the newest first: what was let
+/// through, when it ended, with the bytes each way, and what was refused, with the reason.
+#[utoipa::path(get, path = "/audit/egress", operation_id = "listEgress", tag = "daemon",
+    params(EgressQuery),
+    responses((status = 200, description = "Entries, the newest first", body = Envelope<AuditList>)))]
+pub(crate) async fn list_egress(State(app): State<App>, Asked(query): Asked<EgressQuery>) -> Answer {
+    AuditQuery::from(query).look(&app, app.egress()).await
 }

@@ -4,11 +4,12 @@ use crate::wire::{Answer, exchange};
 use dtma_api::auth::{Auth, Hosts, Scope, Token};
 use dtma_api::limit::Rates;
 use dtma_api::tls::Tls;
-use dtma_api::{AccessLines, App, AuditBounds, AuditLog, Door, Parts, ServeLimits, serve};
+use dtma_api::{AccessLines, App, AuditBounds, AuditLog, Door, EgressJournal, Parts, ServeLimits, serve};
 use dtma_client::Client;
 use dtma_client::types::compat::SystemMetrics;
 use dtma_config::{Configurator, Policy, Templates};
 use dtma_core::id::ContainerId;
+use dtma_core::port::NoEgress;
 use dtma_core::port::meter::Usage;
 use dtma_core::port::{Meter, StateStore};
 use dtma_manager::{Backends, Drain, Manager, Settings};
@@ -84,6 +85,7 @@ impl House {
         let (manager, drain) = Manager::start(
             Settings::default(),
             Backends {
+                egress: Arc::new(NoEgress),
                 runtime: Arc::new(runtime),
                 loaded: store.load().await.unwrap(),
                 store: Arc::new(store),
@@ -97,6 +99,9 @@ impl House {
         let robot = Token::new("robot", ROBOT, [Scope::Admin]);
         let auth = Arc::new(Auth::tokens(tokens.into_iter().chain([robot]).collect()));
         let audit = AuditLog::open(&dir.path().join("audit"), AuditBounds::default(), wall()).unwrap();
+        let egress =
+            EgressJournal::open(&dir.path().join("egress"), AuditBounds::default(), Arc::clone(&wall))
+                .unwrap();
         let app = App::new(Parts {
             manager,
             auth,
@@ -104,6 +109,7 @@ impl House {
             rates,
             access,
             audit,
+            egress,
             wall,
             meter: Some(Arc::new(OneSize)),
             system: Arc::new(SystemMetrics::default),

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use std::collections::BTreeMap;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 /// Why a call to the engine did not do what was asked.
@@ -369,6 +369,19 @@ pub trait ContainerRuntime: Send + Sync {
     /// it blocks. [`RuntimeError::PortClosed`] when nobody listens there, [`RuntimeError::Conflict`] when the container
     /// does not run, [`RuntimeError::Refused`] when no way leads into it.
     async fn dial(&self, id: &ContainerId, port: u16) -> Result<TcpStream, RuntimeError>;
+    /// Listens on TCP ports of a container's own 127.0.0.1, so that whoever calls serves what the processes inside connect
+    /// to; the answer is in the order of `ports`. Where the container does not run it is begun, and its process only by
+    /// [`start`](Self::start), so that nothing is refused to that. Asked again for a port, also by the next daemon, it
+    /// hands out the same listener: connections that wait there are not lost. Whoever uses one says whether it blocks.
+    /// [`RuntimeError::Refused`] when there is no such way into the container, or something else has the port.
+    async fn listen(&self, id: &ContainerId, ports: &[u16]) -> Result<Vec<TcpListener>, RuntimeError> {
+        let problem = format!("nothing leads from inside container {} to this daemon", id.short());
+        if ports.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Err(RuntimeError::Refused { call: "listen inside", problem })
+        }
+    }
     /// Reads the engine's log of a container whose driver keeps one.
     async fn logs(
         &self,

@@ -2,6 +2,7 @@
 //! owners say.
 
 use super::GroupTask;
+use super::ways::Ways;
 use crate::registry::Registry;
 use crate::status::McpSummary;
 use dtma_core::id::{ContainerId, InstanceName, Member, RunKey};
@@ -28,6 +29,8 @@ pub(super) enum Sign {
     Ready(RunKey),
     /// Attaching to a running member succeeded or not.
     Attached(Member, ContainerId, Result<(), RuntimeError>),
+    /// The ways of a run were opened, or could not be.
+    Opened(Member, RunKey, Result<Ways, RuntimeError>),
     /// A pause after a failure is over.
     Cooled(Subject),
     /// The MCP owner of a server ended.
@@ -58,8 +61,11 @@ impl GroupTask {
             }
             let live = self.live(&member).cloned();
             self.end_probe_of_another_run(&member, live.as_ref());
-            let Some(live) = live else { continue };
-            let Some(run) = live.run() else { continue };
+            let Some(run) = live.and_then(|live| live.run()) else {
+                self.have_ways(&member, None, None);
+                continue;
+            };
+            self.open_ways_again(&member, &run);
             match self.attendance(&member).is_some_and(|attendance| attendance.mcp.is_some()) {
                 true => self.attach_again(&member, run),
                 false => self.probe(&member, run),
@@ -152,6 +158,7 @@ impl GroupTask {
                 self.look_at(&container).await;
             }
             Ok(Sign::Attached(member, _, Ok(()))) => self.take_mcp_state(&member),
+            Ok(Sign::Opened(member, run, opened)) => self.opened(&member, run, opened),
             Ok(Sign::Cooled(subject)) => self.cooled(&subject),
             Ok(Sign::Closed) => {}
             Err(defect) if defect.is_cancelled() => {}

@@ -3,6 +3,7 @@
 
 use super::GroupTask;
 use super::hand::{Hand, Making};
+use super::ways::Ways;
 use crate::forward::Traffic;
 use dtma_core::id::{ContainerId, Member, NetworkId, ReplicaId, SlotId, container_name, provisional_name};
 use dtma_core::observation::{ContainerObservation, NetworkObservation, Readiness, Subject};
@@ -30,8 +31,8 @@ pub(super) struct Done {
 pub(super) enum Effect {
     /// This container, as it is now.
     Saw(Box<ContainerObservation>),
-    /// This container runs, and its streams are in the hands of its MCP owner (if it has one).
-    Started(Box<ContainerObservation>),
+    /// This container runs, its streams are in the hands of its MCP owner (if it has one), and its ways are open.
+    Started(Box<ContainerObservation>, Option<Ways>),
     /// This container is gone.
     Lost(ContainerId),
     /// The group's network is there.
@@ -67,8 +68,8 @@ impl GroupTask {
             }
             Action::Start { member, container } => {
                 let mcp = self.attendance(member).and_then(|attendance| attendance.mcp.clone());
-                let container = container.clone();
-                self.spawn(action, async move { hand.start(container, mcp).await });
+                let (container, ways) = (container.clone(), self.wanted_ways(member));
+                self.spawn(action, async move { hand.start(container, mcp, ways).await });
             }
             Action::Stop { member, container, grace, reason } => {
                 let farewell = self.farewell(member, container, reason);
@@ -126,7 +127,7 @@ impl GroupTask {
         Some(Making { slot, name, record: record.clone(), kind, network })
     }
 
-    fn slot(&self, replica: &ReplicaId) -> SlotId {
+    pub(super) fn slot(&self, replica: &ReplicaId) -> SlotId {
         SlotId {
             group: self.group_id().clone(),
             instance: replica.instance.clone(),
@@ -180,7 +181,7 @@ impl GroupTask {
     fn take_in(&mut self, action: &Action, effect: Effect) {
         match effect {
             Effect::Saw(seen) => self.saw(*seen),
-            Effect::Started(seen) => self.started(action, *seen),
+            Effect::Started(seen, ways) => self.started(action, *seen, ways),
             Effect::Lost(id) => self.lost(&id),
             Effect::Network(network) => self.seen.networks.push(network),
             Effect::NetworkLost(id) => self.seen.networks.retain(|network| network.id != id),
@@ -190,7 +191,7 @@ impl GroupTask {
     }
 
     /// A run that this daemon began: it has to become ready in time.
-    fn started(&mut self, action: &Action, seen: ContainerObservation) {
+    fn started(&mut self, action: &Action, seen: ContainerObservation, ways: Option<Ways>) {
         let (run, now) = (seen.run(), self.now());
         self.saw(seen);
         let (Subject::Member(member), Some(run)) = (action.subject(), run) else { return };
@@ -199,6 +200,7 @@ impl GroupTask {
         {
             attendance.linked = Some(run.clone());
         }
+        self.have_ways(&member, Some(run.clone()), ways);
         let reason = "it has not answered yet".to_owned();
         self.seen.readiness.entry(run).or_insert(Readiness::NotReady { asked_since: now, reason });
         // The owner may have greeted it before this end of the action was heard.
@@ -240,7 +242,7 @@ impl GroupTask {
     }
 
     /// Keeps a subject busy for a while after a failure, so that a pass cannot spin on it.
-    fn cool_down(&mut self, subject: Subject, problem: String) {
+    pub(super) fn cool_down(&mut self, subject: Subject, problem: String) {
         let failures = self.failures.entry(subject.clone()).or_default();
         let pause = exponential(COOL_BASE, COOL_MAX, failures.count, 0);
         (failures.count, failures.last) = (failures.count + 1, problem);

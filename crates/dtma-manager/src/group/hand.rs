@@ -2,6 +2,7 @@
 
 use super::Activities;
 use super::begin::Effect;
+use super::ways::WantedWays;
 use crate::event::EventKind;
 use crate::registry::Registry;
 use dtma_core::container::{CreateContainer, ImageFacts};
@@ -162,15 +163,20 @@ impl Hand {
         }
     }
 
-    /// Attaches before the start, so that not a byte is missed.
+    /// Attaches before the start, so that not a byte is missed, and serves what its process will find inside.
     pub(super) async fn start(
         &self,
         id: ContainerId,
         mcp: Option<dtma_mcp::ServerHandle>,
+        ways: Option<WantedWays>,
     ) -> Result<Effect, RuntimeError> {
         let _turn = self.turn().await;
         let attached = match &mcp {
             Some(_) => Some(self.runtime().attach(&id).await?),
+            None => None,
+        };
+        let ways = match ways {
+            Some(wanted) => Some(wanted.open(&self.registry, &id).await?),
             None => None,
         };
         self.runtime().start(&id).await?;
@@ -179,7 +185,7 @@ impl Hand {
             // A closed owner means that the group is going: nobody will ask for this server.
             let _ = mcp.connect(run, attached, dtma_mcp::Attachment::Fresh).await;
         }
-        Ok(Effect::Started(Box::new(seen)))
+        Ok(Effect::Started(Box::new(seen), ways))
     }
 
     pub(super) async fn stop(

@@ -3,6 +3,7 @@
 
 use super::GroupTask;
 use super::attend::Sign;
+use super::ways::Ways;
 use crate::forward::Forward;
 use crate::status::McpSummary;
 use dtma_core::id::{InstanceName, Member, RunKey};
@@ -37,6 +38,9 @@ pub(super) struct Attendance {
     /// The run that is being probed, and how to end that.
     pub(super) probed: Option<(RunKey, AbortHandle)>,
     pub(super) summary: Option<Arc<McpSummary>>,
+    /// The run whose ways are open, or being opened.
+    pub(super) opened: Option<RunKey>,
+    pub(super) ways: Option<Ways>,
 }
 
 impl Server {
@@ -107,17 +111,20 @@ impl GroupTask {
         }
     }
 
+    /// What it was made from, as far as that is still known.
+    pub(super) fn record_of(&self, member: &Member) -> Option<&ServerRecord> {
+        let update = self.record.update().map(|update| &update.from.servers);
+        let known = [Some(&self.record.servers), update].into_iter().flatten();
+        let mut of = known.filter_map(|servers| servers.get(&member.replica.instance));
+        of.find(|server| server.config_hash == member.config)
+    }
+
     /// What its lines are told apart by.
     fn origin_of(&self, member: &Member) -> Origin {
         let instance = &member.replica.instance;
         let seen = self.seen.of(instance).find(|seen| seen.member() == *member).map(|seen| seen.generation);
-        let made_from = |servers: &BTreeMap<InstanceName, ServerRecord>| {
-            let server = servers.get(instance).filter(|server| server.config_hash == member.config)?;
-            Some(server.generation)
-        };
-        let wanted = || made_from(&self.record.servers);
-        let before = || made_from(&self.record.update()?.from.servers);
-        let generation = seen.or_else(wanted).or_else(before).unwrap_or(self.record.generation);
+        let known = || self.record_of(member).map(|server| server.generation);
+        let generation = seen.or_else(known).unwrap_or(self.record.generation);
         Origin { replica: member.replica.replica, generation }
     }
 
@@ -198,6 +205,7 @@ impl GroupTask {
             }
         }
         self.direct_ports(plan);
+        self.direct_ways();
     }
 
     pub(super) fn attendance(&self, member: &Member) -> Option<&Attendance> {

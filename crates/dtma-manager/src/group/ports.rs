@@ -16,7 +16,7 @@ impl GroupTask {
         &self,
         spec: &GroupSpec,
     ) -> Result<Vec<(InstanceName, Forward)>, ManagerError> {
-        let open: BTreeSet<u16> = self.forwards().map(Forward::host_port).collect();
+        let open: BTreeSet<u16> = self.forwards().map(Forward::port).collect();
         let mut new = Vec::new();
         for server in &spec.servers {
             for publish in server.publish.iter().filter(|publish| !open.contains(&publish.host_port)) {
@@ -34,7 +34,7 @@ impl GroupTask {
                     .servers
                     .values()
                     .flat_map(|server| &server.forwards)
-                    .all(|open| open.host_port() != publish.host_port)
+                    .all(|open| open.port() != publish.host_port)
                     && let Some(server) = self.servers.get_mut(&spec.instance)
                 {
                     server.forwards.extend(self.registry.forward(publish.host_port).ok());
@@ -46,7 +46,7 @@ impl GroupTask {
     /// Points every port at the containers that serve behind it. A port may change hands within a group.
     pub(super) fn direct_ports(&self, plan: &Plan) {
         for forward in self.forwards() {
-            forward.serve(&self.targets(forward.host_port(), plan));
+            forward.serve(&self.targets(forward.port(), plan));
         }
     }
 
@@ -74,10 +74,8 @@ impl GroupTask {
             .collect();
         let mut unwanted = Vec::new();
         for server in self.servers.values_mut() {
-            let (keep, close) = server
-                .forwards
-                .drain(..)
-                .partition(|forward: &Forward| wanted.contains(&forward.host_port()));
+            let (keep, close) =
+                server.forwards.drain(..).partition(|forward: &Forward| wanted.contains(&forward.port()));
             server.forwards = keep;
             unwanted.extend::<Vec<Forward>>(close);
         }
@@ -95,9 +93,9 @@ impl GroupTask {
         }
     }
 
-    /// What goes through each of the group's ports.
+    /// What goes to containers of the group, through published ports and from those that depend on them.
     pub(super) fn traffic(&self) -> Vec<Arc<Traffic>> {
-        self.forwards().map(Forward::traffic).collect()
+        self.forwards().map(Forward::traffic).chain(self.traffic_inside()).collect()
     }
 
     pub(super) fn forwards(&self) -> impl Iterator<Item = &Forward> {

@@ -200,7 +200,7 @@ impl GroupTask {
     }
 
     fn published(&self, publish: dtma_core::spec::Publish) -> PublishStatus {
-        let listening = self.forwards().any(|forward| forward.host_port() == publish.host_port);
+        let listening = self.forwards().any(|forward| forward.port() == publish.host_port);
         PublishStatus { publish, listening }
     }
 }

@@ -2,6 +2,7 @@
 
 use dtma_config::{Configurator, Policy, Templates};
 use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::port::NoEgress;
 use dtma_core::port::StateStore;
 use dtma_core::record::Removal;
 use dtma_core::spec::{Condition, Dependency, GroupOptions, GroupSpec, ServerKind, ServerSpec, Transport};
@@ -112,6 +113,7 @@ async fn start(engine: &FakeRuntimeRemote, store: &MemoryStoreRemote) -> (Manage
     let store = Arc::new(store.reopen());
     let clock = engine.clone();
     let backends = Backends {
+        egress: Arc::new(NoEgress),
         runtime: Arc::new(engine.connect()),
         loaded: store.load().await.unwrap(),
         store,

@@ -5,7 +5,7 @@ use super::world::{World, wanted_network};
 use dtma_core::id::ContainerId;
 use dtma_core::port::RuntimeError;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 
@@ -21,6 +21,8 @@ pub struct Ports {
 struct Table {
     of_port: BTreeMap<u16, SocketAddr>,
     any_other: Option<SocketAddr>,
+    /// Listened on inside for whoever watches from outside.
+    inside: BTreeMap<u16, net::TcpListener>,
 }
 
 impl Ports {
@@ -44,6 +46,23 @@ impl Ports {
         let (listener, address) = bind();
         self.table().any_other = Some(address);
         listener
+    }
+
+    /// Where this process finds a port of its own loopback that somebody outside listens on (`connect`, `egress`).
+    #[must_use]
+    pub fn inside(&self, port: u16) -> Option<SocketAddr> {
+        self.table().inside.get(&port).and_then(|listener| listener.local_addr().ok())
+    }
+
+    fn listen_inside(&self, port: u16) -> std::io::Result<net::TcpListener> {
+        let mut table = self.table();
+        if let Some(listener) = table.inside.get(&port) {
+            return listener.try_clone();
+        }
+        let listener = net::TcpListener::bind("127.0.0.1:0")?;
+        let copy = listener.try_clone()?;
+        table.inside.insert(port, listener);
+        Ok(copy)
     }
 
     pub(super) fn address_of(&self, port: u16) -> Option<SocketAddr> {
@@ -74,8 +93,26 @@ impl World {
     }
 }
 
+impl World {
+    /// Listeners on ports inside this container, for whoever serves them from outside.
+    pub(super) fn listen_inside(
+        &mut self,
+        id: &ContainerId,
+        ports: &[u16],
+    ) -> Result<Vec<net::TcpListener>, RuntimeError> {
+        const CALL: &str = "listen inside";
+        let container = self.container(id)?;
+        if !container.request.config.shim && !ports.is_empty() {
+            let problem = "nothing leads from inside the container to here".to_owned();
+            return Err(RuntimeError::Refused { call: CALL, problem });
+        }
+        let broken = |error: std::io::Error| RuntimeError::Broken { call: CALL, problem: error.to_string() };
+        ports.iter().map(|port| container.ports.listen_inside(*port).map_err(broken)).collect()
+    }
+}
+
 fn bind() -> (TcpListener, SocketAddr) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let listener = net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
     listener.set_nonblocking(true).expect("any socket can be asked not to block");
     (TcpListener::from_std(listener).expect("a runtime with IO"), address)

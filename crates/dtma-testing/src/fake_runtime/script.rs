@@ -37,6 +37,8 @@ pub enum Verb {
     Exec,
     /// `dial`
     Dial,
+    /// `listen`
+    Listen,
     /// `logs`
     Logs,
     /// `events`
