@@ -5,7 +5,9 @@ use super::GroupTask;
 use super::hand::{Hand, Making};
 use super::ways::Ways;
 use crate::forward::Traffic;
-use dtma_core::id::{ContainerId, Member, NetworkId, ReplicaId, SlotId, container_name, provisional_name};
+use dtma_core::id::{
+    ContainerId, Member, NetworkId, ReplicaId, RunKey, SlotId, container_name, provisional_name,
+};
 use dtma_core::observation::{ContainerObservation, NetworkObservation, Readiness, Subject};
 use dtma_core::plan::{Action, StopReason};
 use dtma_core::port::RuntimeError;
@@ -68,8 +70,9 @@ impl GroupTask {
             }
             Action::Start { member, container } => {
                 let mcp = self.attendance(member).and_then(|attendance| attendance.mcp.clone());
-                let (container, ways) = (container.clone(), self.wanted_ways(member));
-                self.spawn(action, async move { hand.start(container, mcp, ways).await });
+                let (container, before) = (container.clone(), self.run_of(container));
+                let ways = self.wanted_ways(member);
+                self.spawn(action, async move { hand.start(container, before, mcp, ways).await });
             }
             Action::Stop { member, container, grace, reason } => {
                 let farewell = self.farewell(member, container, reason);
@@ -125,6 +128,11 @@ impl GroupTask {
             false => provisional_name(owner, &slot, &member.config),
         };
         Some(Making { slot, name, record: record.clone(), kind, network })
+    }
+
+    /// The last run of a container, as far as was seen.
+    fn run_of(&self, container: &ContainerId) -> Option<RunKey> {
+        self.seen.containers.iter().find(|seen| seen.id == *container)?.run()
     }
 
     pub(super) fn slot(&self, replica: &ReplicaId) -> SlotId {

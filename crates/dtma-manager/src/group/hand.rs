@@ -6,7 +6,9 @@ use super::ways::WantedWays;
 use crate::event::EventKind;
 use crate::registry::Registry;
 use dtma_core::container::{CreateContainer, ImageFacts};
-use dtma_core::id::{ContainerId, GroupId, InstanceName, NetworkId, SlotId, container_name, network_name};
+use dtma_core::id::{
+    ContainerId, GroupId, InstanceName, NetworkId, RunKey, SlotId, container_name, network_name,
+};
 use dtma_core::label;
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::plan::StopReason;
@@ -163,10 +165,13 @@ impl Hand {
         }
     }
 
-    /// Attaches before the start, so that not a byte is missed, and serves what its process will find inside.
+    /// Attaches before the start, so that not a byte is missed, and serves what its process will find inside. A start
+    /// that succeeds without a run after `before`, the last one that was seen, is a failure: the next pass would begin it
+    /// again at once, and for ever.
     pub(super) async fn start(
         &self,
         id: ContainerId,
+        before: Option<RunKey>,
         mcp: Option<dtma_mcp::ServerHandle>,
         ways: Option<WantedWays>,
     ) -> Result<Effect, RuntimeError> {
@@ -181,6 +186,10 @@ impl Hand {
         };
         self.runtime().start(&id).await?;
         let seen = self.runtime().inspect(&id).await?;
+        if !seen.is_live() && seen.run() == before {
+            let problem = "it was started, and no run of it is seen".to_owned();
+            return Err(RuntimeError::Broken { call: "start container", problem });
+        }
         if let (Some(mcp), Some(attached), Some(run)) = (mcp, attached, seen.run()) {
             // A closed owner means that the group is going: nobody will ask for this server.
             let _ = mcp.connect(run, attached, dtma_mcp::Attachment::Fresh).await;

@@ -60,6 +60,24 @@ async fn an_exit_is_not_answered_before_it_is_durable_however_long_the_store_fai
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_that_succeeds_and_shows_nothing_is_tried_again_with_pauses() {
+    let house = House::new().await;
+    house.engine.start_nothing(5);
+    house.deploy("g", vec![tool("a"), mcp("b")]).await.unwrap();
+    assert_eq!(house.engine.count(Verb::Start), 7);
+    // And of one that ran before, which shows its last run only.
+    house.engine.clear_calls();
+    house.engine.start_nothing(1000);
+    house.engine.exit("a", 1);
+    tokio::time::sleep(seconds(60)).await;
+    let tries = house.engine.count(Verb::Start);
+    assert!((5..=10).contains(&tries), "{tries} tries in a minute");
+    house.engine.start_nothing(0);
+    let server = house.until("g", "a", "ready").await;
+    assert_eq!(server.restarts, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn restart_counts_do_not_fall_at_a_kill_while_something_else_takes_long() {
     let house = House::new().await;
     house.deploy("g", vec![tool("a"), tool("b")]).await.unwrap();

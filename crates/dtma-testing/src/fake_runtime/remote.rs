@@ -104,6 +104,11 @@ impl FakeRuntimeRemote {
         self.engine.script().fail(verb, "", When::After, times, error);
     }
 
+    /// The next `times` starts succeed and start nothing, as far as can be seen.
+    pub fn start_nothing(&self, times: usize) {
+        self.engine.script().empty_starts(times);
+    }
+
     /// From now on every call of `verb` takes this long.
     pub fn delay(&self, verb: Verb, delay: Duration) {
         self.engine.script().delay(verb, delay);

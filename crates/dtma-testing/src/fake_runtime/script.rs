@@ -103,6 +103,8 @@ pub(super) struct Script {
     failures: Vec<Failure>,
     delays: HashMap<Verb, Duration>,
     held: HashMap<Verb, watch::Receiver<()>>,
+    /// Starts that succeed and start nothing.
+    empty_starts: usize,
     pub(super) calls: Vec<Call>,
 }
 
@@ -126,6 +128,17 @@ impl Script {
                 Err(failure.error.clone())
             }
         }
+    }
+
+    pub(super) fn empty_starts(&mut self, times: usize) {
+        self.empty_starts = times;
+    }
+
+    /// Whether this start starts nothing, used up by asking.
+    pub(super) fn starts_nothing(&mut self) -> bool {
+        let nothing = self.empty_starts > 0;
+        self.empty_starts = self.empty_starts.saturating_sub(1);
+        nothing
     }
 
     pub(super) fn delay(&mut self, verb: Verb, delay: Duration) {
