@@ -217,3 +217,37 @@ async fn from_inside_a_default_server_nothing_answers() {
     // The control: a group's bridge leads to every service of the host.
     assert!(reached("peer").contains("answers"), "the listener of this test is there to be reached");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_the_shim_is_kept_as_long_as_a_container_has_it() {
+    let mut toolbox = toolbox();
+    toolbox.deploy(&toolbox.group("versions", &[groups::idle("idle")])).await;
+    let shims = toolbox.dir().join("state/shim");
+    let names = |dir: &std::path::Path| {
+        let entries = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry"));
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+    };
+    let notes = names(&shims).into_iter().find(|name| name.ends_with(".of")).expect("notes");
+    let noted = names(&shims.join(notes));
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    // As if the container had been given an earlier one, and another one had been there.
+    for version in ["earlier", "earlier.of", "unused", "unused.of"] {
+        std::fs::create_dir(shims.join(version)).expect("a version");
+    }
+    std::fs::write(shims.join("earlier.of").join(&noted[0]), "").expect("a note");
+    toolbox.start_again();
+    let left = async |version: &str| match shims.join(version).exists() {
+        true => Err(names(&shims)),
+        false => Ok(()),
+    };
+    eventually("the unused one is removed", SOON, || left("unused")).await;
+    assert!(shims.join("earlier").exists());
+    toolbox.down(&toolbox.named("versions"), true).await;
+    toolbox.start_again();
+    let note = format!("earlier.of/{}", noted[0]);
+    eventually("nobody is noted any more", SOON, || left(&note)).await;
+    toolbox.start_again();
+    eventually("it is removed", SOON, || left("earlier.of")).await;
+    eventually("the unused one is removed as a whole", SOON, || left("unused.of")).await;
+    assert_eq!(names(&shims).len(), 2, "the present one and its notes: {:?}", names(&shims));
+}

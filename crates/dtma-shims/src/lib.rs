@@ -24,6 +24,7 @@ mod program;
 mod request;
 mod runtime;
 mod session;
+mod versions;
 
 pub use error::OpenError;
 pub use runtime::{Settings, ShimRuntime};

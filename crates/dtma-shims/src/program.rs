@@ -12,13 +12,18 @@ use std::path::{Path, PathBuf};
 /// The static program, built by `build.rs`.
 static PROGRAM: &[u8] = include_bytes!(env!("DTMA_SHIM_PROGRAM"));
 /// Its hash, which names the directory that it lies in.
-const SHA256: &str = env!("DTMA_SHIM_SHA256");
+pub(crate) const SHA256: &str = env!("DTMA_SHIM_SHA256");
+
+/// Where all versions are.
+pub(crate) fn root(state_dir: &Path) -> PathBuf {
+    state_dir.join("shim")
+}
 
 /// Lays the program below the state directory, unless the very same lies there already, and says in which directory.
 /// Not in the runtime directory: `/run` is mounted noexec by some distributions, Debian among them. Containers that
-/// were made with another version keep theirs.
+/// were made with another version keep theirs, see [`Versions`](crate::versions::Versions).
 pub(crate) fn install(state_dir: &Path) -> Result<PathBuf, OpenError> {
-    let dir = state_dir.join("shim").join(SHA256);
+    let dir = root(state_dir).join(SHA256);
     let failed = |source| OpenError::Directory { path: dir.clone(), source };
     fs::create_dir_all(&dir).map_err(failed)?;
     // Explicitly, whatever the umask: containers of all users are given this directory, and only this.

@@ -7,7 +7,8 @@ use crate::key::{Key, hex};
 use crate::overlay::overlay;
 use crate::places::Places;
 use crate::session::{Check, Known, Session, Tell};
-use crate::{peer, program, request};
+use crate::versions::Versions;
+use crate::{peer, request};
 use async_trait::async_trait;
 use dtma_core::container::{CreateContainer, ImageFacts};
 use dtma_core::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
@@ -64,7 +65,7 @@ pub struct ShimRuntime {
     inner: Arc<dyn ContainerRuntime>,
     owner: OwnerId,
     places: Arc<Places>,
-    bin_dir: PathBuf,
+    versions: Versions,
     check: Check,
     table: Arc<Mutex<Table>>,
     changes: broadcast::Sender<EngineEvent>,
@@ -85,13 +86,13 @@ impl ShimRuntime {
     /// # Errors
     /// A directory that cannot be used.
     pub fn open(settings: &Settings, inner: Arc<dyn ContainerRuntime>) -> Result<Self, OpenError> {
-        let bin_dir = program::install(&settings.state_dir)?;
+        let versions = Versions::open(&settings.state_dir)?;
         let places = Arc::new(Places::open(&settings.runtime_dir, &settings.state_dir, &settings.owner)?);
         Ok(Self {
             inner,
             owner: settings.owner.clone(),
             places,
-            bin_dir,
+            versions,
             check: peer::check,
             table: Arc::default(),
             changes: broadcast::Sender::new(CHANGES),
@@ -182,7 +183,7 @@ impl ShimRuntime {
         }
     }
 
-    /// Removes the directories of containers that are not there any more.
+    /// Removes the directories of containers that are not there any more, and shims that none has.
     fn clear_away(&self, seen: &[ContainerObservation]) {
         let theirs: BTreeSet<Key> = seen.iter().map(|seen| self.key_of(seen)).collect();
         let table = self.table();
@@ -191,6 +192,10 @@ impl ShimRuntime {
             if let Err(error) = self.places.remove(&key) {
                 tracing::warn!(container = %key, %error, "the socket of a container that is gone stays behind");
             }
+        }
+        let shims = seen.iter().filter(|seen| seen.shim).map(|seen| self.key_of(seen)).collect();
+        if let Err(error) = self.versions.clear_away(&shims, |key| !idle(key)) {
+            tracing::warn!(%error, "shims that no container has any more stay behind");
         }
     }
 
@@ -289,7 +294,7 @@ impl ShimRuntime {
             return Err(refused(format!("image {image} has no command: say one in `command`")));
         }
         let nonce = hex(&self.places.nonce(key));
-        Ok(ShimMount { bin_dir: self.bin_dir.clone(), run_dir: self.places.dir(key), nonce, argv })
+        Ok(ShimMount { bin_dir: self.versions.present(), run_dir: self.places.dir(key), nonce, argv })
     }
 }
 
@@ -360,6 +365,7 @@ impl ContainerRuntime for ShimRuntime {
         let key = Key::new(&self.owner, &request.slot, request.generation, &request.config_hash);
         let shim = Some(self.mount(request, &key)?);
         self.session(&key).map_err(|error| broken("listen for the shim", &error))?;
+        self.versions.note(&key).map_err(|error| broken("note the shim's version", &error))?;
         let id = self.inner.create(&CreateContainer { shim, ..request.clone() }).await?;
         let mut table = self.table();
         table.keys.insert(id.clone(), key.clone());

@@ -15,6 +15,7 @@ mod daemon;
 mod deploy;
 mod fleet;
 mod idle;
+mod memory;
 mod raw;
 mod report;
 mod shim;
@@ -43,7 +44,7 @@ pub(crate) struct Args {
     /// Tool calls in one sequential run
     #[arg(long, default_value_t = 1000)]
     calls: usize,
-    /// Only the parts whose name contains this: deploy, call, idle, fleet, shim
+    /// Only the parts whose name contains this: deploy, call, idle, fleet, shim, shim-memory
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -60,6 +61,9 @@ async fn main() -> Result<()> {
     }
     if "shim".contains(&args.only) {
         shim::measure(&args, &mut report).await.context("shim")?;
+    }
+    if "shim-memory".contains(&args.only) {
+        memory::measure(&args, &mut report).await.context("memory")?;
     }
     let engine = RawEngine::connect(&args.docker_host)?;
     let daemon = Daemon::start(&args).await?;
