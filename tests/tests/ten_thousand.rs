@@ -24,7 +24,7 @@ use dtma_tests::{McpClient, Toolbox, binaries, engine, groups, text};
 use futures_util::StreamExt;
 use serde_json::json;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -55,8 +55,8 @@ for line in sys.stdin:
     elif words[0] == 'report': say('got ' + ' '.join(got))
     else: got.append(words[0]); say('heard ' + words[0])
 ";
-/// Lines that can be said within [`SEAM`].
-const SEAM_LINES: u64 = 1000;
+/// Lines that can be taken in hand within the milliseconds before they are acknowledged: many, when they waited.
+const SEAM_LINES: u64 = 2500;
 const KILLS: usize = 8;
 
 /// The process that holds the streams, from life to life.
@@ -90,6 +90,18 @@ impl Holder {
         assert_eq!(child.try_wait().expect("wait"), None, "it ended too early");
         child.kill().expect("kill");
         child.wait().expect("reap");
+    }
+
+    /// How it ended by itself.
+    fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child().try_wait().expect("wait") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end: {:?}", self.journal().lines().last());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn journal(&self) -> String {
@@ -165,14 +177,14 @@ fn no_line_of_ten_thousand_is_lost_whenever_its_holder_is_killed() {
         holder.kill9();
     }
     holder.start(KILLS + 1);
-    let ended = holder.child().wait().expect("wait");
+    let ended = holder.ended();
     assert!(ended.success(), "{ended}");
     let journal = holder.journal();
     let got = journal.lines().find_map(|line| line.split_once(" got ")).expect("what the server got").1;
     let sent: Vec<String> = (1..=TOTAL).map(|number| number.to_string()).collect();
     assert!(got.split(' ').eq(sent.iter().map(String::as_str)), "not what was sent: {got}");
     let said = by_life(&journal, "said");
-    assert!(said.len() > KILLS / 2, "{} lives heard something", said.len());
+    assert!(said.len() >= KILLS / 2, "{} lives heard something", said.len());
     let again = goes_on(&said, SEAM_LINES) + goes_on(&by_life(&journal, "heard"), SEAM_LINES);
     println!("{} lives; of {} lines {again} came again", said.len(), 2 * TOTAL);
 }
