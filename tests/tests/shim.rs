@@ -184,6 +184,7 @@ fn the_engines_patience_is_its_own() {
     assert_eq!(container.exit_code(), 9, "of the server that ended before");
 }
 
+/// By whichever version of cgroups this machine has: both cannot have its memory at a time.
 #[test]
 fn want_of_memory_is_told_as_such() {
     let (_container, mut peer) = Container::welcomed(&["--memory", "32m", "--memory-swap", "32m"]);
