@@ -11,6 +11,7 @@ use dtma_core::container::RunAs;
 use dtma_core::id::{ContainerId, NetworkId, OwnerId};
 use dtma_core::port::ContainerRuntime;
 use dtma_core::port::runtime::{CreateNetwork, EngineEvent, EnsureVolume, LogQuery, RuntimeError, Scope};
+use dtma_core::spec::NetworkMode;
 use dtma_core::spec::PullPolicy;
 use dtma_docker::{Deadlines, DockerRuntime, Settings};
 use dtma_testing::sample;
@@ -48,7 +49,12 @@ fn calls(runtime: &DockerRuntime) -> Vec<(&'static str, BoxFuture<'_, Outcome>)>
     let config = sample::container_config("dtma/busybox:dev");
     let image = sample::image_facts(&"dtma/busybox:dev".into());
     let create = sample::create_container(&"owner".into(), &sample::slot("g", "a"), config, &image);
-    let network = CreateNetwork { name: "dtma-n".into(), group: sample::group("g"), labels: BTreeMap::new() };
+    let network = CreateNetwork {
+        name: "dtma-n".into(),
+        group: sample::group("g"),
+        mode: NetworkMode::Group,
+        labels: BTreeMap::new(),
+    };
     let owner = RunAs { uid: 1000, gid: 1000 };
     let volume = EnsureVolume { name: "dtma-v".into(), labels: BTreeMap::new(), owner };
     let ensure = move |policy| async move {

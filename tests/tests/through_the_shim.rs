@@ -194,17 +194,32 @@ fn own_addresses() -> Vec<String> {
     text.lines().filter_map(address).filter(|address| address != "127.0.0.1").collect()
 }
 
+/// The address of a container on its network.
+fn address(container: &str) -> String {
+    let networks = inspect(container)["NetworkSettings"]["Networks"].clone();
+    let networks = networks.as_object().expect("networks").values();
+    let found =
+        networks.filter_map(|network| network["IPAddress"].as_str()).find(|address| !address.is_empty());
+    found.expect("it has an address").to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn from_inside_a_default_server_nothing_answers() {
     let toolbox = toolbox();
     let inside = groups::fixture("inside");
+    let wait = json!({"kind": "tool", "command": ["sleep", "1000"], "transport": null});
+    let tool = groups::with(groups::fixture("tool"), &wait);
     let peer = groups::with(groups::fixture("peer"), &json!({"network": "group"}));
-    toolbox.deploy(&toolbox.group("reach", &[inside, peer])).await;
+    let open = groups::with(groups::fixture("open"), &json!({"network": "open"}));
+    let others = groups::with(groups::web("others"), &json!({"network": "group"}));
+    toolbox.deploy(&toolbox.group("else", &[others])).await;
+    toolbox.deploy(&toolbox.group("reach", &[inside, tool, peer, open])).await;
     let listener = std::net::TcpListener::bind("0.0.0.0:0").expect("a port of the host");
     let port = listener.local_addr().expect("its address").port();
     let mut places: Vec<String> = own_addresses().iter().map(|host| format!("{host}:{port}")).collect();
     assert!(!places.is_empty(), "this machine has an address");
-    places.extend(["169.254.169.254:80", "1.1.1.1:53", "127.0.0.1:22"].map(str::to_owned));
+    let elsewhere = format!("{}:8080", address(&only_container(&toolbox, "else")));
+    places.extend(["169.254.169.254:80", "1.1.1.1:53", "127.0.0.1:22", &elsewhere].map(str::to_owned));
     let reached = |instance: &str| {
         let ids = container_ids(&toolbox.named("reach"));
         let (_, id) = ids.into_iter().find(|(name, _)| name.contains(instance)).expect("its container");
@@ -214,8 +229,12 @@ async fn from_inside_a_default_server_nothing_answers() {
         docker(&words.iter().map(String::as_str).collect::<Vec<_>>())
     };
     assert_eq!(reached("inside"), "");
-    // The control: a group's bridge leads to every service of the host.
-    assert!(reached("peer").contains("answers"), "the listener of this test is there to be reached");
+    assert_eq!(reached("tool"), "");
+    // The control: either bridge leads to every service of the host.
+    for instance in ["peer", "open"] {
+        assert!(reached(instance).contains("answers"), "the listener of this test is there to be reached");
+    }
+    assert!(!reached("peer").contains(&elsewhere), "another group is reached");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ pub struct GroupRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupOptions {
-    /// Servers that want a network share the group's own bridge (default true). When false a tool gets no network.
+    /// Servers may ask for the group's networks (default true). When false none gets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_networking: Option<bool>,
     /// Starts wait for `dependsOn` (default true). When false all start at once and only removal is ordered.

@@ -57,7 +57,8 @@ pub struct ServerRequest {
     /// How an update replaces its containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdatePolicy>,
-    /// Its network; by default `none` for a stdio server and `group` for a tool.
+    /// Its network (default `none`; `group` for a tool that has no shim, which could not be reached otherwise). Without one
+    /// it is reached through its shim (`port`, `publish`), and reaches what `egress` and `connect` name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
     /// What it may reach outside, through the daemon's proxy: `api.example.org:443`, `*.example.org:443` (every name
@@ -172,8 +173,10 @@ words! {
     Network {
         /// Loopback only.
         None = "none",
-        /// The group's internal bridge: its peers, nothing outside.
+        /// The group's internal bridge: its peers, and services of the host that listen on all addresses.
         Group = "group",
+        /// A bridge of the group that leads outside: everything that the host reaches.
+        Open = "open",
     }
 }
 words! {

@@ -67,7 +67,7 @@ impl Configurator {
     #[must_use]
     pub fn validate(&self, group: &GroupSpec) -> Vec<Violation> {
         let mut report = Report::default();
-        check::group::size(&mut report, group);
+        check::group::size(&mut report, group, self.place);
         check::group::graph(&mut report, group);
         check::text::labels(&mut report, "/labels", &group.labels);
         for (index, server) in group.servers.iter().enumerate() {
@@ -87,9 +87,9 @@ impl Configurator {
             let at = format!("/servers/{index}");
             let wanted = self.wanted(&mut Report::default(), &at, server);
             let memory = limits(self.template(server), &self.policy, &wanted.spec.resources).memory;
-            warn::server(&mut report, &at, (group, server), (&wanted, memory));
+            warn::server(&mut report, &at, server, (&wanted, memory));
         }
-        warn::graph(&mut report, group);
+        warn::graph(&mut report, group, self.place);
         report.found
     }
 

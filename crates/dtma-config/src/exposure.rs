@@ -12,6 +12,11 @@ pub fn exposure(server: &ServerSpec, config: &ContainerConfig) -> Vec<String> {
             "is on its group's network: reaches its peers, and services of the host that listen on all addresses"
                 .to_owned(),
         ),
+        NetworkMode::Open => Some(
+            "is on an open network: reaches everything that this machine reaches, the internet included, and is \
+             reached by its peers there"
+                .to_owned(),
+        ),
     };
     let hosts: Vec<String> = config.egress.iter().map(ToString::to_string).collect();
     let outside =

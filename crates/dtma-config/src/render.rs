@@ -34,7 +34,7 @@ impl Ingredients<'_> {
             environment: environment(server),
             labels: self.labels(),
             mounts: self.mounts(),
-            network: network(self.group, server),
+            network: network(self.group, server, self.place),
             limits: self.wanted.tighten_limits(limits(self.template, self.policy, &server.resources)),
             isolation: self.isolation(),
             open_stdin: server.kind.is_stdio(),
@@ -100,12 +100,13 @@ impl Ingredients<'_> {
     }
 }
 
-/// The network a server joins.
-pub(crate) fn network(group: &GroupSpec, server: &ServerSpec) -> NetworkMode {
+/// The network a server joins: none, unless it says so, or is a tool that could not be reached otherwise.
+pub(crate) fn network(group: &GroupSpec, server: &ServerSpec, place: Place) -> NetworkMode {
     let by_kind = match server.kind {
-        ServerKind::Mcp(_) => NetworkMode::None,
-        ServerKind::Tool if group.options.shared_networking => NetworkMode::Group,
-        ServerKind::Tool => NetworkMode::None,
+        ServerKind::Tool if group.options.shared_networking && !place.gives_shim(server) => {
+            NetworkMode::Group
+        }
+        ServerKind::Tool | ServerKind::Mcp(_) => NetworkMode::None,
     };
     server.network.unwrap_or(by_kind)
 }

@@ -153,6 +153,10 @@ pub const WARN_IMAGE_UNPINNED: &str = "image.unpinned";
 pub const WARN_ENVIRONMENT_SECRET: &str = "environment.secret";
 /// Allowed, and probably not meant: a stdio server that can reach services of the host.
 pub const WARN_NETWORK_HOST: &str = "network.host-reachable";
+/// Allowed, and probably not meant: a server that can reach whatever this machine reaches.
+pub const WARN_NETWORK_OPEN: &str = "network.open";
+/// Allowed, and probably not meant: a dependency that cannot be connected to.
+pub const WARN_NO_WAY: &str = "connect.no-way";
 /// Allowed, and probably not meant: more memory disk than memory.
 pub const WARN_TMPFS_OVER_MEMORY: &str = "resources.tmpfs-over-memory";
 /// Allowed, and probably not meant: waiting for the end of a server that ends only when told to.

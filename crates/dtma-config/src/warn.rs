@@ -1,11 +1,12 @@
 //! What is allowed and probably not meant.
 
 use crate::check::image;
+use crate::place::Place;
 use crate::render;
 use crate::report::Report;
 use crate::rule;
 use crate::wanted::Wanted;
-use dtma_core::spec::{Condition, GroupSpec, MountSource, NetworkMode, ServerKind, ServerSpec};
+use dtma_core::spec::{Condition, Dependency, GroupSpec, MountSource, NetworkMode, ServerKind, ServerSpec};
 use dtma_core::violation::pointer_token;
 
 /// Parts of names that secrets go by.
@@ -13,26 +14,34 @@ const SECRET: [&str; 8] =
     ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "APIKEY", "PRIVATE_KEY"];
 
 /// Warns about one server; `wanted` is the same with its overrides applied, `memory` what it will have.
-pub(crate) fn server(
-    report: &mut Report,
-    at: &str,
-    (group, written): (&GroupSpec, &ServerSpec),
-    (wanted, memory): (&Wanted, u64),
-) {
+pub(crate) fn server(report: &mut Report, at: &str, written: &ServerSpec, (wanted, memory): (&Wanted, u64)) {
     let spec = &wanted.spec;
     if image::is_unpinned(&spec.image) {
         let message = format!("{} can mean another image tomorrow", spec.image);
         let at = format!("{at}/image");
         report.refuse_with(&at, rule::WARN_IMAGE_UNPINNED, message, "name a version or a digest");
     }
-    if spec.kind.is_stdio() && render::network(group, spec) == NetworkMode::Group {
-        let message =
-            "on a group's network a server can reach services of the host that listen on all addresses";
-        let at = format!("{at}/network");
-        report.refuse_with(&at, rule::WARN_NETWORK_HOST, message, "leave it out unless it needs its peers");
-    }
+    network(report, &format!("{at}/network"), spec);
     secrets(report, at, (written, spec));
     sizes(report, wanted, memory);
+}
+
+/// About one that was asked for.
+fn network(report: &mut Report, at: &str, spec: &ServerSpec) {
+    match spec.network {
+        Some(NetworkMode::Group) if spec.kind.is_stdio() => {
+            let message =
+                "on a group's network a server can reach services of the host that listen on all addresses";
+            let hint = "leave it out unless it needs its peers";
+            report.refuse_with(at, rule::WARN_NETWORK_HOST, message, hint);
+        }
+        Some(NetworkMode::Open) => {
+            let message = "on it a server reaches everything that this machine reaches";
+            let hint = "name what it needs in \"egress\" and leave network out";
+            report.refuse_with(at, rule::WARN_NETWORK_OPEN, message, hint);
+        }
+        Some(NetworkMode::Group | NetworkMode::None) | None => {}
+    }
 }
 
 fn secrets(report: &mut Report, at: &str, (written, spec): (&ServerSpec, &ServerSpec)) {
@@ -61,15 +70,33 @@ fn sizes(report: &mut Report, wanted: &Wanted, memory: u64) {
 }
 
 /// Warns about who waits for whom.
-pub(crate) fn graph(report: &mut Report, group: &GroupSpec) {
+pub(crate) fn graph(report: &mut Report, group: &GroupSpec, place: Place) {
     for (index, server) in group.servers.iter().enumerate() {
         for (number, wanted) in server.depends_on.iter().enumerate() {
-            let of = group.server(&wanted.instance).map(|server| server.kind);
-            if wanted.condition == Condition::Completed && matches!(of, Some(ServerKind::Mcp(_))) {
-                let at = format!("/servers/{index}/dependsOn/{number}/condition");
+            let at = format!("/servers/{index}/dependsOn/{number}");
+            let Some(other) = group.server(&wanted.instance) else { continue };
+            if wanted.condition == Condition::Completed && matches!(other.kind, ServerKind::Mcp(_)) {
                 let message = format!("{} is an MCP server, which ends only when told to", wanted.instance);
-                report.refuse(&at, rule::WARN_NEVER_COMPLETES, message);
+                report.refuse(&format!("{at}/condition"), rule::WARN_NEVER_COMPLETES, message);
             }
+            no_way(report, &at, group, (server, wanted, other), place);
         }
+    }
+}
+
+/// A dependency that listens somewhere is there to be connected to.
+fn no_way(
+    report: &mut Report,
+    at: &str,
+    group: &GroupSpec,
+    (server, wanted, other): (&ServerSpec, &Dependency, &ServerSpec),
+    place: Place,
+) {
+    let mode = |server| render::network(group, server, place);
+    let on_one = mode(server) != NetworkMode::None && mode(server) == mode(other);
+    if let Some(port) = other.port.filter(|_| wanted.connect.is_none() && !on_one) {
+        let message = format!("nothing leads from {} to port {port} of {}", server.instance, other.instance);
+        let hint = format!("say \"connect\": {{\"port\": {port}}}, or give both \"network\": \"group\"");
+        report.refuse_with(at, rule::WARN_NO_WAY, message, &hint);
     }
 }

@@ -110,8 +110,9 @@ fn a_way_out_needs_the_shim_and_no_network() {
     spec.servers[0].network = Some(NetworkMode::Group);
     refused(Policy::default(), &spec, at, rule::EGRESS_NETWORK, "give it \"network\": \"none\"");
     spec.servers[0] = ServerSpec { egress: rules(&["a.example:443"]), ..tool("web") };
+    spec.servers[0].network = Some(NetworkMode::Open);
     refused(Policy::default(), &spec, at, rule::EGRESS_NETWORK, "past the daemon");
-    spec.servers[0].network = Some(NetworkMode::None);
+    spec.servers[0].network = None;
     assert_eq!(with_shim(Policy::default()).validate(&spec), []);
     spec.servers[0].port = Some(3128);
     refused(Policy::default(), &spec, "/servers/0/port", rule::PORT_INSIDE, "the way out");
@@ -294,4 +295,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_operator_who_bounds_the_way_out_lets_nobody_past_it() {
+    let open = group(vec![ServerSpec { network: Some(NetworkMode::Open), ..tool("web") }]);
+    assert_eq!(with_shim(Policy::default()).validate(&open), []);
+    let warned = with_shim(Policy::default()).warnings(&open);
+    assert!(places(&warned).contains(&("/servers/0/network", rule::WARN_NETWORK_OPEN)), "{warned:#?}");
+    let bounded = Policy { egress: Ceiling::Listed(rules(&["a.example:443"])), ..Policy::default() };
+    refused(bounded, &open, "/servers/0/network", rule::POLICY_EGRESS, "more than the operator lets");
+}
+
+#[test]
+fn whoever_waits_for_a_port_and_has_no_way_to_it_is_told() {
+    let at = "/servers/1/dependsOn/0";
+    let on = |connect| Dependency { instance: "db".parse().unwrap(), condition: Condition::Healthy, connect };
+    let db = ServerSpec { port: Some(5432), ..tool("db") };
+    let mut spec = group(vec![db, ServerSpec { depends_on: vec![on(None)], ..tool("web") }]);
+    let warned = |spec: &GroupSpec| {
+        let found = with_shim(Policy::default()).warnings(spec);
+        places(&found).contains(&(at, rule::WARN_NO_WAY))
+    };
+    assert!(warned(&spec));
+    spec.servers[1].depends_on = vec![on(Some(Connect { port: 5432, local_port: None }))];
+    assert!(!warned(&spec));
+    spec.servers[1].depends_on = vec![on(None)];
+    for server in &mut spec.servers {
+        server.network = Some(NetworkMode::Group);
+    }
+    assert!(!warned(&spec));
+    spec.servers[0].network = None;
+    assert!(warned(&spec), "only one of the two is there");
 }

@@ -86,7 +86,7 @@ fn a_server_gets_a_shim_where_there_is_one_and_it_can_run() {
         rendered.into_values().next().unwrap().config
     };
     let isolation = Isolation { init: false, ..hardened().isolation };
-    let shimmed = ContainerConfig { network: NetworkMode::Group, isolation, shim: true, ..hardened() };
+    let shimmed = ContainerConfig { isolation, shim: true, ..hardened() };
     assert_eq!(config(&with, |_| {}), shimmed);
     assert_eq!(config(&with, |spec| spec.shim = Some(true)), shimmed);
     assert!(!config(&with, |spec| spec.shim = Some(false)).shim);

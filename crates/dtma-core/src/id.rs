@@ -1,5 +1,6 @@
 //! Validated names and numbers. A value of one of these types has passed its rule, so nobody checks twice.
 
+use crate::spec::NetworkMode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -310,10 +311,11 @@ pub fn is_provisional(name: &str, config: &ConfigHash) -> bool {
     name.strip_suffix(config.short()).is_some_and(|rest| rest.ends_with('-'))
 }
 
-/// `dtma-<owner8>-<group>`, the group's own bridge network.
+/// `dtma-<owner8>-<group>`, the group's own bridge network; `dtma-<owner8>-<group>__open` for the one that leads outside.
 #[must_use]
-pub fn network_name(owner: &OwnerId, group: &GroupId) -> String {
-    bounded(&format!("dtma-{}-{group}", owner.short()))
+pub fn network_name(owner: &OwnerId, group: &GroupId, mode: NetworkMode) -> String {
+    let suffix = if mode == NetworkMode::Open { "__open" } else { "" };
+    bounded(&format!("dtma-{}-{group}{suffix}", owner.short()))
 }
 
 /// `dtma-<owner8>-<group>__<volume>`: groups cannot reach each other's volumes by naming them. No name contains

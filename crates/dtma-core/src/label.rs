@@ -2,7 +2,7 @@
 //! always set at create, and a container is ours only when its owner and its name agree as well.
 
 use crate::id::{ConfigHash, Generation, OwnerId, SlotId, container_name, provisional_name};
-use crate::spec::ServerKind;
+use crate::spec::{NetworkMode, ServerKind};
 use std::collections::BTreeMap;
 
 /// Everything under this prefix is ours; a request that sets such a label is refused.
@@ -25,6 +25,8 @@ pub const KIND: &str = "io.dtma.kind";
 pub const OWNER: &str = "io.dtma.owner";
 /// `1` when its first process is the shim.
 pub const SHIM: &str = "io.dtma.shim";
+/// `none`, `group` or `open`: what it joins, or which of the group's networks it is.
+pub const NETWORK: &str = "io.dtma.network";
 /// The volume's name as the request wrote it.
 pub const VOLUME: &str = "io.dtma.volume";
 
@@ -35,6 +37,19 @@ const WITHOUT_SHIM: &str = "0";
 #[must_use]
 pub fn shim(there: bool) -> (String, String) {
     (SHIM.to_owned(), if there { WITH_SHIM } else { WITHOUT_SHIM }.to_owned())
+}
+
+/// What [`NETWORK`] is to say, on a container and on a network; always set, too.
+#[must_use]
+pub fn network(mode: NetworkMode) -> (String, String) {
+    (NETWORK.to_owned(), mode.as_str().to_owned())
+}
+
+/// What [`NETWORK`] says. Containers and networks of earlier versions, which do not, are of the group's own.
+#[must_use]
+pub fn network_of(label: Option<&str>) -> NetworkMode {
+    let known = [NetworkMode::None, NetworkMode::Open].into_iter().find(|mode| label == Some(mode.as_str()));
+    known.unwrap_or(NetworkMode::Group)
 }
 
 /// The labels that say whose container this is and what it was made from.
@@ -73,6 +88,8 @@ pub struct Identity {
     pub config_hash: ConfigHash,
     /// Its first process is the shim.
     pub shim: bool,
+    /// What it was made to join.
+    pub network: NetworkMode,
 }
 
 impl Identity {
@@ -102,6 +119,7 @@ pub fn identity<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Identity>
         config_hash: ConfigHash::from(label(CONFIG_HASH)?),
         // Older ones do not say.
         shim: label(SHIM) == Some(WITH_SHIM),
+        network: network_of(label(NETWORK)),
     })
 }
 
@@ -114,10 +132,20 @@ mod tests {
         let slot = SlotId { group: "g".parse().unwrap(), instance: "i".parse().unwrap(), replica: 0 };
         let (owner, hash) = (OwnerId::from("o"), ConfigHash::from("h"));
         let mut labels = for_container(&owner, &slot, ServerKind::Tool, Generation(3), &hash);
-        let expected = Identity { owner, slot, generation: Generation(3), config_hash: hash, shim: false };
+        let expected = Identity {
+            owner,
+            slot,
+            generation: Generation(3),
+            config_hash: hash,
+            shim: false,
+            network: NetworkMode::Group,
+        };
         let read = |labels: &BTreeMap<String, String>| identity(|key| labels.get(key).map(String::as_str));
         assert_eq!(read(&labels), Some(expected.clone()));
-        labels.extend([shim(false)]);
+        labels.extend([network(NetworkMode::Open)]);
+        let open = Identity { network: NetworkMode::Open, ..expected.clone() };
+        assert_eq!(read(&labels), Some(open));
+        labels.extend([shim(false), network(NetworkMode::Group)]);
         assert_eq!(read(&labels), Some(expected.clone()));
         labels.extend([shim(true)]);
         assert_eq!(read(&labels), Some(Identity { shim: true, ..expected }));

@@ -4,6 +4,7 @@ use crate::Timestamp;
 use crate::id::{
     ConfigHash, ContainerId, Generation, ImageId, InstanceName, Member, NetworkId, ReplicaId, RunKey, SlotId,
 };
+use crate::spec::NetworkMode;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One container as the engine reports it, with the identity its labels carry.
@@ -23,8 +24,8 @@ pub struct ContainerObservation {
     pub image_id: ImageId,
     /// What it does.
     pub state: ContainerState,
-    /// It runs on the group's network: that one cannot go before it.
-    pub joined: bool,
+    /// It runs on this network of the group: that one cannot go before it.
+    pub joined: Option<NetworkMode>,
     /// Its first process is the shim.
     pub shim: bool,
 }
@@ -105,13 +106,15 @@ impl ContainerObservation {
     }
 }
 
-/// The group's network as seen.
+/// A network of the group as seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkObservation {
     /// The engine's id.
     pub id: NetworkId,
     /// Its name.
     pub name: String,
+    /// Which of the group's networks it is.
+    pub mode: NetworkMode,
 }
 
 /// What the prober knows of a run.
@@ -137,7 +140,7 @@ pub enum Readiness {
 pub struct Observation {
     /// Its containers, whatever their state.
     pub containers: Vec<ContainerObservation>,
-    /// Its networks; more than one only after a lost reply.
+    /// Its networks; more than one of a mode only after a lost reply.
     pub networks: Vec<NetworkObservation>,
     /// The engine's names of its volumes.
     pub volumes: BTreeSet<String>,
@@ -236,7 +239,7 @@ pub(crate) mod testing {
             config_hash: "h".into(),
             image_id: "i".into(),
             state,
-            joined: false,
+            joined: None,
             shim: false,
         }
     }

@@ -24,7 +24,7 @@ use crate::Timestamp;
 use crate::graph::Graph;
 use crate::history::GroupHistory;
 use crate::id::{ContainerId, InstanceName, Member, NetworkId, ReplicaId};
-use crate::observation::{ContainerObservation, Observation, Subject};
+use crate::observation::{ContainerObservation, NetworkObservation, Observation, Subject};
 use crate::phase::Phase;
 use crate::record::{GroupGoal, GroupRecord, Removal, ServerGoal, ServerRecord};
 use crate::spec::NetworkMode;
@@ -53,8 +53,11 @@ pub struct Plan {
 /// One call (or a few) to the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Make the group's network.
-    EnsureNetwork,
+    /// Make a network of the group.
+    EnsureNetwork {
+        /// Which of them.
+        mode: NetworkMode,
+    },
     /// Remove a network of the group.
     RemoveNetwork {
         /// Which.
@@ -129,7 +132,7 @@ impl Action {
     #[must_use]
     pub fn subject(&self) -> Subject {
         match self {
-            Self::EnsureNetwork | Self::RemoveNetwork { .. } => Subject::Network,
+            Self::EnsureNetwork { .. } | Self::RemoveNetwork { .. } => Subject::Network,
             Self::Create { member }
             | Self::Start { member, .. }
             | Self::Stop { member, .. }
@@ -143,7 +146,7 @@ impl Action {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::EnsureNetwork => "create network",
+            Self::EnsureNetwork { .. } => "create network",
             Self::RemoveNetwork { .. } => "remove network",
             Self::Create { .. } => "create",
             Self::Start { .. } => "start",
@@ -182,9 +185,9 @@ impl Context<'_> {
         let mut plan = Plan::default();
         let stranded = self.stranded();
         plan.actions.extend(stranded.iter().map(|seen| self.discard(seen)));
-        if self.needs_network() && self.observed.networks.is_empty() && stranded.is_empty() {
-            plan.actions.push(Action::EnsureNetwork);
-        }
+        let missing = NetworkMode::JOINED.into_iter().filter(|mode| self.lacks(*mode));
+        let missing = missing.filter(|_| stranded.is_empty()).filter(|mode| self.needs(*mode));
+        plan.actions.extend(missing.map(|mode| Action::EnsureNetwork { mode }));
         plan.actions.extend(self.idle_networks());
         for spec in &self.desired.spec.servers {
             let Some(record) = self.desired.servers.get(&spec.instance) else { continue };
@@ -217,10 +220,11 @@ impl Context<'_> {
 
     /// Networks that no server of this or the former generation joins, once no container can be on them.
     fn idle_networks(&self) -> Vec<Action> {
-        let joins = |record: &ServerRecord| record.config.network == NetworkMode::Group;
-        let wanted = self.desired.servers.values().any(joins) || self.desired.update().is_some();
-        let joined = self.observed.containers.iter().any(|seen| seen.joined);
-        let networks = self.observed.networks.iter().filter(|_| !wanted && !joined);
+        let wanted = |mode| self.desired.servers.values().any(|record| record.config.network == mode);
+        let joined = |mode| self.observed.containers.iter().any(|seen| seen.joined == Some(mode));
+        let idle = |network: &&NetworkObservation| !wanted(network.mode) && !joined(network.mode);
+        let may_go = self.desired.update().is_none();
+        let networks = self.observed.networks.iter().filter(|_| may_go).filter(idle);
         networks.map(|network| Action::RemoveNetwork { id: network.id.clone() }).collect()
     }
 
@@ -228,20 +232,23 @@ impl Context<'_> {
     /// started again, not even on another network of that name.
     fn stranded(&self) -> Vec<&ContainerObservation> {
         let before = self.desired.update().map(|update| &update.from.servers);
-        let joins = |seen: &&ContainerObservation| {
+        let joined_one_that_is_gone = |seen: &&ContainerObservation| {
             let records = [Some(&self.desired.servers), before].into_iter().flatten();
             let mut made_from = records.filter_map(|servers| servers.get(&seen.slot.instance));
-            made_from
-                .any(|made| made.config_hash == seen.config_hash && made.config.network == NetworkMode::Group)
+            made_from.any(|made| made.config_hash == seen.config_hash && self.lacks(made.config.network))
         };
         let still = self.observed.containers.iter().filter(|seen| !seen.is_live());
-        still.filter(|_| self.observed.networks.is_empty()).filter(joins).collect()
+        still.filter(joined_one_that_is_gone).collect()
     }
 
-    fn needs_network(&self) -> bool {
-        let wants = |record: &ServerRecord| {
-            record.goal == ServerGoal::Run && record.config.network == NetworkMode::Group
-        };
+    /// True for a network of the group that is not there.
+    fn lacks(&self, mode: NetworkMode) -> bool {
+        NetworkMode::JOINED.contains(&mode)
+            && self.observed.networks.iter().all(|network| network.mode != mode)
+    }
+
+    fn needs(&self, mode: NetworkMode) -> bool {
+        let wants = |record: &ServerRecord| record.goal == ServerGoal::Run && record.config.network == mode;
         self.desired.servers.values().any(wants)
     }
 

@@ -35,7 +35,7 @@ impl GroupSpec {
 /// How a group is deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupOptions {
-    /// Servers that want a network share the group's own bridge. When false a tool gets no network either.
+    /// Servers may ask for the group's networks. When false none gets one.
     pub shared_networking: bool,
     /// Starts wait for `depends_on`. When false all start at once and only removal is ordered.
     pub dependency_order: bool,
@@ -121,7 +121,7 @@ pub struct ServerSpec {
     /// In which order an update replaces its containers.
     #[serde(default)]
     pub update: UpdateSpec,
-    /// Its network; `None` takes the kind's default (none for stdio, the group's for a tool).
+    /// Its network; `None`: none, or the group's for a tool that could not be reached otherwise.
     #[serde(default)]
     pub network: Option<NetworkMode>,
     /// What it may reach outside, through the daemon; nothing when empty.
@@ -416,15 +416,21 @@ pub enum NetworkMode {
     None,
     /// The group's internal bridge: its peers, and (measured) every service of the host that listens there.
     Group,
+    /// A bridge of the group that leads outside: the same, and everything that the host reaches.
+    Open,
 }
 
 impl NetworkMode {
+    /// Those that are a network of the group.
+    pub const JOINED: [Self; 2] = [Self::Group, Self::Open];
+
     /// The word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Group => "group",
+            Self::Open => "open",
         }
     }
 }

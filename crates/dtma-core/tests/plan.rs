@@ -179,7 +179,7 @@ impl World {
                 Action::Stop { .. }
                 | Action::Remove { .. }
                 | Action::Rename { .. }
-                | Action::EnsureNetwork
+                | Action::EnsureNetwork { .. }
                 | Action::RemoveNetwork { .. }
                 | Action::RemoveVolume { .. } => return,
             };
@@ -188,8 +188,10 @@ impl World {
             return;
         }
         match action {
-            Action::EnsureNetwork => {
-                self.seen.networks.push(NetworkObservation { id: "n".into(), name: "n".into() });
+            Action::EnsureNetwork { mode } => {
+                let (id, name) = (mode.as_str().into(), mode.as_str().to_owned());
+                assert!(self.seen.networks.iter().all(|network| network.id != id), "made twice");
+                self.seen.networks.push(NetworkObservation { id, name, mode: *mode });
             }
             Action::RemoveNetwork { id } => self.seen.networks.retain(|network| network.id != *id),
             Action::Create { member } => self.create(&member.replica, &member.config),
@@ -230,7 +232,7 @@ impl World {
             config_hash: config.clone(),
             image_id: ImageId::from("i"),
             state: ContainerState::Created,
-            joined: false,
+            joined: None,
             shim: false,
         });
     }
@@ -264,13 +266,15 @@ impl World {
                 let needed = graph.dependents(instance).any(|dependent| self.live(dependent) > 0);
                 assert!(!needed, "{instance} is stopped before its dependents");
             }
-            Action::RemoveNetwork { .. } | Action::RemoveVolume { .. } => {
+            Action::RemoveVolume { .. } => {
+                assert!(self.seen.containers.is_empty(), "removed under the feet of a container");
+            }
+            Action::RemoveNetwork { id } => {
                 let joins = |seen: &ContainerObservation| {
                     let record = self.desired.servers.get(&seen.slot.instance);
-                    record.is_none_or(|record| record.config.network == NetworkMode::Group)
+                    record.is_none_or(|record| record.config.network.as_str() == id.as_str())
                 };
-                let of_volume = matches!(action, Action::RemoveVolume { .. });
-                let needed = self.seen.containers.iter().any(|seen| of_volume || joins(seen));
+                let needed = self.seen.containers.iter().any(joins);
                 assert!(!needed, "removed under the feet of a container");
             }
             Action::Rename { container, .. } => {
@@ -278,7 +282,7 @@ impl World {
                 assert!(is_provisional(&seen.name, &seen.config_hash), "{}", seen.name);
                 assert_eq!(self.seen.at(&seen.replica()).count(), 1, "the name is taken");
             }
-            Action::EnsureNetwork | Action::Stop { .. } | Action::Remove { .. } => {}
+            Action::EnsureNetwork { .. } | Action::Stop { .. } | Action::Remove { .. } => {}
         }
     }
 
@@ -720,6 +724,20 @@ fn a_network_that_nobody_joins_any_more_goes() {
     world.desired.servers.get_mut(&name(0)).unwrap().config.network = NetworkMode::None;
     world.settle();
     assert!(world.seen.networks.is_empty() && world.live(&name(0)) == 1);
+}
+
+#[test]
+fn each_network_is_there_for_those_who_join_it() {
+    let mut world = World::new(group(&[(0, Condition::Started), (0, Condition::Started)], true));
+    world.desired.servers.get_mut(&name(1)).unwrap().config.network = NetworkMode::Open;
+    world.settle();
+    let modes = |world: &World| world.seen.networks.iter().map(|network| network.mode).collect::<Vec<_>>();
+    assert_eq!(modes(&world), NetworkMode::JOINED);
+    world.apply(&name(1), "newer", 1, false);
+    world.desired.servers.get_mut(&name(1)).unwrap().config.network = NetworkMode::None;
+    world.settle();
+    assert_eq!(modes(&world), [NetworkMode::Group]);
+    assert_eq!((world.live(&name(0)), world.live(&name(1))), (1, 1));
 }
 
 #[test]

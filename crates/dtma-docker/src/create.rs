@@ -77,7 +77,7 @@ fn behind_shim(shim: &ShimMount) -> Vec<String> {
 fn wanted_network(request: &CreateContainer) -> Option<&NetworkId> {
     match request.config.network {
         NetworkMode::None => None,
-        NetworkMode::Group => request.network.as_ref(),
+        NetworkMode::Group | NetworkMode::Open => request.network.as_ref(),
     }
 }
 
@@ -97,12 +97,15 @@ fn environment(request: &CreateContainer) -> Vec<String> {
 /// The request's labels win over the configuration's: the reserved ones are among them.
 fn labels(request: &CreateContainer) -> HashMap<String, String> {
     let labels = request.config.labels.clone().into_iter().chain(request.labels.clone());
-    labels.chain([label::shim(request.shim.is_some())]).collect()
+    let ours = [label::shim(request.shim.is_some()), label::network(request.config.network)];
+    labels.chain(ours).collect()
 }
 
 fn host_config(request: &CreateContainer, network: Option<&NetworkId>, dialect: Dialect) -> HostConfig {
     let config = &request.config;
     let isolation = &config.isolation;
+    // Who may reach the outside may ask for its names; nobody else's questions get there.
+    let closed = config.network != NetworkMode::Open;
     let security = isolation.no_new_privileges.then(|| "no-new-privileges:true".to_owned());
     HostConfig {
         privileged: Some(false),
@@ -119,9 +122,9 @@ fn host_config(request: &CreateContainer, network: Option<&NetworkId>, dialect: 
         tmpfs: Some(memory(config, request.run_as, dialect)),
         network_mode: Some(network.map_or_else(|| "none".to_owned(), ToString::to_string)),
         publish_all_ports: Some(false),
-        dns: Some(vec![NO_DNS.to_owned()]),
-        dns_search: Some(vec![NO_SEARCH.to_owned()]),
-        dns_options: Some(IMPATIENT.map(str::to_owned).into()),
+        dns: closed.then(|| vec![NO_DNS.to_owned()]),
+        dns_search: closed.then(|| vec![NO_SEARCH.to_owned()]),
+        dns_options: closed.then(|| IMPATIENT.map(str::to_owned).into()),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,

@@ -107,6 +107,7 @@ mod tests {
     use dtma_core::Timestamp;
     use dtma_core::id::Generation;
     use dtma_core::observation::ContainerState;
+    use dtma_core::spec::NetworkMode;
     use dtma_testing::sample;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 249, 0, 2));
@@ -120,7 +121,7 @@ mod tests {
             config_hash: "h".into(),
             image_id: "i".into(),
             state,
-            joined: true,
+            joined: Some(NetworkMode::Group),
             shim: false,
         }
     }

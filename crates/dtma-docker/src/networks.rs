@@ -1,4 +1,4 @@
-//! The groups' internal networks. The engine's own pools run dry at the 31st network, so ranges are chosen here.
+//! The groups' networks. The engine's own pools run dry at the 31st network, so ranges are chosen here.
 
 use crate::connect::Link;
 use crate::dialect::Dialect;
@@ -11,6 +11,7 @@ use dtma_core::id::NetworkId;
 use dtma_core::label;
 use dtma_core::observation::NetworkObservation;
 use dtma_core::port::runtime::{CreateNetwork, RuntimeError, Scope};
+use dtma_core::spec::NetworkMode;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -142,12 +143,12 @@ fn body(request: &CreateNetwork, subnet: Subnet) -> NetworkCreateRequest {
     NetworkCreateRequest {
         name: request.name.clone(),
         driver: Some("bridge".to_owned()),
-        internal: Some(true),
+        internal: Some(request.mode != NetworkMode::Open),
         attachable: Some(false),
         ingress: Some(false),
         enable_ipv6: Some(false),
         ipam: Some(Ipam { config: Some(vec![range]), ..Ipam::default() }),
-        labels: Some(request.labels.clone().into_iter().collect()),
+        labels: Some(request.labels.clone().into_iter().chain([label::network(request.mode)]).collect()),
         ..NetworkCreateRequest::default()
     }
 }
@@ -162,7 +163,9 @@ async fn all(link: &Link, scope: Option<&Scope>) -> Result<Vec<Network>, Runtime
 
 pub(crate) async fn list(link: &Link, scope: &Scope) -> Result<Vec<NetworkObservation>, RuntimeError> {
     let observe = |network: Network| {
-        Some(NetworkObservation { id: network.id?.into(), name: network.name.unwrap_or_default() })
+        let said = network.labels.as_ref().and_then(|labels| labels.get(label::NETWORK));
+        let mode = label::network_of(said.map(String::as_str));
+        Some(NetworkObservation { id: network.id?.into(), name: network.name.unwrap_or_default(), mode })
     };
     let ours = |network: &Network| network.labels.as_ref().is_some_and(|labels| in_scope(scope, labels));
     Ok(all(link, Some(scope)).await?.into_iter().filter(ours).filter_map(observe).collect())

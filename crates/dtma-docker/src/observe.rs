@@ -110,7 +110,7 @@ fn address(raw: &ContainerInspectResponse) -> Option<IpAddr> {
 
 /// The observation, or why this container is none of ours.
 fn observation(raw: ContainerInspectResponse, owner: &OwnerId) -> Result<ContainerObservation, &'static str> {
-    let joined = address(&raw).is_some();
+    let has_address = address(&raw).is_some();
     let labels = raw.config.and_then(|config| config.labels).unwrap_or_default();
     let name = raw.name.unwrap_or_default().trim_start_matches('/').to_owned();
     let identity = identity(&labels, &name, owner)?;
@@ -122,7 +122,7 @@ fn observation(raw: ContainerInspectResponse, owner: &OwnerId) -> Result<Contain
         config_hash: identity.config_hash,
         image_id: raw.image.unwrap_or_default().into(),
         state: state(raw.state.as_ref().ok_or("it has no state")?)?,
-        joined,
+        joined: has_address.then_some(identity.network),
         shim: identity.shim,
     })
 }
@@ -170,6 +170,7 @@ fn moment(text: Option<&str>) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dtma_core::spec::NetworkMode;
     use serde_json::{Value, json};
 
     const OWNER: &str = "0a0b0c0d-0000-4000-8000-000000000001";
@@ -270,9 +271,9 @@ mod tests {
     fn the_address_is_that_of_the_network_which_has_one() {
         let mut raw = inspection(&json!({ "Status": "running", "StartedAt": BEGAN }));
         let address_of = |raw: &Value| address(&serde_json::from_value(raw.clone()).unwrap());
-        assert_eq!((address_of(&raw), observe(raw.clone()).unwrap().joined), (None, false));
+        assert_eq!((address_of(&raw), observe(raw.clone()).unwrap().joined), (None, None));
         raw["NetworkSettings"]["Networks"] = json!({ "dtma": { "IPAddress": "10.249.0.2" } });
         assert_eq!(address_of(&raw), "10.249.0.2".parse().ok());
-        assert!(observe(raw).unwrap().joined);
+        assert_eq!(observe(raw).unwrap().joined, Some(NetworkMode::Group));
     }
 }

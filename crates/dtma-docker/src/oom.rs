@@ -60,7 +60,7 @@ mod tests {
             config_hash: "h".into(),
             image_id: "i".into(),
             state: ContainerState::Exited { started_at: at, finished_at: at, code, oom: false },
-            joined: false,
+            joined: None,
             shim: false,
         }
     }

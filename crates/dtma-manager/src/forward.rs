@@ -239,7 +239,12 @@ mod tests {
 
         async fn start(&self, name: &str) -> Target {
             let group: GroupId = sample::group("g");
-            let network = CreateNetwork { name: "net".into(), group: group.clone(), labels: BTreeMap::new() };
+            let network = CreateNetwork {
+                name: "net".into(),
+                group: group.clone(),
+                mode: NetworkMode::Group,
+                labels: BTreeMap::new(),
+            };
             let network = self.runtime.create_network(&network).await.unwrap();
             let mut config = sample::container_config("named");
             config.network = NetworkMode::Group;

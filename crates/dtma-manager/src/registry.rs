@@ -16,7 +16,7 @@ use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, network_name};
 use dtma_core::observation::Observation;
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Previous};
-use dtma_core::spec::GroupSpec;
+use dtma_core::spec::{GroupSpec, NetworkMode};
 use dtma_mcp::Door;
 use futures_util::FutureExt;
 use introduction::Introduction;
@@ -159,7 +159,9 @@ impl Registry {
     }
 
     pub(crate) fn claims_network(&self, name: &str) -> bool {
-        let named = |group: &GroupId| network_name(&self.owner, group) == name;
+        let named = |group: &GroupId| {
+            NetworkMode::JOINED.into_iter().any(|mode| network_name(&self.owner, group, mode) == name)
+        };
         self.groups().keys().any(named) || self.damaged().any(|group| named(&group))
     }
 

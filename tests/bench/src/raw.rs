@@ -96,7 +96,8 @@ impl RawEngine {
             (label::GROUP, group.group_id.as_str()),
         ];
         let request = CreateNetwork {
-            name: network_name(&self.owner, &group.group_id),
+            name: network_name(&self.owner, &group.group_id, NetworkMode::Group),
+            mode: NetworkMode::Group,
             group: group.group_id.clone(),
             labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         };

@@ -180,6 +180,7 @@ fn network(wire: wire::Network) -> NetworkMode {
     match wire {
         wire::Network::None => NetworkMode::None,
         wire::Network::Group => NetworkMode::Group,
+        wire::Network::Open => NetworkMode::Open,
     }
 }
 

@@ -79,6 +79,7 @@ fn network(network: NetworkMode) -> wire::Network {
     match network {
         NetworkMode::None => wire::Network::None,
         NetworkMode::Group => wire::Network::Group,
+        NetworkMode::Open => wire::Network::Open,
     }
 }
 

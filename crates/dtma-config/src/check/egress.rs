@@ -46,7 +46,7 @@ fn possible(report: &mut Report, at: &str, group: &GroupSpec, (server, place): (
     if let Some(obstacle) = place.lacks_way(server) {
         let message = format!("it needs the shim to get out, and there is no such way: {obstacle}");
         report.refuse_with(&egress, rule::EGRESS_SHIM, message, "leave egress out");
-    } else if network(group, server) != NetworkMode::None {
+    } else if network(group, server, place) != NetworkMode::None {
         let message = "on a network a server could get out past the daemon";
         report.refuse_with(&egress, rule::EGRESS_NETWORK, message, "give it \"network\": \"none\"");
     }

@@ -1,6 +1,7 @@
 //! Rules about a group as a whole: how many, and who waits for whom.
 
 use super::lifecycle;
+use crate::place::Place;
 use crate::render::network;
 use crate::report::Report;
 use crate::rule;
@@ -16,7 +17,7 @@ const NETWORK_PLACES: usize = 29;
 /// Most servers started at the same moment.
 const MAX_CONCURRENT: u32 = 256;
 
-pub(crate) fn size(report: &mut Report, group: &GroupSpec) {
+pub(crate) fn size(report: &mut Report, group: &GroupSpec, place: Place) {
     let count = group.servers.len();
     if count == 0 {
         report.refuse("/servers", rule::GROUP_EMPTY, "a group needs at least one server");
@@ -25,14 +26,17 @@ pub(crate) fn size(report: &mut Report, group: &GroupSpec) {
         let message = format!("{count} servers are more than the {MAX_SERVERS} a group may have");
         report.refuse_with("/servers", rule::GROUP_TOO_LARGE, message, "split it into several groups");
     }
-    let networked = group.servers.iter().filter(|server| network(group, server) == NetworkMode::Group);
-    let networked: usize = networked.map(|server| server.replicas.max(1) as usize).sum();
-    if networked > NETWORK_PLACES {
-        let message = format!(
-            "{networked} containers on the group's network are more than its {NETWORK_PLACES} places"
-        );
-        let hint = "split the group, or set \"network\": \"none\" where none is needed";
-        report.refuse_with("/servers", rule::NETWORK_FULL, message, hint);
+    for mode in NetworkMode::JOINED {
+        let joined = group.servers.iter().filter(|server| network(group, server, place) == mode);
+        let joined: usize = joined.map(|server| server.replicas.max(1) as usize).sum();
+        if joined > NETWORK_PLACES {
+            let message = format!(
+                "{joined} containers on the network {:?} are more than its {NETWORK_PLACES} places",
+                mode.as_str()
+            );
+            let hint = "split the group, or leave \"network\" out where none is needed";
+            report.refuse_with("/servers", rule::NETWORK_FULL, message, hint);
+        }
     }
     lifecycle::progress_deadline(report, group);
     let concurrent = group.options.max_concurrent_deployments;

@@ -5,6 +5,7 @@ use crate::policy::Policy;
 use crate::render::network;
 use crate::report::Report;
 use crate::rule;
+use dtma_core::egress::Ceiling;
 use dtma_core::spec::{GroupSpec, NetworkMode, Publish, ServerSpec};
 
 /// Judges the ports of a server with its overrides applied.
@@ -15,12 +16,20 @@ pub(crate) fn ports(
     server: &ServerSpec,
     (policy, place): (&Policy, Place),
 ) {
-    if server.network == Some(NetworkMode::Group) && !group.options.shared_networking {
+    let joins = server.network.is_some_and(|mode| NetworkMode::JOINED.contains(&mode));
+    if joins && !group.options.shared_networking {
         let message = "the group shares no network (options.sharedNetworking is false)";
         report.refuse(&format!("{at}/network"), rule::NETWORK_NOT_SHARED, message);
     }
     // A shim is a way in where there is no network.
-    let connected = network(group, server) == NetworkMode::Group || place.gives_shim(server);
+    let connected = network(group, server, place) != NetworkMode::None || place.gives_shim(server);
+    if server.network == Some(NetworkMode::Open)
+        && let Ceiling::Listed(_) = policy.egress
+    {
+        let message = "on it a server reaches more than the operator lets servers reach";
+        let hint = "name the hosts in \"egress\" and leave network out";
+        report.refuse_with(&format!("{at}/network"), rule::POLICY_EGRESS, message, hint);
+    }
     if let Some(port) = server.port {
         inner_port(report, &format!("{at}/port"), server, (port, connected));
     }

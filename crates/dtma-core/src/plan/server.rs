@@ -8,7 +8,7 @@ use crate::observation::{ContainerObservation, ContainerState, Readiness, Subjec
 use crate::phase::{Phase, Trouble, Unmet};
 use crate::record::{ServerGoal, ServerRecord};
 use crate::restart::{Decision, after, decide, exponential};
-use crate::spec::{Condition, NetworkMode, ServerSpec, UpdateOrder};
+use crate::spec::{Condition, ServerSpec, UpdateOrder};
 use std::time::Duration;
 
 /// First delay after the engine refused a call; doubles up to [`RETRY_MAX`].
@@ -138,7 +138,7 @@ impl Context<'_> {
         if let Some(wait) = self.refused(replica) {
             return wait;
         }
-        if record.config.network == NetworkMode::Group && self.observed.networks.is_empty() {
+        if self.lacks(record.config.network) {
             return Step::rest(Phase::Creating);
         }
         let member = Member { replica: replica.clone(), config: record.config_hash.clone() };

@@ -6,7 +6,7 @@ use crate::container::{CreateContainer, ImageFacts, RunAs};
 use crate::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
 use crate::observation::{ContainerObservation, NetworkObservation};
 use crate::platform::Platform;
-use crate::spec::PullPolicy;
+use crate::spec::{NetworkMode, PullPolicy};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
@@ -150,13 +150,15 @@ pub struct Scope {
     pub group: Option<GroupId>,
 }
 
-/// A network to make: internal, with an address range of its own.
+/// A network to make, with an address range of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateNetwork {
     /// Its name.
     pub name: String,
     /// Its group.
     pub group: GroupId,
+    /// [`NetworkMode::Open`] leads outside, any other is internal.
+    pub mode: NetworkMode,
     /// Reserved labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -393,7 +395,7 @@ pub trait ContainerRuntime: Send + Sync {
     /// has missed nothing.
     fn events(&self, owner: &OwnerId) -> BoxStream<'static, EngineEvent>;
 
-    /// Makes an internal network, or finds the one that an earlier call with the same request made.
+    /// Makes a network, or finds the one that an earlier call with the same request made.
     async fn create_network(&self, request: &CreateNetwork) -> Result<NetworkId, RuntimeError>;
     /// The networks of this scope.
     async fn networks(&self, scope: &Scope) -> Result<Vec<NetworkObservation>, RuntimeError>;

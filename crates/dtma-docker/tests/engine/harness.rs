@@ -26,7 +26,7 @@ pub(crate) const GROUP: &str = "engine-test";
 /// One installation on the real engine. What it made is removed when a test fails, too.
 pub(crate) struct Harness {
     runtime: Arc<DockerRuntime>,
-    owner: OwnerId,
+    pub(crate) owner: OwnerId,
     relay: Relay,
 }
 
@@ -138,7 +138,8 @@ impl Harness {
 
     pub(crate) fn network(&self) -> CreateNetwork {
         let group = sample::group(GROUP);
-        CreateNetwork { name: network_name(&self.owner, &group), group, labels: self.labels() }
+        let mode = NetworkMode::Group;
+        CreateNetwork { name: network_name(&self.owner, &group, mode), group, mode, labels: self.labels() }
     }
 
     pub(crate) fn volume(&self, name: &str, request: &CreateContainer) -> EnsureVolume {

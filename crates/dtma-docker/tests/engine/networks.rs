@@ -1,8 +1,10 @@
 //! The groups' networks: who can reach whom, and where their addresses come from.
 
 use crate::harness::{Harness, joined};
-use dtma_core::id::NetworkId;
-use dtma_core::port::runtime::{ContainerRuntime, RuntimeError};
+use dtma_core::id::{NetworkId, network_name};
+use dtma_core::label;
+use dtma_core::port::runtime::{ContainerRuntime, CreateNetwork, RuntimeError, Scope};
+use dtma_core::spec::NetworkMode;
 use dtma_docker::{DockerRuntime, Settings};
 
 async fn network(harness: &Harness) -> NetworkId {
@@ -14,10 +16,28 @@ async fn a_network_is_internal_labelled_and_small() {
     let harness = Harness::new().await;
     let inspected = harness.inspect_network(&network(&harness).await).await;
     assert_eq!((inspected.internal, inspected.driver.as_deref()), (Some(true), Some("bridge")));
-    assert_eq!(inspected.labels.unwrap_or_default(), harness.labels().into_iter().collect());
+    let labels = harness.labels().into_iter().chain([label::network(NetworkMode::Group)]).collect();
+    assert_eq!(inspected.labels.unwrap_or_default(), labels);
     let range = inspected.ipam.and_then(|ipam| ipam.config).and_then(|mut config| config.pop());
     let range = range.and_then(|range| range.subnet).unwrap_or_default();
     assert!(range.starts_with("10.249.") && range.ends_with("/27"), "{range}");
+    harness.leave().await;
+}
+
+/// Not under the group's own name, so that both can stand side by side.
+#[tokio::test]
+async fn an_open_network_leads_outside_and_is_told_apart() {
+    let harness = Harness::new().await;
+    let (group, mode) = (harness.network(), NetworkMode::Open);
+    let name = network_name(&harness.owner, &group.group, mode);
+    let open = harness.engine().create_network(&CreateNetwork { name, mode, ..group.clone() }).await;
+    let inner = network(&harness).await;
+    assert_eq!(harness.inspect_network(&open.clone().expect("make it")).await.internal, Some(false));
+    let scope = Scope { owner: harness.owner.clone(), group: None };
+    let mut seen = harness.engine().networks(&scope).await.expect("list them");
+    seen.sort_by_key(|network| network.name.clone());
+    let modes: Vec<_> = seen.iter().map(|network| (network.id.clone(), network.mode)).collect();
+    assert_eq!(modes, [(inner, NetworkMode::Group), (open.expect("made"), NetworkMode::Open)]);
     harness.leave().await;
 }
 

@@ -55,7 +55,10 @@ impl GroupTask {
         self.seen.busy.insert(action.subject());
         let action = action.clone();
         match &action {
-            Action::EnsureNetwork => self.spawn(action, async move { hand.ensure_network().await }),
+            Action::EnsureNetwork { mode } => {
+                let mode = *mode;
+                self.spawn(action, async move { hand.ensure_network(mode).await });
+            }
             Action::RemoveNetwork { id } => {
                 let id = id.clone();
                 self.spawn(action, async move { hand.remove_network(id).await });
@@ -119,7 +122,8 @@ impl GroupTask {
         let instance = &member.replica.instance;
         let record = self.record.servers.get(instance)?;
         let kind = self.record.spec.server(instance)?.kind;
-        let network = self.seen.networks.first().map(|network| network.id.clone());
+        let of_mode = self.seen.networks.iter().find(|network| network.mode == record.config.network);
+        let network = of_mode.map(|network| network.id.clone());
         let (owner, slot) = (&self.registry.owner, self.slot(&member.replica));
         // One of an earlier generation may be on its way under the plain name: seen or not, it is there first.
         let alone = self.seen.at(&member.replica).next().is_none() && !self.seen.is_busy_beside(member);

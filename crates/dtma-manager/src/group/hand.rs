@@ -15,7 +15,7 @@ use dtma_core::plan::StopReason;
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{CreateNetwork, EnsureVolume, PullProgress, Scope};
 use dtma_core::record::ServerRecord;
-use dtma_core::spec::ServerKind;
+use dtma_core::spec::{NetworkMode, ServerKind};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -67,11 +67,12 @@ impl Hand {
         Turn(group, all)
     }
 
-    pub(super) async fn ensure_network(&self) -> Result<Effect, RuntimeError> {
-        let name = network_name(&self.registry.owner, &self.group);
-        let request = CreateNetwork { name: name.clone(), group: self.group.clone(), labels: self.labels() };
+    pub(super) async fn ensure_network(&self, mode: NetworkMode) -> Result<Effect, RuntimeError> {
+        let name = network_name(&self.registry.owner, &self.group, mode);
+        let (group, labels) = (self.group.clone(), self.labels());
+        let request = CreateNetwork { name: name.clone(), group, mode, labels };
         let id = self.runtime().create_network(&request).await?;
-        Ok(Effect::Network(NetworkObservation { id, name }))
+        Ok(Effect::Network(NetworkObservation { id, name, mode }))
     }
 
     pub(super) async fn remove_network(&self, id: NetworkId) -> Result<Effect, RuntimeError> {

@@ -250,7 +250,7 @@ impl GroupTask {
                 let (instance, action) = (member.replica.instance.clone(), action.word().to_owned());
                 ManagerError::Refused { instance, action, source: error }
             }
-            Action::EnsureNetwork => ManagerError::Engine(error),
+            Action::EnsureNetwork { .. } => ManagerError::Engine(error),
             Action::RemoveNetwork { .. }
             | Action::Stop { .. }
             | Action::Remove { .. }

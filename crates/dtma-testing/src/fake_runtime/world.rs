@@ -70,6 +70,7 @@ pub(super) struct Run {
 pub(super) struct Network {
     name: String,
     labels: Labels,
+    mode: NetworkMode,
 }
 
 /// What a client holds of an attachment.
@@ -314,14 +315,19 @@ impl World {
             return if ours { Ok(id.clone()) } else { Err(taken) };
         }
         let id = NetworkId::from(self.new_id());
-        let (name, labels) = (request.name.clone(), request.labels.clone());
-        self.networks.insert(id.clone(), Network { name, labels });
+        let (name, labels, mode) = (request.name.clone(), request.labels.clone(), request.mode);
+        self.networks.insert(id.clone(), Network { name, labels, mode });
         Ok(id)
     }
 
     pub(super) fn networks(&self, scope: &Scope) -> Vec<NetworkObservation> {
         let ours = self.networks.iter().filter(|(_, network)| in_scope(&network.labels, scope));
-        ours.map(|(id, network)| NetworkObservation { id: id.clone(), name: network.name.clone() }).collect()
+        ours.map(|(id, network)| NetworkObservation {
+            id: id.clone(),
+            name: network.name.clone(),
+            mode: network.mode,
+        })
+        .collect()
     }
 
     pub(super) fn remove_network(&mut self, id: &NetworkId) -> Result<(), RuntimeError> {
@@ -387,7 +393,7 @@ impl World {
 pub(super) fn wanted_network(request: &CreateContainer) -> Option<&NetworkId> {
     match request.config.network {
         NetworkMode::None => None,
-        NetworkMode::Group => request.network.as_ref(),
+        NetworkMode::Group | NetworkMode::Open => request.network.as_ref(),
     }
 }
 
@@ -439,7 +445,11 @@ impl Container {
             image_id: self.request.image.id.clone(),
             state: self.state,
             shim: self.request.shim.is_some(),
-            joined: self.run.is_some() && wanted_network(&self.request).is_some(),
+            joined: self
+                .run
+                .as_ref()
+                .and_then(|_| wanted_network(&self.request))
+                .map(|_| self.request.config.network),
         })
     }
 }

@@ -28,7 +28,7 @@ use dtma_core::id::{ContainerId, GroupId, ImageRef, OwnerId, SlotId, VolumeName,
 use dtma_core::label;
 use dtma_core::observation::{ContainerObservation, ContainerState};
 use dtma_core::port::runtime::{ContainerRuntime, CreateNetwork, EnsureVolume, RuntimeError, Scope};
-use dtma_core::spec::PullPolicy;
+use dtma_core::spec::{NetworkMode, PullPolicy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,8 +258,8 @@ impl Room {
     }
 
     fn network(&self) -> CreateNetwork {
-        let name = network_name(&self.owner, &self.group);
-        CreateNetwork { name, group: self.group.clone(), labels: self.labels() }
+        let name = network_name(&self.owner, &self.group, NetworkMode::Group);
+        CreateNetwork { name, group: self.group.clone(), mode: NetworkMode::Group, labels: self.labels() }
     }
 
     fn volume(&self, name: &str) -> EnsureVolume {

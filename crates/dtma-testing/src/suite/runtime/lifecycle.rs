@@ -30,7 +30,7 @@ pub async fn a_container_lives_and_dies(harness: impl RuntimeHarness) {
         config_hash: request.config_hash.clone(),
         image_id: request.image.id.clone(),
         state: ContainerState::Created,
-        joined: false,
+        joined: None,
         shim: false,
     };
     assert_eq!(created, expected);
