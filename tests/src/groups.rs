@@ -56,6 +56,12 @@ pub fn idle(name: &str) -> Value {
     json!({"instanceName": name, "kind": "tool", "image": "dtma/busybox:dev", "command": command, "health": health})
 }
 
+/// The same on its group's network.
+#[must_use]
+pub fn peer(name: &str) -> Value {
+    with(idle(name), &json!({"network": "group"}))
+}
+
 /// `server` with further fields.
 #[must_use]
 pub fn with(mut server: Value, fields: &Value) -> Value {

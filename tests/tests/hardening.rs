@@ -16,7 +16,7 @@ fn household(toolbox: &Toolbox) -> Value {
             groups::time("time"),
             groups::git("git"),
             groups::web("web"),
-            groups::idle("idle"),
+            groups::peer("idle"),
         ],
     )
 }
@@ -97,7 +97,12 @@ fn identity(name: &str, container: &Value) {
     assert!(host["ReadonlyPaths"].as_array().is_some_and(|paths| !paths.is_empty()), "{name}");
     let tool = config["Labels"]["io.dtma.kind"] == "tool";
     let (network, driver) = (&host["NetworkMode"], &host["LogConfig"]["Type"]);
-    assert_eq!(tool, network != "none", "{name}: {network}");
+    let joins = config["Labels"]["io.dtma.network"] == "group";
+    assert_eq!(
+        (joins, network != "none"),
+        (tool && (name.contains("idle") || !shims()), joins),
+        "{name}: {network}"
+    );
     if tool && !shims() {
         assert_eq!(driver, "json-file", "{name}");
         assert!(host["LogConfig"]["Config"]["max-size"].is_string(), "{name}: its log is bounded");

@@ -13,7 +13,7 @@ const STANDS: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 16;
 
 fn pair(toolbox: &Toolbox) -> Value {
-    let idle = groups::after(groups::idle("idle"), &[("fixture", "healthy")]);
+    let idle = groups::after(groups::peer("idle"), &[("fixture", "healthy")]);
     toolbox.group("pair", &[groups::fixture("fixture"), idle])
 }
 

@@ -13,7 +13,7 @@ const DIES: Duration = Duration::from_secs(30);
 const STANDS: Duration = Duration::from_secs(30);
 
 fn tool(toolbox: &Toolbox) -> Value {
-    toolbox.group("keyed", &[groups::idle("idle")])
+    toolbox.group("keyed", &[groups::peer("idle")])
 }
 
 /// Sends it and does not care for the answer: the daemon is to die.
@@ -33,7 +33,7 @@ async fn a_removal_of_one_of_several_asked_again_after_a_kill_is_the_same_remova
         ("store.put_answer:after", "/tools"),
     ] {
         let mut toolbox = Toolbox::start();
-        let body = toolbox.group("keyed", &[groups::idle("stays"), groups::idle("goes")]);
+        let body = toolbox.group("keyed", &[groups::peer("stays"), groups::peer("goes")]);
         toolbox.deploy(&body).await;
         let stays = container_ids(&toolbox.named("keyed")).into_iter().find(|(name, _)| name == "stays");
         toolbox.kill9();
@@ -96,7 +96,7 @@ async fn a_deployment_asked_again_after_a_kill_is_the_same_deployment() {
         );
         let again = rest.post("/mcp/groups", &body).await.expect(201);
         assert_eq!((again.replayed, &again.text), (true, &answer.text), "{failpoint}");
-        let other = toolbox.group("keyed", &[groups::idle("other")]);
+        let other = toolbox.group("keyed", &[groups::peer("other")]);
         assert_eq!(rest.post("/mcp/groups", &other).await.expect(409).code(), "idempotency_key_reused");
         assert_eq!((container_ids(&group).len(), networks(&group).len()), (1, 1), "{failpoint}");
     }

@@ -56,7 +56,7 @@ async fn the_search_for_what_is_left_finds_a_container_a_network_and_a_volume() 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_its_start_a_daemon_sweeps_what_is_its_own_and_claimed_by_no_group() {
     let mut toolbox = Toolbox::start();
-    toolbox.deploy(&toolbox.group("kept", &[groups::web("web")])).await;
+    toolbox.deploy(&toolbox.group("kept", &[groups::peer("peer")])).await;
     let (kept, lost, foreign) = (toolbox.named("kept"), toolbox.named("lost"), toolbox.named("foreign"));
     let [web] = &containers(&kept)[..] else { panic!("one container") };
     let owner = web["Config"]["Labels"]["io.dtma.owner"].as_str().expect("an owner").to_owned();

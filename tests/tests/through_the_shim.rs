@@ -207,7 +207,7 @@ fn address(container: &str) -> String {
 async fn from_inside_a_default_server_nothing_answers() {
     let toolbox = toolbox();
     let inside = groups::fixture("inside");
-    let wait = json!({"kind": "tool", "command": ["sleep", "1000"], "transport": null});
+    let wait = json!({"kind": "tool", "command": ["/usr/bin/python3", "-c", "import time; time.sleep(1000)"], "transport": null});
     let tool = groups::with(groups::fixture("tool"), &wait);
     let peer = groups::with(groups::fixture("peer"), &json!({"network": "group"}));
     let open = groups::with(groups::fixture("open"), &json!({"network": "open"}));

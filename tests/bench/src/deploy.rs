@@ -6,7 +6,7 @@ use crate::raw::RawEngine;
 use crate::report::Report;
 use anyhow::Result;
 use dtma_client::Mutation;
-use dtma_core::spec::{GroupOptions, GroupSpec, ServerKind, ServerSpec, Transport};
+use dtma_core::spec::{GroupOptions, GroupSpec, NetworkMode, ServerKind, ServerSpec, Transport};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -34,12 +34,13 @@ fn stdio_spec(name: &str) -> Result<ServerSpec> {
 
 fn tool_wire(name: &str) -> Value {
     json!({"instanceName": name, "kind": "tool", "image": "dtma/busybox:dev", "port": 8080,
-        "command": ["httpd", "-f", "-p", "8080"]})
+        "command": ["httpd", "-f", "-p", "8080"], "network": "group"})
 }
 
 fn tool_spec(name: &str) -> Result<ServerSpec> {
     let mut spec = ServerSpec::new(name.parse()?, ServerKind::Tool, "dtma/busybox:dev".into());
     spec.port = Some(8080);
+    spec.network = Some(NetworkMode::Group);
     spec.command = Some(["httpd", "-f", "-p", "8080"].map(str::to_owned).into());
     Ok(spec)
 }

@@ -149,7 +149,7 @@ impl Lane {
     fn document(&self, version: u64) -> Value {
         let mounts = json!({"mounts": [{"type": "volume", "name": "data", "target": "/data"}]});
         let fixture = groups::with(versioned(groups::fixture("fixture"), version), &mounts);
-        let guest = groups::after(groups::idle(&format!("guest{version}")), &[("fixture", "started")]);
+        let guest = groups::after(groups::peer(&format!("guest{version}")), &[("fixture", "started")]);
         self.toolbox.group("lane", &[fixture, versioned(groups::idle("idle"), version), guest])
     }
 

@@ -299,7 +299,7 @@ fn document(toolbox: &Toolbox, act: Act) -> Value {
     let egress = if shims() { json!(["example.org:443"]) } else { json!([]) };
     let fixture = groups::with(groups::fixture("fixture"), &mounts);
     let fixture = groups::with(fixture, &json!({"egress": egress}));
-    let idle = groups::after(groups::idle("idle"), &[("fixture", "started")]);
+    let idle = groups::after(groups::peer("idle"), &[("fixture", "started")]);
     let absent = json!({"instanceName": "absent", "kind": "tool", "image": "dtma/no-such-image:dev",
                         "pullPolicy": "never", "dependsOn": [{"instance": "fixture", "condition": "healthy"}]});
     match act {
