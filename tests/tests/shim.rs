@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "a test stops where something is broken"
 )]
 
@@ -20,6 +21,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const NONCE: &str = "000102030405060708090a0b0c0d0e0f";
@@ -237,4 +241,84 @@ fn connected(peer: &mut Peer, port: u16) -> TcpStream {
         }
     }
     unreachable!()
+}
+
+/// A shim that sees, as the file of its memory cgroup, the events of another cgroup of version 2: this machine may have
+/// its memory in one of version 1, and what wakes whoever watches such a file is the same for both.
+struct Watching {
+    shim: Child,
+    _peer: Peer,
+    directory: TempDir,
+}
+
+const WATCH: &str = "set -e
+cd \"$1\"; mkdir all; mount -t cgroup2 none all; mkdir all/$2
+mount -t tmpfs tmpfs /sys/fs/cgroup; touch /sys/fs/cgroup/memory.events
+mount --bind all/$2/cgroup.events /sys/fs/cgroup/memory.events
+exec \"$3\" --socket \"$1/agent.sock\" -- cat";
+const LEAVE: &str = "mount -t cgroup2 none \"$1/all\" && rmdir \"$1/all/$2\"";
+
+impl Watching {
+    fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let listener = UnixListener::bind(directory.path().join("agent.sock")).unwrap();
+        let mut command = own_mounts(WATCH, directory.path());
+        let shim = command.arg(binaries::shim()).env("DTMA_SHIM", NONCE).spawn().unwrap();
+        let mut peer = Peer::accept(&listener);
+        peer.welcome();
+        peer.spawn(1, Mode::Messages, &[]);
+        peer.until_running(1);
+        Self { shim, _peer: peer, directory }
+    }
+
+    /// Makes the file change.
+    fn change(&self, frozen: u8) {
+        let all = format!("/proc/{}/root{}/all", self.shim.id(), self.directory.path().display());
+        fs::write(format!("{all}/{}/cgroup.freeze", name(self.directory.path())), frozen.to_string())
+            .unwrap();
+    }
+
+    /// How often it went to sleep so far.
+    fn sleeps(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.shim.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        line.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.shim.kill();
+        let _ = self.shim.wait();
+        let left = own_mounts(LEAVE, self.directory.path()).status();
+        assert!(left.unwrap().success() || std::thread::panicking());
+    }
+}
+
+/// This script, with mounts that nobody else sees; it is told the directory and a name made from it.
+fn own_mounts(script: &str, directory: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(directory).arg(name(directory));
+    command
+}
+
+fn name(directory: &Path) -> String {
+    format!("dtma{}", directory.file_name().unwrap().display())
+}
+
+#[test]
+fn a_cgroup_of_version_2_wakes_it_and_lets_it_sleep_again() {
+    let watching = Watching::start();
+    for frozen in [1, 0, 1, 0] {
+        let before = watching.sleeps();
+        watching.change(frozen);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while watching.sleeps() == before {
+            assert!(Instant::now() < deadline, "it was not woken");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let woken = watching.sleeps() - before;
+        assert!(woken < 10, "woken {woken} times by one change");
+    }
 }

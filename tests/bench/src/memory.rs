@@ -43,13 +43,14 @@ async fn with(args: &Args, servers: usize) -> Result<(u64, u64)> {
 }
 
 pub(crate) async fn measure(args: &Args, report: &mut Report) -> Result<()> {
-    let idle = with(args, 0).await?;
+    let (mut before, (_, mut least)) = (0, with(args, 0).await?);
     for servers in SERVERS {
         let (resident, private) = with(args, servers).await?;
-        let each = private.saturating_sub(idle.1) / servers as u64;
+        let further = private.saturating_sub(least) / (servers - before) as u64;
         let text = format!("{:.1} MB ({:.1} private)", resident as f64 / 1024.0, private as f64 / 1024.0);
-        let what = format!("daemon: resident memory with {servers} MCP servers with a shim");
-        report.line(&what, &text, &format!("{each} kB private for each"), "");
+        let what = format!("daemon: resident memory with {servers} MCP server(s) with a shim");
+        report.line(&what, &text, &format!("{further} kB for each further one"), "");
+        (before, least) = (servers, private);
     }
     Ok(())
 }
