@@ -9,6 +9,7 @@
     reason = "a test stops where something is broken, and reads where the inspector is"
 )]
 
+use dtma_tests::binaries::cli;
 use dtma_tests::program::{Ended, run_aside};
 use dtma_tests::{Toolbox, groups};
 use serde_json::{Value, json};
@@ -81,6 +82,23 @@ async fn the_inspector_lists_and_calls_tools_of_five_servers() {
     calls(&toolbox, "time", "get_current_time", &["timezone=Europe/Berlin"], "Europe/Berlin").await;
     lists(&toolbox, "git", "git_log").await;
     calls(&toolbox, "git", "git_log", &["repo_path=/data"], "Begin").await;
+}
+
+/// The same through the door for clients that only start commands.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_starts_the_stdio_door_as_its_server() {
+    let toolbox = Toolbox::start();
+    toolbox.deploy(&toolbox.group("one", &[groups::time("time")])).await;
+    let mut command = Command::new(setting("DTMA_TEST_NODE"));
+    command.arg(setting("DTMA_TEST_INSPECTOR")).arg("--cli");
+    for (name, value) in [("DTMA_URL", toolbox.url()), ("DTMA_TOKEN", toolbox.token())] {
+        command.args(["-e", &format!("{name}={value}")]);
+    }
+    command.args(["--method", "tools/call", "--tool-name", "get_current_time"]);
+    command.args(["--tool-arg", "timezone=Europe/Berlin", "--format", "json", "--"]);
+    command.arg(cli()).args(["mcp", "connect", "time"]);
+    let answer = run_aside(command, PATIENCE).await.expect_success("inspector over stdio");
+    assert!(answer.contains("Europe/Berlin"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

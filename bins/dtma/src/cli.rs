@@ -18,7 +18,7 @@ pub(crate) use change::{ApplyArgs, DiffArgs, HistoryArgs, PlanArgs, RollbackArgs
 pub(crate) use context::{ContextAddArgs, ContextCommand};
 pub(crate) use group::{DownArgs, UpArgs, ValidateArgs};
 pub(crate) use look::{CompletionArgs, EventsArgs, PsArgs, StatusArgs};
-pub(crate) use mcp::{McpCallArgs, McpCommand, McpLsArgs};
+pub(crate) use mcp::{McpCallArgs, McpCommand, McpConnectArgs, McpLsArgs};
 pub(crate) use more::{
     ExplainArgs, Goal, InitArgs, ManArgs, Starter, TemplateCommand, TopArgs, TopOrder, WaitForArgs,
 };

@@ -7,6 +7,7 @@ mod await_goal;
 mod bundle;
 mod change;
 mod compare;
+mod connect;
 mod context;
 mod doctor;
 mod events;
@@ -81,6 +82,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         Command::Stop(args) => change::servers(app, Change::Stop, args.instances, args.wait).await,
         Command::Mcp(McpCommand::Ls(args)) => mcp::ls(app, &args).await,
         Command::Mcp(McpCommand::Call(args)) => mcp::call(app, args).await,
+        Command::Mcp(McpCommand::Connect(args)) => connect::connect(app, args).await,
         Command::Tool(ToolCommand::Deploy(args)) => tool::deploy(app, args).await,
         Command::Tool(ToolCommand::Rm(args)) => tool::rm(app, &args).await,
         Command::Tool(ToolCommand::Ls(args)) => tool::ls(app, &args).await,

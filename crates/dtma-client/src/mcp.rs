@@ -49,10 +49,20 @@ impl Client {
         instance: &str,
         headers: HeaderMap,
     ) -> Result<BoxStream<'static, Result<Value, Error>>, Error> {
+        let raw = raw_messages(self.gateway_listen_raw(instance, headers).await?);
+        Ok(raw.map(|message| message.and_then(|message| parse(&message))).boxed())
+    }
+
+    /// The same, for whoever reads it by [`raw_messages`].
+    pub async fn gateway_listen_raw(
+        &self,
+        instance: &str,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, Error> {
         let mut call = self.call(Method::GET, door(instance));
         call.headers = headers;
         call.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        Ok(messages(call.send().await?.into_body()))
+        call.send().await
     }
 
     /// `DELETE /gateway/servers/{instanceName}/mcp`: ends a session.
@@ -184,9 +194,9 @@ impl McpSession {
             let body = whole(response.into_body()).await?;
             return result(parse(&body)?);
         }
-        let mut messages = messages(response.into_body());
+        let mut messages = raw_messages(response);
         while let Some(message) = messages.next().await {
-            let message = message?;
+            let message = parse(&message?)?;
             if message.get("method").is_some() {
                 self.oblige(&message).await?;
             } else if message["id"] == id {
@@ -213,11 +223,18 @@ fn is_stream(response: &Response<Incoming>) -> bool {
     kind.is_some_and(|kind| kind.trim_start().starts_with("text/event-stream"))
 }
 
-fn messages(body: Incoming) -> BoxStream<'static, Result<Value, Error>> {
-    let messages = sse(body).filter_map(|event| async move {
+/// The messages of an answer as the bytes they are: one where it is JSON, as they come where it is a stream, none where
+/// it is empty.
+#[must_use]
+pub fn raw_messages(response: Response<Incoming>) -> BoxStream<'static, Result<Bytes, Error>> {
+    if !is_stream(&response) {
+        let body = futures_util::stream::once(whole(response.into_body()));
+        return body.filter(|body| std::future::ready(!matches!(body, Ok(body) if body.is_empty()))).boxed();
+    }
+    let messages = sse(response.into_body()).filter_map(|event| async move {
         match event {
             Ok(event) if event.data.is_empty() => None,
-            Ok(event) => Some(parse(event.data.as_bytes())),
+            Ok(event) => Some(Ok(Bytes::from(event.data))),
             Err(error) => Some(Err(error)),
         }
     });

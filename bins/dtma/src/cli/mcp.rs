@@ -11,6 +11,26 @@ pub(crate) enum McpCommand {
     Ls(McpLsArgs),
     /// Call a tool
     Call(McpCallArgs),
+    /// Be a server on standard input and output, for clients that only start commands
+    Connect(McpConnectArgs),
+}
+
+/// `dtma mcp connect`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma mcp connect time
+  { \"command\": \"dtma\", \"args\": [\"mcp\", \"connect\", \"time\"] }    in a client's file of servers
+
+Messages pass as they are, one a line. The session outlives restarts of the server and of the daemon: what is asked
+while nobody answers waits. The token comes from DTMA_TOKEN, --token-file or the context, as for every command.")]
+pub(crate) struct McpConnectArgs {
+    /// The server
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    /// How long a daemon that cannot be reached is waited for
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = value::timeout)]
+    pub(crate) patience: Duration,
 }
 
 /// `dtma mcp ls`.
