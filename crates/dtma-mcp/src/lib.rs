@@ -2,9 +2,10 @@
 //! written anew, so that methods, fields and versions nobody here has heard of arrive as they were sent.
 //!
 //! [`StdioServer`] owns one process that speaks over its standard streams and lets any number of client sessions
-//! share it; [`ServerHandle`] is how the manager gives it containers ([`ServerHandle::connect`]). [`Door`] is one
-//! MCP server as its clients see it, however many processes stand behind it. HTTP is left to whoever calls
-//! [`Door::post`] and [`Door::listen`].
+//! share it; [`ServerHandle`] is how the manager gives it containers ([`ServerHandle::connect`]). An [`upstream`] is a
+//! process that listens on a port and is made to look like one of these. [`Door`] is one MCP server as its clients see
+//! it, however many processes stand behind it. Its clients' HTTP is left to whoever calls [`Door::post`] and
+//! [`Door::listen`].
 
 pub(crate) mod door;
 mod envelope;
@@ -15,6 +16,7 @@ mod ring;
 mod rpc;
 mod server;
 mod splice;
+pub mod upstream;
 pub mod version;
 
 pub use door::Door;
