@@ -28,10 +28,16 @@ pub struct ServerRequest {
     /// Plain environment. Not for secrets: the engine shows it to everyone who may inspect containers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// The TCP port inside on which a tool listens; it is ready when the port accepts.
+    /// The TCP port inside on which a tool listens (it is ready when the port accepts), or on which an MCP server of
+    /// another transport than `stdio` is spoken to (it is ready when it has answered).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 65535)]
     pub port: Option<u32>,
+    /// Where such an MCP server is found under its port (default: `/mcp` for `streamable-http`, `/sse` for `sse`, `/ws`
+    /// for `websocket`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/mcp")]
+    pub endpoint_path: Option<String>,
     /// Host ports that the daemon listens on and forwards to the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<Publish>,
@@ -135,6 +141,12 @@ words! {
     Transport {
         /// One JSON-RPC message a line on standard input and output.
         Stdio = "stdio",
+        /// A POST for each message, answered with JSON or a stream of events; needs `port`.
+        StreamableHttp = "streamable-http",
+        /// A stream of events that says where to POST (HTTP+SSE); needs `port`.
+        Sse = "sse",
+        /// One message a text frame; needs `port`.
+        Websocket = "websocket",
     }
 }
 words! {

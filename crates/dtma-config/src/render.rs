@@ -8,7 +8,7 @@ use crate::told::{connects, suggested, told};
 use crate::wanted::Wanted;
 use dtma_core::container::{ContainerConfig, ContainerMount, Isolation, Limits, LogDriver};
 use dtma_core::id::{OwnerId, volume_name};
-use dtma_core::spec::{GroupSpec, Mount, MountSource, NetworkMode, Resources, ServerKind, ServerSpec};
+use dtma_core::spec::{GroupSpec, Mount, MountSource, NetworkMode, Resources, ServerSpec};
 use std::collections::BTreeMap;
 
 /// What a server is rendered from.
@@ -100,13 +100,12 @@ impl Ingredients<'_> {
     }
 }
 
-/// The network a server joins: none, unless it says so, or is a tool that could not be reached otherwise.
+/// The network a server joins: none, unless it says so, or could not be reached otherwise.
 pub(crate) fn network(group: &GroupSpec, server: &ServerSpec, place: Place) -> NetworkMode {
-    let by_kind = match server.kind {
-        ServerKind::Tool if group.options.shared_networking && !place.gives_shim(server) => {
-            NetworkMode::Group
-        }
-        ServerKind::Tool | ServerKind::Mcp(_) => NetworkMode::None,
+    let needs_one = !server.kind.is_stdio() && !place.gives_shim(server);
+    let by_kind = match needs_one && group.options.shared_networking {
+        true => NetworkMode::Group,
+        false => NetworkMode::None,
     };
     server.network.unwrap_or(by_kind)
 }

@@ -61,6 +61,12 @@ rules! {
     PORT_ZERO = "port.zero";
     /// A stdio server is ready when it answers, not when a port does.
     PORT_STDIO = "port.stdio";
+    /// A server that is spoken to over a port names it.
+    PORT_MISSING = "port.missing";
+    /// Only what is spoken to over a port is found at a path.
+    ENDPOINT_UNUSED = "endpoint.unused";
+    /// A path is one.
+    ENDPOINT_SYNTAX = "endpoint.syntax";
     /// A port needs a network to be reached over.
     PORT_NETWORK = "port.network";
     /// Inside, too, a port is one thing.

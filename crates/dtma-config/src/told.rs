@@ -6,8 +6,6 @@ use dtma_core::id::InstanceName;
 use dtma_core::spec::{ServerKind, ServerSpec};
 use std::collections::BTreeMap;
 
-/// Where an MCP server is found under its port, unless it says otherwise.
-const DEFAULT_ENDPOINT: &str = "/mcp";
 /// Programs read one spelling or the other, `curl` only the small one for plain HTTP.
 const PROXY: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
@@ -48,11 +46,12 @@ pub(crate) fn address_variable(instance: &InstanceName) -> String {
 
 fn mcp(server: &ServerSpec) -> Vec<(&'static str, String)> {
     let ServerKind::Mcp(transport) = server.kind else { return Vec::new() };
+    let endpoint = server.endpoint().unwrap_or_default();
     vec![
         ("MCP_TRANSPORT", transport.as_str().to_owned()),
         ("MCP_TRANSPORT_TYPE", transport.as_str().to_owned()),
-        ("MCP_ENDPOINT", DEFAULT_ENDPOINT.to_owned()),
-        ("MCP_ENDPOINT_PATH", DEFAULT_ENDPOINT.to_owned()),
+        ("MCP_ENDPOINT", endpoint.to_owned()),
+        ("MCP_ENDPOINT_PATH", endpoint.to_owned()),
         ("MCP_SERVER_NAME", server.instance.to_string()),
     ]
 }

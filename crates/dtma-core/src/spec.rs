@@ -94,9 +94,13 @@ pub struct ServerSpec {
     /// Plain environment. Not for secrets: the engine shows it in `inspect` for ever.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// The TCP port inside on which a tool listens; it is ready when the port accepts.
+    /// The TCP port inside on which a tool listens (it is ready when the port accepts), or on which an MCP server of
+    /// another transport than stdio is spoken to.
     #[serde(default)]
     pub port: Option<u16>,
+    /// Where an MCP server is found under its port; `None`: the transport's usual place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_path: Option<String>,
     /// Host ports that the daemon listens on and forwards.
     #[serde(default)]
     pub publish: Vec<Publish>,
@@ -168,6 +172,7 @@ impl ServerSpec {
             args: None,
             environment: BTreeMap::new(),
             port: None,
+            endpoint_path: None,
             publish: Vec::new(),
             mounts: Vec::new(),
             depends_on: Vec::new(),
@@ -237,6 +242,17 @@ impl ServerSpec {
         self.update.order.unwrap_or(by_nature)
     }
 
+    /// Where an MCP server is found under its port, or would be if it had one.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        match self.kind {
+            ServerKind::Mcp(transport) => {
+                Some(self.endpoint_path.as_deref().unwrap_or(transport.default_endpoint()))
+            }
+            ServerKind::Tool => None,
+        }
+    }
+
     /// Its replicas.
     pub fn places(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         (0..self.replicas.max(1)).map(|replica| ReplicaId::new(self.instance.clone(), replica))
@@ -265,10 +281,17 @@ impl ServerKind {
     /// True for a server that is spoken to over its standard input and output.
     #[must_use]
     pub fn is_stdio(self) -> bool {
-        match self {
-            Self::Mcp(Transport::Stdio) => true,
-            Self::Tool => false,
-        }
+        self == Self::Mcp(Transport::Stdio)
+    }
+    /// True for a server that speaks MCP, whatever over.
+    #[must_use]
+    pub fn is_mcp(self) -> bool {
+        matches!(self, Self::Mcp(_))
+    }
+    /// True for an MCP server that is spoken to over its port.
+    #[must_use]
+    pub fn is_mcp_over_port(self) -> bool {
+        self.is_mcp() && !self.is_stdio()
     }
 }
 
@@ -278,6 +301,12 @@ impl ServerKind {
 pub enum Transport {
     /// One JSON-RPC message a line on standard input and output.
     Stdio,
+    /// A POST for each message, answered with JSON or a stream of events.
+    StreamableHttp,
+    /// A stream of events that says where to POST.
+    Sse,
+    /// One message a text frame.
+    Websocket,
 }
 
 impl Transport {
@@ -286,6 +315,19 @@ impl Transport {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stdio => "stdio",
+            Self::StreamableHttp => "streamable-http",
+            Self::Sse => "sse",
+            Self::Websocket => "websocket",
+        }
+    }
+
+    /// Where a server is found under its port, unless it says otherwise.
+    #[must_use]
+    pub fn default_endpoint(self) -> &'static str {
+        match self {
+            Self::Stdio | Self::StreamableHttp => "/mcp",
+            Self::Sse => "/sse",
+            Self::Websocket => "/ws",
         }
     }
 }

@@ -19,6 +19,7 @@ mod look;
 mod members;
 mod orders;
 mod ports;
+mod reach;
 mod report;
 mod wants;
 mod ways;

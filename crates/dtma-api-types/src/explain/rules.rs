@@ -42,6 +42,9 @@ pub(super) const ALL: &[Explanation] = &[
     e("policy.bind", "Paths of the host are not mounted into servers.", "Use a named volume; an operator's policy can allow single paths."),
     e("port.zero", "0 is not a port anybody could listen on.", "Use a port between 1 and 65535."),
     e("port.stdio", "A stdio server is ready when it answers, not when a port does.", "Remove port, or choose another transport."),
+    e("port.missing", "An MCP server that does not speak over its standard streams is spoken to on a port, and none is named.", "Say on which port it listens inside its container."),
+    e("endpoint.unused", "A tool and a stdio server are not found at a path.", "Remove endpointPath, or name the transport that the server speaks."),
+    e("endpoint.syntax", "The endpoint is not the path of a URL.", "Write it from the slash on, such as /mcp, without spaces and without a host."),
     e("port.network", "A port needs a network over which it is reached.", "Set network to group."),
     e("publish.duplicate", "One host port is to lead to two places.", "Use each hostPort once."),
     e("network.open", "On an open network a server reaches everything that this machine reaches.", "Name what it needs in egress and leave network out."),
@@ -106,6 +109,6 @@ pub(super) const ALL: &[Explanation] = &[
     e("compat.no-effect", "The field is taken and changes nothing.", "Leave it out, or wait for the version that knows it."),
     e("compat.port", "A port to publish is not a TCP port.", "Write it as 8080/tcp."),
     e("compat.restart", "The daemon restarts servers itself; Docker's restart policy is not used.", "Leave RestartPolicy out."),
-    e("transport.by-port", "The gateway does not speak this transport to servers yet; the server runs and is reached by its port.", "Publish a port, or use a server that speaks stdio."),
+    e("transport.by-port", "No port is named on which the server speaks this transport, so the gateway cannot reach it; it runs as a tool.", "Publish the port it listens on, or use a server that speaks stdio."),
     e("transport.unknown", "The transport is not one that MCP servers speak.", "Use stdio, sse, websocket or streamable-http."),
 ];

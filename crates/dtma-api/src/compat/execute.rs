@@ -27,7 +27,7 @@ pub(crate) async fn execute(
     let capability = request.capability_name.or(request.tool);
     let payload = request.payload.or(request.arguments).unwrap_or_default();
     match (capability, request.command) {
-        (Some(name), _) if found.wanted().is_some_and(|server| server.kind.is_stdio()) => {
+        (Some(name), _) if found.wanted().is_some_and(|server| server.kind.is_mcp()) => {
             call(app, found, &name, payload, within).await
         }
         (Some(name), _) => program(app, found, name, &payload, within).await,

@@ -302,13 +302,18 @@ impl Reader<'_> {
         publish
     }
 
-    /// Stdio is what the gateway serves. A server of another transport runs like a tool whose port is awaited.
+    /// A server that is spoken to over a port, and names none, runs like a tool.
     fn kind(&mut self, server: &mut ServerRequest, said: &Said) {
         if !said.mcp {
             server.kind = Some(Kind::Tool);
         } else if said.transport.is_none_or(|transport| transport == "stdio") {
             server.transport = Some(Transport::Stdio);
             server.network = (!server.publish.is_empty()).then_some(dtma_api_types::Network::Group);
+        } else if let Some(port) = server.publish.first().map(|publish| publish.container_port) {
+            server.transport = said.transport.and_then(transport);
+            server.port = Some(port);
+            server.endpoint_path = said.endpoint.clone();
+            self.notes.place(format!("{}/endpointPath", self.at.ours), self.theirs("mcpEndpointPath"));
         } else {
             self.by_port(server, said);
         }
@@ -317,7 +322,6 @@ impl Reader<'_> {
     fn by_port(&mut self, server: &mut ServerRequest, said: &Said) {
         let transport = said.transport.unwrap_or("stdio");
         server.kind = Some(Kind::Tool);
-        server.port = server.publish.first().map(|publish| publish.container_port);
         let endpoint = said.endpoint.clone().unwrap_or_else(|| "/mcp".to_owned());
         let ours = [
             ("MCP_TRANSPORT", transport),
@@ -330,9 +334,7 @@ impl Reader<'_> {
         for (name, value) in ours {
             server.environment.entry(name).or_insert(value);
         }
-        let message = format!(
-            "the gateway does not speak {transport} to servers yet: the server runs and is reached by its port"
-        );
+        let message = format!("no port is named on which the server speaks {transport}: it runs as a tool");
         let pointer = self.theirs("mcpTransportType");
         self.notes.warn(pointer, "transport.by-port", message);
     }
@@ -409,6 +411,10 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+fn transport(word: &str) -> Option<Transport> {
+    Transport::ALL.iter().copied().find(|transport| transport.as_str() == word)
 }
 
 fn first<const N: usize>(values: [&Option<String>; N]) -> Option<String> {

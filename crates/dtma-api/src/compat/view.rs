@@ -148,7 +148,7 @@ pub(crate) fn instance(
         mcp_status: mcp.then(|| mcp_status(word).to_owned()),
         mcp_state: mcp.then(|| state.to_owned()),
         mcp_health: mcp.then(|| health.to_owned()),
-        endpoint: server.kind.is_stdio().then(|| format!("/gateway/servers/{}/mcp", server.instance)),
+        endpoint: server.kind.is_mcp().then(|| format!("/gateway/servers/{}/mcp", server.instance)),
         mcp_transport_type: transport,
     }
 }

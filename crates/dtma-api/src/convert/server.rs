@@ -38,6 +38,7 @@ pub(super) fn convert(
         template: wire.template.or_else(|| template.map(str::to_owned)),
         platform: platform(wire.platform.as_deref(), &mut finder.at("platform")),
         shim: wire.shim,
+        endpoint_path: wire.endpoint_path,
         image: wire.image.into(),
         command: wire.command,
         args: wire.args,
@@ -49,7 +50,7 @@ pub(super) fn convert(
 
 fn kind(wire: &wire::ServerRequest, finder: &mut Finder<'_>) -> ServerKind {
     match (wire.kind.unwrap_or(wire::Kind::Mcp), wire.transport) {
-        (wire::Kind::Mcp, None | Some(wire::Transport::Stdio)) => ServerKind::Mcp(Transport::Stdio),
+        (wire::Kind::Mcp, spoken) => ServerKind::Mcp(spoken.map_or(Transport::Stdio, transport)),
         (wire::Kind::Tool, None) => ServerKind::Tool,
         (wire::Kind::Tool, Some(_)) => {
             let hint = "leave it out, or set kind to \"mcp\"";
@@ -59,10 +60,19 @@ fn kind(wire: &wire::ServerRequest, finder: &mut Finder<'_>) -> ServerKind {
     }
 }
 
+fn transport(wire: wire::Transport) -> Transport {
+    match wire {
+        wire::Transport::Stdio => Transport::Stdio,
+        wire::Transport::StreamableHttp => Transport::StreamableHttp,
+        wire::Transport::Sse => Transport::Sse,
+        wire::Transport::Websocket => Transport::Websocket,
+    }
+}
+
 fn port(wire: &wire::ServerRequest, kind: ServerKind, finder: &mut Finder<'_>) -> Option<u16> {
     let mut finder = finder.at("port");
     if wire.port.is_some() && kind.is_stdio() {
-        let hint = "leave it out, or set kind to \"tool\"";
+        let hint = "leave it out, name another transport, or set kind to \"tool\"";
         finder.report_with_hint("kind.port", "a stdio server is not spoken to over a port", hint);
         return None;
     }

@@ -71,6 +71,9 @@ fn kind(kind: ServerKind) -> wire::Kind {
 fn transport(kind: ServerKind) -> Option<wire::Transport> {
     match kind {
         ServerKind::Mcp(Transport::Stdio) => Some(wire::Transport::Stdio),
+        ServerKind::Mcp(Transport::StreamableHttp) => Some(wire::Transport::StreamableHttp),
+        ServerKind::Mcp(Transport::Sse) => Some(wire::Transport::Sse),
+        ServerKind::Mcp(Transport::Websocket) => Some(wire::Transport::Websocket),
         ServerKind::Tool => None,
     }
 }

@@ -24,7 +24,10 @@ pub(crate) fn remote(report: &mut Report, at: &str, server: &ServerSpec) {
     }
     if server.port.is_some() && !server.kind.is_stdio() {
         let message = "the engine is on another machine: the daemon cannot see whether the port accepts";
-        let hint = "leave port out (the tool is ready once it has run for health.settleMs)";
+        let hint = match server.kind.is_mcp() {
+            true => "use a server that speaks stdio, or run a daemon on the engine's machine",
+            false => "leave port out (the tool is ready once it has run for health.settleMs)",
+        };
         report.refuse_with(&format!("{at}/port"), rule::ENGINE_REMOTE, message, hint);
     }
     for (index, mount) in server.mounts.iter().enumerate() {

@@ -56,7 +56,7 @@ pub(crate) fn readiness(report: &mut Report, at: &str, server: &ServerSpec) {
     let asked = server.readiness;
     within(report, &format!("{at}/startTimeoutMs"), asked.start_timeout, SECOND..=HOUR);
     within(report, &format!("{at}/settleMs"), asked.settle, Duration::ZERO..=MAX_SETTLE);
-    if server.port.is_none() && !server.kind.is_stdio() && asked.settle >= asked.start_timeout {
+    if server.port.is_none() && !server.kind.is_mcp() && asked.settle >= asked.start_timeout {
         let message = "it would be stopped for not being ready before it can have settled";
         let hint = "make settleMs smaller or startTimeoutMs larger";
         report.refuse_with(&format!("{at}/settleMs"), rule::HEALTH_UNREACHABLE, message, hint);

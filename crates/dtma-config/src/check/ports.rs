@@ -30,6 +30,12 @@ pub(crate) fn ports(
         let hint = "name the hosts in \"egress\" and leave network out";
         report.refuse_with(&format!("{at}/network"), rule::POLICY_EGRESS, message, hint);
     }
+    if server.port.is_none() && server.kind.is_mcp_over_port() {
+        let message = "over this transport a server is spoken to on a port, and none is named";
+        let hint = "say on which \"port\" it listens";
+        report.refuse_with(&format!("{at}/transport"), rule::PORT_MISSING, message, hint);
+    }
+    endpoint(report, &format!("{at}/endpointPath"), server);
     if let Some(port) = server.port {
         inner_port(report, &format!("{at}/port"), server, (port, connected));
     }
@@ -46,6 +52,27 @@ fn inner_port(report: &mut Report, at: &str, server: &ServerSpec, (port, connect
     } else if !connected {
         unreachable(report, at);
     }
+}
+
+/// Most bytes of a path that servers and proxies take.
+const LONGEST_PATH: usize = 1024;
+
+fn endpoint(report: &mut Report, at: &str, server: &ServerSpec) {
+    let Some(path) = server.endpoint_path.as_deref() else { return };
+    if !server.kind.is_mcp_over_port() {
+        let message = "only an MCP server that is spoken to over a port is found at a path";
+        report.refuse_with(at, rule::ENDPOINT_UNUSED, message, "leave endpointPath out");
+    } else if !is_path(path) {
+        let message = "it is no path and query of a URL, from the slash on";
+        let hint = "write it as /mcp; other characters than those of URLs as %20";
+        report.refuse_with(at, rule::ENDPOINT_SYNTAX, message, hint);
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    let unwise = |byte: u8| matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
+    let begins = text.starts_with('/') && !text.starts_with("//");
+    begins && text.len() <= LONGEST_PATH && text.bytes().all(|byte| byte.is_ascii_graphic() && !unwise(byte))
 }
 
 fn published(report: &mut Report, at: &str, (publish, connected): (Publish, bool), policy: &Policy) {

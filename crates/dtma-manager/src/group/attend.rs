@@ -9,7 +9,7 @@ use dtma_core::id::{ContainerId, InstanceName, Member, RunKey};
 use dtma_core::observation::{ContainerObservation, Readiness, Subject};
 use dtma_core::port::RuntimeError;
 use dtma_core::restart::after;
-use dtma_mcp::{Attachment, ServerState};
+use dtma_mcp::ServerState;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -63,6 +63,7 @@ impl GroupTask {
             self.end_probe_of_another_run(&member, live.as_ref());
             let Some(run) = live.and_then(|live| live.run()) else {
                 self.have_ways(&member, None, None);
+                self.end_session(&member);
                 continue;
             };
             self.open_ways_again(&member, &run);
@@ -78,24 +79,30 @@ impl GroupTask {
         let Some(server) = self.servers.get_mut(&member.replica.instance) else { return };
         let handshake = server.handshakes.iter().find(|handshake| handshake.run == run).cloned();
         let Some(attendance) = server.members.get_mut(member) else { return };
-        let Some(mcp) = attendance.mcp.clone().filter(|_| attendance.linked.as_ref() != Some(&run)) else {
+        if attendance.linked.as_ref() == Some(&run) {
             return;
-        };
+        }
         attendance.linked = Some(run.clone());
+        let Some(reach) = self.reach(member, &run.container) else { return };
         let member = member.clone();
         self.watch_for(async move {
             let container = run.container.clone();
-            let attached = runtime.attach(&container).await;
-            let linked = match attached {
-                Ok(attached) => {
-                    // A closed owner means that the member is going.
-                    let _ = mcp.connect(run, attached, Attachment::Adopted { handshake }).await;
+            let linked = match reach.prepare(&*runtime, &container).await {
+                Ok(prepared) => {
+                    prepared.adopt(run, handshake).await;
                     Ok(())
                 }
                 Err(error) => Err(error),
             };
             Sign::Attached(member, container, linked)
         });
+    }
+
+    /// The process ended: its owner need not find that out by asking it.
+    fn end_session(&mut self, member: &Member) {
+        if let Some(attendance) = self.attendance_mut(member) {
+            attendance.session = None;
+        }
     }
 
     fn end_probe_of_another_run(&mut self, member: &Member, live: Option<&ContainerObservation>) {
@@ -133,7 +140,7 @@ impl GroupTask {
         let settled = |seen: &ContainerObservation| {
             let spec = self.spec_of(&seen.member())?;
             let run =
-                seen.run().filter(|_| seen.is_live() && spec.port.is_none() && !spec.kind.is_stdio())?;
+                seen.run().filter(|_| seen.is_live() && spec.port.is_none() && !spec.kind.is_mcp())?;
             (after(run.started_at, spec.readiness.settle) <= now && !self.seen.is_ready(seen)).then_some(run)
         };
         let runs: Vec<RunKey> = self.seen.containers.iter().filter_map(settled).collect();

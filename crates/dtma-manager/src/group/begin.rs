@@ -72,10 +72,10 @@ impl GroupTask {
                 self.spawn(action, async move { hand.create(made).await });
             }
             Action::Start { member, container } => {
-                let mcp = self.attendance(member).and_then(|attendance| attendance.mcp.clone());
+                let reach = self.reach(member, container);
                 let (container, before) = (container.clone(), self.run_of(container));
                 let ways = self.wanted_ways(member);
-                self.spawn(action, async move { hand.start(container, before, mcp, ways).await });
+                self.spawn(action, async move { hand.start(container, before, reach, ways).await });
             }
             Action::Stop { member, container, grace, reason } => {
                 let farewell = self.farewell(member, container, reason);

@@ -2,6 +2,7 @@
 
 use super::Activities;
 use super::begin::Effect;
+use super::reach::Reach;
 use super::ways::WantedWays;
 use crate::event::EventKind;
 use crate::registry::Registry;
@@ -173,12 +174,12 @@ impl Hand {
         &self,
         id: ContainerId,
         before: Option<RunKey>,
-        mcp: Option<dtma_mcp::ServerHandle>,
+        reach: Option<Reach>,
         ways: Option<WantedWays>,
     ) -> Result<Effect, RuntimeError> {
         let _turn = self.turn().await;
-        let attached = match &mcp {
-            Some(_) => Some(self.runtime().attach(&id).await?),
+        let prepared = match reach {
+            Some(reach) => Some(reach.prepare(self.runtime(), &id).await?),
             None => None,
         };
         let ways = match ways {
@@ -191,9 +192,8 @@ impl Hand {
             let problem = "it was started, and no run of it is seen".to_owned();
             return Err(RuntimeError::Broken { call: "start container", problem });
         }
-        if let (Some(mcp), Some(attached), Some(run)) = (mcp, attached, seen.run()) {
-            // A closed owner means that the group is going: nobody will ask for this server.
-            let _ = mcp.connect(run, attached, dtma_mcp::Attachment::Fresh).await;
+        if let (Some(prepared), Some(run)) = (prepared, seen.run()) {
+            prepared.begin(run).await;
         }
         Ok(Effect::Started(Box::new(seen), ways))
     }

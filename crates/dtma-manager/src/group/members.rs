@@ -3,6 +3,7 @@
 
 use super::GroupTask;
 use super::attend::Sign;
+use super::reach::Session;
 use super::ways::Ways;
 use crate::forward::Forward;
 use crate::status::McpSummary;
@@ -35,6 +36,8 @@ pub(super) struct Attendance {
     pub(super) mcp: Option<ServerHandle>,
     /// The run whose streams its MCP owner holds.
     pub(super) linked: Option<RunKey>,
+    /// Where it is spoken to over a port.
+    pub(super) session: Option<Session>,
     /// The run that is being probed, and how to end that.
     pub(super) probed: Option<(RunKey, AbortHandle)>,
     pub(super) summary: Option<Arc<McpSummary>>,
@@ -87,7 +90,7 @@ impl GroupTask {
             limits: dtma_mcp::Limits::default(),
         };
         let server = self.servers.entry(spec.instance.clone()).or_default();
-        if spec.kind.is_stdio() && server.door.is_none() {
+        if spec.kind.is_mcp() && server.door.is_none() {
             let door = Door::new(spec.instance.clone(), parts());
             door.restore(sessions.iter().filter(|kept| kept.instance == spec.instance).cloned());
             server.door = Some(door);
@@ -159,14 +162,14 @@ impl GroupTask {
     }
 
     fn admit(&mut self, member: &Member) {
-        let is_stdio = self.spec_of(member).is_some_and(|spec| spec.kind.is_stdio());
+        let is_mcp = self.spec_of(member).is_some_and(|spec| spec.kind.is_mcp());
         let origin = self.origin_of(member);
         let Some(server) = self.servers.get_mut(&member.replica.instance) else { return };
         if server.members.contains_key(member) {
             return;
         }
         let mut attendance = Attendance::default();
-        if let Some(door) = server.door.as_ref().filter(|_| is_stdio)
+        if let Some(door) = server.door.as_ref().filter(|_| is_mcp)
             // Never taken: a name is admitted once and dismissed before it is admitted again.
             && let Ok((handle, owner)) = door.admit(id(member), origin)
         {

@@ -24,7 +24,8 @@ impl Registry {
     ) -> Result<LogStream, ManagerError> {
         let unknown = || ManagerError::NoSuchServer(instance.clone());
         let live = self.group_of(instance).and_then(|group| self.live(&group)).ok_or_else(unknown)?;
-        if let Some(door) = live.desired.doors.get(instance) {
+        let on_streams = live.desired.spec.server(instance).is_none_or(|server| server.kind.is_stdio());
+        if let Some(door) = live.desired.doors.get(instance).filter(|_| on_streams) {
             return Ok(door.logs(query, replica).map(Ok).boxed());
         }
         let runtime = Arc::clone(&self.backends.runtime);
