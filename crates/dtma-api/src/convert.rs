@@ -133,6 +133,7 @@ pub(crate) fn merged(mut ours: Vec<Violation>, theirs: Vec<Violation>) -> Vec<Vi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dtma_core::spec::ServerKind;
     use serde_json::{Value, json};
 
     fn convert(request: Value) -> Converted {
@@ -177,6 +178,17 @@ mod tests {
         check(&json!({"kind": "tool", "transport": "stdio"}), &[("/transport", "kind.transport")]);
         check(&json!({"port": 80}), &[("/port", "kind.port")]);
         check(&json!({"kind": "tool", "port": 80}), &[]);
+        check(&json!({"transport": "sse", "port": 80, "endpointPath": "/x"}), &[]);
+    }
+
+    #[test]
+    fn every_transport_has_its_word() {
+        for word in dtma_api_types::Transport::ALL {
+            let server = json!({"instanceName": "a", "image": "i", "transport": word.as_str(), "port": 80});
+            let converted = convert(json!({"groupId": "g", "servers": [server]}));
+            let kind = converted.spec.unwrap().servers.remove(0).kind;
+            assert!(matches!(kind, ServerKind::Mcp(found) if found.as_str() == word.as_str()), "{word}");
+        }
     }
 
     #[test]

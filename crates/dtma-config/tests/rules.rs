@@ -12,7 +12,7 @@ use dtma_config::{Configurator, rule};
 use dtma_core::restart::RestartPolicy;
 use dtma_core::spec::{
     Condition, Connect, Dependency, GroupSpec, Mount, MountSource, NetworkMode, Publish, ServerKind,
-    ServerSpec,
+    ServerSpec, Transport,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -309,6 +309,13 @@ fn port_cases() -> Vec<Case> {
         }
     };
     let stdio_port = |port: Option<u16>| move |group: &mut GroupSpec| group.servers[0].port = port;
+    let over_port = |port: Option<u16>, path: Option<&'static str>| {
+        move |group: &mut GroupSpec| {
+            let server = &mut group.servers[0];
+            server.kind = ServerKind::Mcp(Transport::Sse);
+            (server.port, server.endpoint_path) = (port, path.map(str::to_owned));
+        }
+    };
     let publish_from = |network: Option<NetworkMode>| {
         move |group: &mut GroupSpec| {
             set_publish(&mut group.servers[0], vec![(8080, 80)]);
@@ -343,6 +350,25 @@ fn port_cases() -> Vec<Case> {
             (vec![(8080, 80), (8081, 0)], vec![(8080, 80), (8081, 80)]),
         ),
         case(rule::PORT_STDIO, "/servers/0/port", stdio_port(Some(8080)), stdio_port(None)),
+        case(rule::PORT_MISSING, "/servers/0/transport", over_port(None, None), over_port(Some(1), None)),
+        case(
+            rule::ENDPOINT_UNUSED,
+            "/servers/1/endpointPath",
+            |group: &mut GroupSpec| group.servers[1].endpoint_path = Some("/x".to_owned()),
+            over_port(Some(1), Some("/x?a=b%20c")),
+        ),
+        case(
+            rule::ENDPOINT_SYNTAX,
+            "/servers/0/endpointPath",
+            over_port(Some(1), Some("mcp")),
+            over_port(Some(1), Some("/")),
+        ),
+        case(
+            rule::ENDPOINT_SYNTAX,
+            "/servers/0/endpointPath",
+            over_port(Some(1), Some("//elsewhere/mcp")),
+            over_port(Some(1), None),
+        ),
         case(rule::PORT_NETWORK, "/servers/1/port", offline(Some(8080)), offline(None)),
         case(
             rule::PORT_NETWORK,

@@ -116,7 +116,9 @@ struct Crew {
 impl Crew {
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        self.tracker.spawn(async move { let _ = stop.run_until_cancelled_owned(work).await; });
+        self.tracker.spawn(async move {
+            let _ = stop.run_until_cancelled_owned(work).await;
+        });
     }
 }
 

@@ -430,3 +430,46 @@ fn has_capabilities(wire: &ToolRequest, inner: &ToolRequest) -> bool {
     };
     said(wire) || said(inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(fields: &Value) -> ServerRequest {
+        let mut request = json!({"dockerImageUrl": "i", "instanceNameOnToolbox": "a", "accountToolInstanceId": "x",
+            "portBindings": {"8080/tcp": [{"HostPort": "9090"}]}});
+        request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let request = serde_json::from_value(request).unwrap();
+        tool(request, Family::McpServers, &mut Notes::default()).servers.remove(0)
+    }
+
+    #[test]
+    fn a_server_that_listens_is_one_in_every_spelling() {
+        for (word, transport) in [
+            ("sse", Transport::Sse),
+            ("HTTP+SSE", Transport::Sse),
+            ("ws", Transport::Websocket),
+            ("websocket", Transport::Websocket),
+            ("http", Transport::StreamableHttp),
+            ("streamable_http", Transport::StreamableHttp),
+            ("streamable-http", Transport::StreamableHttp),
+        ] {
+            let server = read(&json!({"mcpTransportType": word, "mcpEndpointPath": "/at"}));
+            assert_eq!(
+                (server.kind, server.transport, server.port),
+                (None, Some(transport), Some(8080)),
+                "{word}"
+            );
+            assert_eq!(server.endpoint_path.as_deref(), Some("/at"));
+        }
+        let server = read(&json!({"mcp_config": {"transport": "sse"}}));
+        assert_eq!((server.transport, server.endpoint_path), (Some(Transport::Sse), None));
+    }
+
+    #[test]
+    fn one_that_names_no_port_runs_as_a_tool() {
+        let server = read(&json!({"mcpTransportType": "sse", "portBindings": {}}));
+        assert_eq!((server.kind, server.transport, server.port), (Some(Kind::Tool), None, None));
+    }
+}

@@ -70,7 +70,8 @@ fn endpoint(report: &mut Report, at: &str, server: &ServerSpec) {
 }
 
 fn is_path(text: &str) -> bool {
-    let unwise = |byte: u8| matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
+    let unwise =
+        |byte: u8| matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}');
     let begins = text.starts_with('/') && !text.starts_with("//");
     begins && text.len() <= LONGEST_PATH && text.bytes().all(|byte| byte.is_ascii_graphic() && !unwise(byte))
 }

@@ -139,8 +139,7 @@ impl GroupTask {
         let now = self.now();
         let settled = |seen: &ContainerObservation| {
             let spec = self.spec_of(&seen.member())?;
-            let run =
-                seen.run().filter(|_| seen.is_live() && spec.port.is_none() && !spec.kind.is_mcp())?;
+            let run = seen.run().filter(|_| seen.is_live() && spec.port.is_none() && !spec.kind.is_mcp())?;
             (after(run.started_at, spec.readiness.settle) <= now && !self.seen.is_ready(seen)).then_some(run)
         };
         let runs: Vec<RunKey> = self.seen.containers.iter().filter_map(settled).collect();

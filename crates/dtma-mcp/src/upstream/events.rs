@@ -148,7 +148,8 @@ impl Events {
 mod tests {
     use super::*;
 
-    const STREAM: &[u8] = b"\xef\xbb\xbf: hello\r\nid: 1\nevent: phase\ndata: {\"a\":\ndata:1}\n\nevent: lost\n\n\
+    const STREAM: &[u8] =
+        b"\xef\xbb\xbf: hello\r\nid: 1\nevent: phase\ndata: {\"a\":\ndata:1}\n\nevent: lost\n\n\
                             retry: 5\rdata\rdata: x\r\rid: 7\ndata: \n\nid: 8\ndata: never ended";
 
     #[test]

@@ -313,10 +313,7 @@ impl Session {
         let mut request = super::client::request(method, &self.path, body);
         let known = self.known();
         let headers = request.headers_mut();
-        headers.insert(
-            header::ACCEPT,
-            HeaderValue::from_static("application/json, text/event-stream"),
-        );
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers.extend(known.session.map(|session| (SESSION, session)));
         headers.extend(known.version.map(|version| (VERSION, version)));
         request

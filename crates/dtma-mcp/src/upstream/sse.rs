@@ -100,7 +100,8 @@ impl Session {
         let mut endpoint = self.endpoint.subscribe();
         // The sender lives as long as the session.
         let known = endpoint.wait_for(Option::is_some).await.ok().and_then(|target| target.clone());
-        let request = super::client::request(Method::POST, &known.unwrap_or_default(), message.to_text(&mut []));
+        let request =
+            super::client::request(Method::POST, &known.unwrap_or_default(), message.to_text(&mut []));
         let mut answer = self.client.send(request).await?;
         let (status, body) = (answer.status, answer.whole(self.limit).await);
         match status.is_success() {

@@ -61,9 +61,8 @@ impl Session {
             Trouble::Gone { why, .. } => why,
             Trouble::Unanswered { .. } | Trouble::Refused { .. } => io::Error::other("it cannot be reached"),
         })?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(self.limit))
-            .max_frame_size(Some(self.limit));
+        let config =
+            WebSocketConfig::default().max_message_size(Some(self.limit)).max_frame_size(Some(self.limit));
         let request = self.request(named).map_err(io::Error::other)?;
         let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
         Ok(opened.map(|(socket, _)| socket))

@@ -1,8 +1,8 @@
 //! Streamable HTTP.
 
 use super::fake::{
-    Fake, Reply, Seen, answer_to, attach, dial, event, json_of, open_stream, request, status, stream_of, text,
-    until,
+    Fake, Reply, Seen, answer_to, attach, dial, event, json_of, open_stream, request, status, stream_of,
+    text, until,
 };
 use crate::upstream::{Protocol, Upstream};
 use http::Method;
@@ -32,7 +32,9 @@ fn greeting(seen: &Seen, rest: impl Fn(&Seen) -> Reply) -> Reply {
 #[tokio::test]
 async fn a_session_is_begun_used_and_given_back() {
     let fake = Fake::serve(|seen| {
-        greeting(seen, |seen| if seen.method == Method::GET { status(405) } else { json_of(&answer_to(&seen.body["id"])) })
+        greeting(seen, |seen| {
+            if seen.method == Method::GET { status(405) } else { json_of(&answer_to(&seen.body["id"])) }
+        })
     })
     .await;
     let mut talk = fake.attach(HTTP, "/mcp?x=1");
@@ -48,7 +50,11 @@ async fn a_session_is_begun_used_and_given_back() {
         assert_eq!(one.header("mcp-session-id"), (!first).then_some("s1"), "{one:?}");
         assert_eq!(one.header("mcp-protocol-version"), (!first).then_some("2025-06-18"), "{one:?}");
         assert_eq!(one.header("host"), Some(format!("localhost:{}", fake.port).as_str()));
-        let accept = if one.method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
+        let accept = if one.method == Method::GET {
+            "text/event-stream"
+        } else {
+            "application/json, text/event-stream"
+        };
         assert_eq!(one.header("accept"), Some(accept));
     }
     until(|| fake.connections.load(Ordering::SeqCst) == 0).await;
@@ -92,7 +98,9 @@ async fn a_batch_is_split_and_banners_are_passed_on_for_the_log() {
 async fn a_request_that_is_refused_or_not_answered_gets_an_error_of_its_own() {
     let fake = Fake::serve(|seen| match seen.called() {
         "words" => text(500, "text/plain", "out of\norder"),
-        "rpc" => text(400, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-7,"message":"m"}}"#),
+        "rpc" => {
+            text(400, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-7,"message":"m"}}"#)
+        }
         "gone" => status(404),
         "accepted" => status(202),
         "early" => stream_of(&["data: {\"jsonrpc\":\"2.0\",\"id\":9"]),
@@ -116,7 +124,10 @@ async fn a_request_that_is_refused_or_not_answered_gets_an_error_of_its_own() {
 
 #[tokio::test]
 async fn a_session_that_the_server_forgot_ends_the_output() {
-    let fake = Fake::serve(|seen| greeting(seen, |seen| if seen.method == Method::GET { status(405) } else { status(404) })).await;
+    let fake = Fake::serve(|seen| {
+        greeting(seen, |seen| if seen.method == Method::GET { status(405) } else { status(404) })
+    })
+    .await;
     let mut talk = fake.attach(HTTP, "/mcp");
     talk.greet().await;
     talk.say(&request(2, "tools/list")).await;
@@ -156,8 +167,11 @@ async fn the_server_speaks_by_itself_and_its_stream_is_taken_up_where_it_broke()
     assert_eq!(talk.heard().await["method"], "elicitation/create");
     talk.say(&json!({"jsonrpc": "2.0", "id": "q", "result": {}})).await;
     let seen = fake.until_seen(|seen| seen.iter().any(|seen| seen.body["id"] == "q")).await;
-    let last: Vec<_> =
-        seen.iter().filter(|seen| seen.method == Method::GET).map(|seen| seen.header("last-event-id")).collect();
+    let last: Vec<_> = seen
+        .iter()
+        .filter(|seen| seen.method == Method::GET)
+        .map(|seen| seen.header("last-event-id"))
+        .collect();
     assert_eq!(last, [None, Some("e0")]);
 }
 
@@ -210,12 +224,14 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
 
 #[tokio::test]
 async fn a_server_that_is_gone_ends_the_output_though_nobody_asks() {
-    let fake = Fake::serve(|seen| greeting(seen, |_| {
-        let (send, reply) = open_stream();
-        // It is never ended but by the end of the server.
-        std::mem::forget(send);
-        reply
-    }))
+    let fake = Fake::serve(|seen| {
+        greeting(seen, |_| {
+            let (send, reply) = open_stream();
+            // It is never ended but by the end of the server.
+            std::mem::forget(send);
+            reply
+        })
+    })
     .await;
     let mut talk = fake.attach(HTTP, "/mcp");
     talk.greet().await;
@@ -246,7 +262,9 @@ async fn big_messages_pass_and_those_over_the_limit_do_not() {
     })
     .await;
     let mut talk = fake.attach(HTTP, "/mcp");
-    for (id, stream, size) in [(1, false, 900_000), (2, true, 900_000), (3, false, 1_100_000), (4, true, 1_200_000)] {
+    for (id, stream, size) in
+        [(1, false, 900_000), (2, true, 900_000), (3, false, 1_100_000), (4, true, 1_200_000)]
+    {
         let padding = "p".repeat(900_000);
         let params = json!({"size": size, "stream": stream, "padding": padding});
         talk.say(&json!({"jsonrpc": "2.0", "id": id, "method": "m", "params": params})).await;
@@ -301,11 +319,13 @@ async fn answers_and_cancellations_pass_while_every_place_is_taken() {
 
 #[tokio::test]
 async fn when_it_is_dropped_nothing_is_left() {
-    let fake = Fake::serve(|seen| greeting(seen, |_| {
-        let (send, reply) = open_stream();
-        std::mem::forget(send);
-        reply
-    }))
+    let fake = Fake::serve(|seen| {
+        greeting(seen, |_| {
+            let (send, reply) = open_stream();
+            std::mem::forget(send);
+            reply
+        })
+    })
     .await;
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut talk = fake.attach(HTTP, "/mcp");

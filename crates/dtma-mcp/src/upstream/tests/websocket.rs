@@ -37,7 +37,8 @@ async fn serve(names: bool, tasks: &mut JoinSet<()>) -> u16 {
                 }
                 socket.send(Frame::Ping("p".into())).await.unwrap();
                 let answer = serde_json::to_string_pretty(&answer_to(&message["id"])).unwrap();
-                let frame = if message["method"] == "binary" { Frame::Binary(answer.into()) } else { answer.into() };
+                let frame =
+                    if message["method"] == "binary" { Frame::Binary(answer.into()) } else { answer.into() };
                 socket.send(frame).await.unwrap();
             }
         }

@@ -1,0 +1,174 @@
+//! MCP servers that speak Streamable HTTP, HTTP+SSE or WebSocket on a port, on network none: clients reach them through
+//! the same door, and as lastingly, as one on its standard streams.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
+
+use dtma_tests::engine::{container_ids, containers, docker, networks, server_process};
+use dtma_tests::mcp::call_with_progress;
+use dtma_tests::{McpClient, Toolbox, eventually, groups, text};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+const SOON: Duration = Duration::from_secs(30);
+const CLIENTS: usize = 8;
+const CALLS: usize = 25;
+const BRIDGE: &str = include_str!("../fixtures/over_websocket.py");
+
+fn over_http(name: &str) -> Value {
+    let fields = json!({"transport": "streamable-http", "args": ["streamableHttp"], "port": 3001});
+    groups::with(groups::everything(name), &fields)
+}
+
+fn over_sse(name: &str) -> Value {
+    let fields = json!({"transport": "sse", "args": ["sse"], "port": 3001});
+    groups::with(groups::everything(name), &fields)
+}
+
+fn over_websocket(name: &str) -> Value {
+    let command =
+        json!(["/usr/bin/python3", "-c", BRIDGE, "8765", "/usr/bin/python3", "/app/conf_stdio_fixture.py"]);
+    let fields = json!({"transport": "websocket", "command": command, "port": 8765});
+    groups::with(groups::fixture(name), &fields)
+}
+
+fn all() -> [Value; 3] {
+    [over_http("http"), over_sse("sse"), over_websocket("socket")]
+}
+
+const NAMES: [&str; 3] = ["http", "sse", "socket"];
+
+fn toolbox() -> Toolbox {
+    Toolbox::start_with(|launch| launch.shims = Some(true))
+}
+
+async fn echo(client: &McpClient, message: &str) -> Result<(), String> {
+    let call = dtma_tests::mcp::call(&json!(message), "echo", &json!({"message": message}));
+    let answer = client.try_exchange(&call).await?.pop().ok_or("no answer")?;
+    match answer["result"]["content"][0]["text"] == format!("Echo: {message}") && answer["id"] == message {
+        true => Ok(()),
+        false => Err(answer.to_string()),
+    }
+}
+
+async fn sessions(toolbox: &Toolbox) -> Vec<(&'static str, McpClient)> {
+    let mut sessions = Vec::new();
+    for name in NAMES {
+        sessions.push((name, toolbox.raw_mcp(name).await));
+    }
+    sessions
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_are_listed_and_called_without_a_network_by_many_at_once() {
+    let toolbox = toolbox();
+    let group = toolbox.named("ports");
+    let view = toolbox.deploy(&toolbox.group("ports", &all())).await;
+    assert!(networks(&group).is_empty());
+    let modes: Vec<Value> =
+        containers(&group).iter().map(|one| one["HostConfig"]["NetworkMode"].clone()).collect();
+    assert_eq!(modes, vec!["none"; 3]);
+    for (name, transport) in NAMES.into_iter().zip(["streamable-http", "sse", "websocket"]) {
+        let server = groups::server(&view, name);
+        assert_eq!(server.transport.map(|transport| transport.to_string()).as_deref(), Some(transport));
+        let client = toolbox.raw_mcp(name).await;
+        let listed = client.exchange(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).await;
+        let tools = listed.last().expect("an answer")["result"]["tools"].as_array().expect("tools").clone();
+        assert!(tools.iter().any(|tool| tool["name"] == "echo"), "{name}: {tools:?}");
+        let mut crowd = JoinSet::new();
+        for number in 0..CLIENTS {
+            let client = toolbox.raw_mcp(name).await;
+            crowd.spawn(async move {
+                for round in 0..CALLS {
+                    let message = format!("{number} of {round} {}", "x".repeat(number * 4096));
+                    let answer = client.call(&json!(round), "echo", &json!({"message": message})).await;
+                    assert_eq!((text(&answer), &answer["id"]), (&*format!("Echo: {message}"), &json!(round)));
+                }
+            });
+        }
+        crowd.join_all().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_of_a_call_and_its_answer_come_in_order() {
+    let toolbox = toolbox();
+    toolbox.deploy(&toolbox.group("progress", &[over_http("http"), over_sse("sse")])).await;
+    for name in ["http", "sse"] {
+        let (first, second) = (toolbox.raw_mcp(name).await, toolbox.raw_mcp(name).await);
+        let arguments = json!({"duration": 1, "steps": 4});
+        let tool = "trigger-long-running-operation";
+        let message = call_with_progress(&json!("same"), tool, &arguments, &json!("token"));
+        let (a, b) = tokio::join!(first.exchange(&message), second.exchange(&message));
+        for messages in [a, b] {
+            let (answer, before) = messages.split_last().expect("an answer");
+            let steps: Vec<&Value> = before
+                .iter()
+                .filter(|message| message["params"]["progressToken"] == "token")
+                .map(|message| &message["params"]["progress"])
+                .collect();
+            assert_eq!(steps, [&json!(1), &json!(2), &json!(3), &json!(4)], "{name}: {messages:#?}");
+            assert!(text(answer).contains("completed"), "{name}: {messages:#?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_goes_on_when_the_daemon_was_killed() {
+    let mut toolbox = toolbox();
+    let group = toolbox.named("killed");
+    toolbox.deploy(&toolbox.group("killed", &all())).await;
+    let before = container_ids(&group);
+    let sessions = sessions(&toolbox).await;
+    for (name, session) in &sessions {
+        echo(session, name).await.expect("an echo");
+    }
+    toolbox.kill9();
+    toolbox.start_again();
+    let view = toolbox.ready(&group, SOON).await;
+    assert_eq!(container_ids(&group), before);
+    assert_eq!(groups::restarts(&view), [0; 3]);
+    for (name, session) in sessions {
+        let session = session.over(&toolbox.client());
+        echo(&session, "again").await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+fn kill_process(container: &str) {
+    let process = server_process(container).expect("it runs").to_string();
+    let killed = std::process::Command::new("kill").args(["-9", &process]).status();
+    assert!(killed.expect("kill").success());
+}
+
+fn kill_container(id: &str) {
+    docker(&["kill", id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_goes_on_when_the_server_crashed() {
+    let toolbox = toolbox();
+    let group = toolbox.named("crash");
+    toolbox.deploy(&toolbox.group("crash", &all())).await;
+    let sessions = sessions(&toolbox).await;
+    for (restarts, end) in [(1, kill_process as fn(&str)), (2, kill_container)] {
+        container_ids(&group).iter().for_each(|(_, id)| end(id));
+        for (name, session) in &sessions {
+            // One call may have been on its way; from then on the next process answers.
+            eventually(name, SOON, || echo(session, "after the crash")).await;
+            let server = toolbox.server(&group, name).await;
+            assert_eq!(server.restarts, restarts, "{name}: {server:#?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_writes_to_its_streams_is_its_log() {
+    let toolbox = toolbox();
+    toolbox.deploy(&toolbox.group("logs", &[over_http("http")])).await;
+    echo(&toolbox.raw_mcp("http").await, "hello").await.expect("an echo");
+    let look = async || {
+        let log = toolbox.get("/mcp/servers/http/logs?tail=50").await.expect(200).text;
+        if log.contains("listening on port 3001") { Ok(()) } else { Err(log) }
+    };
+    eventually("its log is told", SOON, look).await;
+}
