@@ -5,7 +5,6 @@
 use dtma_tests::engine::{container_ids, containers, docker, networks, server_process};
 use dtma_tests::mcp::call_with_progress;
 use dtma_tests::{McpClient, Toolbox, eventually, groups, text};
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::task::JoinSet;
