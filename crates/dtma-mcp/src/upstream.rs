@@ -77,12 +77,12 @@ impl Upstream {
         let (out, chunks) = mpsc::channel(QUEUE);
         let (end, ended) = oneshot::channel();
         let guard = crew.stop.clone().drop_guard();
-        self.begin(crew, Ear::new(out, end, self.message), said);
+        self.begin(&crew, Ear::new(out, end, self.message), said);
         let output = Output { chunks, ended: Ended::NotYet(ended), _guard: guard };
         Attached { output: output.boxed(), input: Box::new(Pen { lines }), exact: true }
     }
 
-    fn begin(&self, crew: Crew, ear: Ear, said: mpsc::Receiver<Bytes>) {
+    fn begin(&self, crew: &Crew, ear: Ear, said: mpsc::Receiver<Bytes>) {
         let client = Client::new(self.dial.clone(), self.port, crew.clone());
         let (path, stop) = (self.path.clone(), crew.stop.clone());
         match self.protocol {
