@@ -171,3 +171,14 @@ async fn what_a_server_writes_to_its_streams_is_its_log() {
     };
     eventually("its log is told", SOON, look).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_shim_they_are_reached_over_the_groups_network() {
+    let toolbox = Toolbox::start_with(|launch| launch.shims = Some(false));
+    let group = toolbox.named("bare");
+    toolbox.deploy(&toolbox.group("bare", &[over_http("http"), over_sse("sse")])).await;
+    assert_eq!(networks(&group).len(), 1);
+    for name in ["http", "sse"] {
+        echo(&toolbox.raw_mcp(name).await, "hello").await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}

@@ -204,6 +204,19 @@ fn sizes(group: &impl Fn(&[Value]) -> Value, one: &impl Fn(Value) -> Value) -> V
             &["range /servers/0/stopGraceMs"],
         ),
         rules(
+            "a server that listens nowhere, and a path that is none",
+            group(&[
+                json!({"instanceName": "a", "image": "b:c", "transport": "sse"}),
+                json!({"instanceName": "b", "image": "b:c", "transport": "websocket", "port": 1, "endpointPath": "ws"}),
+                json!({"instanceName": "c", "image": "b:c", "endpointPath": "/mcp"}),
+            ]),
+            &[
+                "port.missing /servers/0/transport",
+                "endpoint.syntax /servers/1/endpointPath",
+                "endpoint.unused /servers/2/endpointPath",
+            ],
+        ),
+        rules(
             "a well-known port of the host",
             group(&[with(web("web"), &json!({"publish": [{"hostPort": 22, "containerPort": 8080}]}))]),
             &["policy.host-port /servers/0/publish/0/hostPort"],
