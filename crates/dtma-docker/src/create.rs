@@ -286,7 +286,7 @@ mod tests {
             "Env": ["TZ=UTC"],
             "Labels": {
                 "team": "a",
-                "io.dtma.managed": "true",
+                "io.dtma.managed": "true", "io.dtma.network": "none",
                 "io.dtma.owner": "0a0b0c0d-0000-4000-8000-000000000001",
                 "io.dtma.group": "demo",
                 "io.dtma.instance": "time",
