@@ -115,19 +115,18 @@ impl AuditLog {
     /// Writes down that somebody was turned away, unless the address had too many lines already.
     pub(crate) async fn deny(&self, app: &App, draft: Draft, error: &ApiError) {
         let is_worth_it = app.limiter().may_note(draft.peer);
-        let mut record = draft.record(app.now());
-        record.status = Some(error.status().as_u16());
-        record.code = Some(error.code().to_owned());
-        self.deny_with(record, is_worth_it).await;
+        let (status, code) = (Some(error.status().as_u16()), Some(error.code().to_owned()));
+        self.deny_with(is_worth_it, || Record { status, code, ..draft.record(app.now()) }).await;
     }
 
-    /// The same for a line that is made already; one that is not worth it is only counted.
-    pub(crate) async fn deny_with(&self, mut record: Record, is_worth_it: bool) {
+    /// The same for any line; one that is not worth it is counted and never made.
+    pub(crate) async fn deny_with(&self, is_worth_it: bool, record: impl FnOnce() -> Record) {
         if !is_worth_it {
             self.0.left_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let left_out = self.0.left_out.swap(0, Ordering::Relaxed);
+        let mut record = record();
         record.outcome = Some(AuditOutcome::Denied);
         record.left_out = (left_out > 0).then_some(left_out);
         if self.write(record, false).await.is_err() {

@@ -132,9 +132,8 @@ impl EgressJournal {
     pub async fn refused(&self, exit: Exit<'_>, reason: &str) {
         self.count(exit.server, Verdict::Refused);
         let room = self.0.refusals.as_ref().map(|of| of.take(exit.server.clone(), Instant::now()));
-        let mut record = self.record(exit, Some(reason));
-        record.code = Some(REFUSED.to_owned());
-        self.0.log.deny_with(record, room.is_none_or(|taken| taken.is_ok())).await;
+        let record = || Record { code: Some(REFUSED.to_owned()), ..self.record(exit, Some(reason)) };
+        self.0.log.deny_with(room.is_none_or(|taken| taken.is_ok()), record).await;
     }
 
     /// Writes down how one that was allowed ended, as soon as that can be written.
@@ -174,24 +173,8 @@ impl EgressJournal {
 
     fn record(&self, exit: Exit<'_>, reason: Option<&str>) -> Record {
         Record {
-            seq: 0,
-            at: (self.0.wall)(),
-            request_id: String::new(),
-            actor: None,
-            peer: None,
-            action: ACTION.to_owned(),
-            method: exit.way.to_uppercase(),
-            path: exit.target.to_owned(),
             group_id: Some(exit.server.group.to_string()),
             instance_name: Some(exit.server.instance.to_string()),
-            operation_id: None,
-            idempotency_key: false,
-            dry_run: false,
-            outcome: None,
-            status: None,
-            code: None,
-            duration_ms: None,
-            left_out: None,
             egress: Some(EgressView {
                 replica: exit.server.replica,
                 reason: reason.map(str::to_owned),
@@ -199,7 +182,7 @@ impl EgressJournal {
                 sent: 0,
                 received: 0,
             }),
-            begun: None,
+            ..Record::new((self.0.wall)(), ACTION, exit.way.to_uppercase(), exit.target.to_owned())
         }
     }
 }

@@ -65,26 +65,14 @@ impl Draft {
 
     pub(super) fn record(self, now: Timestamp) -> Record {
         Record {
-            seq: 0,
-            at: now,
             request_id: self.request_id,
             actor: self.actor,
             peer: Some(self.peer),
-            action: self.action.to_owned(),
-            method: self.method,
-            path: self.path,
             group_id: self.group,
             instance_name: self.instance,
-            operation_id: None,
             idempotency_key: self.has_key,
             dry_run: self.dry_run,
-            outcome: None,
-            status: None,
-            code: None,
-            duration_ms: None,
-            left_out: None,
-            egress: None,
-            begun: None,
+            ..Record::new(now, self.action, self.method, self.path)
         }
     }
 }

@@ -48,6 +48,32 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// What was asked for and when; the rest is not known, and its number is given when it is written.
+    pub(crate) fn new(at: Timestamp, action: &str, method: String, path: String) -> Self {
+        Self {
+            seq: 0,
+            at,
+            request_id: String::new(),
+            actor: None,
+            peer: None,
+            action: action.to_owned(),
+            method,
+            path,
+            group_id: None,
+            instance_name: None,
+            operation_id: None,
+            idempotency_key: false,
+            dry_run: false,
+            outcome: None,
+            status: None,
+            code: None,
+            duration_ms: None,
+            left_out: None,
+            egress: None,
+            begun: None,
+        }
+    }
+
     pub(super) fn read(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
@@ -86,25 +112,10 @@ impl Record {
 #[cfg(test)]
 pub(super) fn sample(action: &str) -> Record {
     Record {
-        seq: 0,
-        at: Timestamp::UNIX_EPOCH,
         request_id: "r".into(),
         actor: Some("ann".into()),
         peer: Some(IpAddr::from([127, 0, 0, 1])),
-        action: action.into(),
-        method: "POST".into(),
-        path: "/mcp/groups".into(),
         group_id: Some("g".into()),
-        instance_name: None,
-        operation_id: None,
-        idempotency_key: false,
-        dry_run: false,
-        outcome: None,
-        status: None,
-        code: None,
-        duration_ms: None,
-        left_out: None,
-        egress: None,
-        begun: None,
+        ..Record::new(Timestamp::UNIX_EPOCH, action, "POST".into(), "/mcp/groups".into())
     }
 }
