@@ -7,6 +7,7 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use dtma_core::container::Launch;
 use dtma_core::id::{ContainerId, OwnerId};
 use dtma_core::port::ContainerRuntime;
 use dtma_core::port::runtime::OutputStream;
@@ -33,13 +34,13 @@ async fn main() -> Result<()> {
     let runtime = runtime(&dir, &owner)?;
     let known = dir.join("container");
     let fresh = !known.exists();
-    let id = match fresh {
+    let (id, launch) = match fresh {
         true => create(&runtime, &owner, group, server).await?,
-        false => fs::read_to_string(&known)?.parse::<String>()?.into(),
+        false => (fs::read_to_string(&known)?.parse::<String>()?.into(), Launch::default()),
     };
     let attached = runtime.attach(&id).await?;
     if fresh {
-        runtime.start(&id).await?;
+        runtime.start(&id, &launch).await?;
         fs::write(known, id.as_str())?;
     }
     let journal = File::options().create(true).append(true).open(dir.join("journal"))?;
@@ -55,14 +56,20 @@ fn runtime(dir: &Path, owner: &OwnerId) -> Result<ShimRuntime> {
     Ok(ShimRuntime::open(&places, Arc::new(DockerRuntime::connect(settings)?))?)
 }
 
-async fn create(runtime: &ShimRuntime, owner: &OwnerId, group: &str, server: &str) -> Result<ContainerId> {
+async fn create(
+    runtime: &ShimRuntime,
+    owner: &OwnerId,
+    group: &str,
+    server: &str,
+) -> Result<(ContainerId, Launch)> {
     let image = "dtma/mcp-fixture:dev";
     let facts = runtime.ensure_image(&image.into(), PullPolicy::Never, None, &|_| {}).await?;
     let mut config = sample::container_config(image);
     config.command = Some(["/usr/bin/python3", "-c", server].map(str::to_owned).into());
     (config.shim, config.isolation.init) = (true, false);
     let request = sample::create_container(owner, &sample::slot(group, "numbers"), config, &facts);
-    Ok(runtime.create(&request).await?)
+    let launch = Launch::of(&request.config, &request.config_hash, request.generation);
+    Ok((runtime.create(&request).await?, launch))
 }
 
 struct Holder {

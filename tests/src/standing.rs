@@ -1,10 +1,12 @@
 //! Whether the engine shows of a group exactly what the daemon's own record says is wanted: for each replica of each
-//! server one container, made from the wanted configuration, under its plain name.
+//! server one container, made from the wanted configuration or from one of its shape and then given its environment,
+//! under its plain name.
 
 use crate::daemon::shims;
-use crate::engine;
+use crate::engine::{self, environment};
 use crate::rest::Rest;
-use dtma_config::{Configurator, Policy, Templates};
+use dtma_config::{Configurator, Policy, Rendered, Templates};
+use dtma_core::hash::shape;
 use dtma_core::id::{GroupId, OwnerId, SlotId, container_name};
 use dtma_core::label;
 use dtma_core::spec::GroupSpec;
@@ -37,11 +39,8 @@ fn compare(spec: &GroupSpec, seen: &[Value]) -> Vec<String> {
         let (name, hash) = (name_of(container), label_of(container, label::CONFIG_HASH));
         match wanted.get(name) {
             None => wrong.push(format!("{name} ({}, {hash}) is not wanted", container["State"]["Status"])),
-            Some(wanted) if wanted != hash => {
-                wrong.push(format!("{name} was made from {hash}, not {wanted}"));
-            }
             Some(_) if container["State"]["Running"] != true => wrong.push(format!("{name} does not run")),
-            Some(_) => {}
+            Some(wanted) => wrong.extend(differs(container, wanted).map(|how| format!("{name}{how}"))),
         }
     }
     let missing = wanted.keys().filter(|name| !seen.iter().any(|container| name_of(container) == *name));
@@ -49,8 +48,24 @@ fn compare(spec: &GroupSpec, seen: &[Value]) -> Vec<String> {
     wrong
 }
 
-/// The names that containers are to have, and the hashes of what they are to be made from.
-fn wanted(spec: &GroupSpec, seen: &[Value]) -> BTreeMap<String, String> {
+/// How what runs in a container differs from what is wanted there. What a shim begins has to show it itself.
+fn differs(container: &Value, wanted: &Rendered) -> Option<String> {
+    let (hash, made) = (label_of(container, label::CONFIG_HASH), label_of(container, label::SHAPE));
+    let shape = shape(&wanted.config).map(|shape| shape.to_string()).unwrap_or_default();
+    if shape.is_empty() {
+        return (hash != wanted.hash.as_str()).then(|| format!(" was made from {hash}, not {}", wanted.hash));
+    }
+    if made != shape {
+        return Some(format!(" is of shape {made}, not {shape}"));
+    }
+    let environment = environment(container["Id"].as_str().unwrap_or_default());
+    let missing =
+        wanted.config.environment.iter().find(|(name, value)| environment.get(*name) != Some(value));
+    missing.map(|(name, value)| format!(" is not told {name}={value}, but {:?}", environment.get(name)))
+}
+
+/// The names that containers are to have, and what is to run in them.
+fn wanted(spec: &GroupSpec, seen: &[Value]) -> BTreeMap<String, Rendered> {
     // Without a container everything is missing, whoever's it is.
     let owner = seen.first().map_or("nobody", |container| label_of(container, label::OWNER));
     let owner = OwnerId::from(owner);
@@ -60,7 +75,7 @@ fn wanted(spec: &GroupSpec, seen: &[Value]) -> BTreeMap<String, String> {
     for server in &spec.servers {
         for place in server.places() {
             let slot = slot(&spec.group_id, place);
-            wanted.insert(container_name(&owner, &slot), rendered[&server.instance].hash.to_string());
+            wanted.insert(container_name(&owner, &slot), rendered[&server.instance].clone());
         }
     }
     wanted

@@ -67,7 +67,7 @@ fn calls(runtime: &DockerRuntime) -> Vec<(&'static str, BoxFuture<'_, Outcome>)>
         ("look for an image", Box::pin(ensure(PullPolicy::Never))),
         ("pull", Box::pin(ensure(PullPolicy::Always))),
         ("create", Box::pin(async move { runtime.create(&create).await.map(drop) })),
-        ("start", Box::pin(async move { runtime.start(&id()).await })),
+        ("start", Box::pin(async move { runtime.start(&id(), &sample::launch()).await })),
         ("stop", Box::pin(async move { runtime.stop(&id(), Duration::ZERO).await })),
         ("kill", Box::pin(async move { runtime.kill(&id()).await })),
         ("rename", Box::pin(async move { runtime.rename(&id(), "dtma-other").await })),

@@ -157,6 +157,18 @@ const ROLLED_BACK: &[Death] = &[
     Death::accepted(Change::Rollback, "runtime.rename:before"),
     Death::accepted(Change::Rollback, "store.put_group:before:2"),
 ];
+/// The server's container is to run on, whenever the daemon dies.
+const RENEWED: &[Death] = &[
+    Death::refused(Change::Renew, "store.put_group:before"),
+    Death::accepted(Change::Renew, "store.put_group:after"),
+    Death::accepted(Change::Renew, "runtime.end_process:before"),
+    Death::accepted(Change::Renew, "runtime.end_process:after"),
+    Death::accepted(Change::Renew, "runtime.start:before"),
+    Death::accepted(Change::Renew, "runtime.start:after"),
+    Death::accepted(Change::Renew, "store.put_handshake:before"),
+    Death::accepted(Change::Renew, "store.put_group:before:2"),
+    Death::accepted(Change::Renew, "store.put_group:after:2"),
+];
 /// The second record says that the change failed, the third that what stood before stands again.
 const REVERTED: &[Death] = &[
     Death::refused(Change::Fails, "store.put_group:before"),
@@ -208,7 +220,9 @@ async fn a_daemon_that_dies_at_a_failpoint_is_made_good_by_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_daemon_that_dies_while_it_changes_a_group_is_made_good_by_the_next() {
     let lane = |(name, deaths): &(&str, &[Death])| ((*name).to_owned(), lane::dies_at_each(deaths.to_vec()));
-    all_of(DEATHS.iter().map(lane)).await;
+    // Without a shim there is no other process in the same container.
+    let renewed = shims().then_some(&("renewed", RENEWED));
+    all_of(DEATHS.iter().chain(renewed).map(lane)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
@@ -221,7 +235,8 @@ async fn a_daemon_that_is_killed_at_any_instant_is_made_good_by_the_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_daemon_that_is_killed_while_it_changes_a_group_is_made_good_by_the_next() {
-    let changes = [Change::Apply, Change::ScaleUp, Change::Rollback, Change::ScaleDown, Change::Fails];
+    let changes =
+        [Change::Apply, Change::Renew, Change::ScaleUp, Change::Rollback, Change::ScaleDown, Change::Fails];
     let kills = (0..kills().div_ceil(2)).map(|number| (changes[number % changes.len()], random(3000)));
     let kills: Vec<(Change, Duration)> = kills.collect();
     let lanes = kills.chunks(kills.len().div_ceil(LANES)).map(<[_]>::to_vec).enumerate();

@@ -57,7 +57,7 @@ impl Harness {
     /// Runs to the end and says what it wrote to standard output.
     async fn run(&self, request: &CreateContainer) -> String {
         let id = self.runtime.create(request).await.expect("create");
-        self.runtime.start(&id).await.expect("start");
+        self.runtime.start(&id, &request.launch()).await.expect("start");
         let ended = || async {
             let seen = self.runtime.inspect(&id).await.expect("inspect");
             if matches!(seen.state, ContainerState::Exited { .. }) { Ok(()) } else { Err(seen) }

@@ -7,7 +7,7 @@ use crate::shim::Shim;
 use crate::sockets::{self, Answer};
 use crate::stop::Leave;
 use crate::tree;
-use dtma_wire::{Decoder, FromDaemon, Phase, Spawn, VERSIONS, Welcome, WireError};
+use dtma_wire::{Decoder, FromDaemon, Phase, SHIM_VERSIONS, Spawn, Welcome, WireError};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -62,7 +62,7 @@ impl Shim {
     }
 
     fn welcome(&mut self, welcome: &Welcome, talk: &mut Talk) -> Result<(), WireError> {
-        if !VERSIONS.contains(&welcome.version) {
+        if !SHIM_VERSIONS.contains(&welcome.version) {
             return Err(WireError::Order);
         }
         self.run.stdout.buffer.resume(welcome.output, welcome.limit)?;

@@ -59,6 +59,7 @@ impl Run {
     pub(crate) fn begin(spawn: &Spawn, argv: &[OsString], counter: &mut Counter) -> Self {
         let mut run = Self { linger: Duration::from_secs(spawn.linger.into()), ..Self::default() };
         run.child.run = spawn.run;
+        run.child.tag.clone_from(&spawn.tag);
         run.oom_before = counter.read();
         let started = clock::wall();
         match child::begin(argv, &spawn.environment) {

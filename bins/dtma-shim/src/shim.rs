@@ -10,7 +10,7 @@ use crate::stop::{Leave, exit_code};
 use crate::streams::{Got, read};
 use crate::tree::{self, Tree};
 use crate::{clock, say};
-use dtma_wire::{FromShim, Hello, LOG_BYTES, LogRing, Output, VERSIONS};
+use dtma_wire::{FromShim, Hello, LOG_BYTES, LogRing, Output, SHIM_VERSIONS};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -139,8 +139,8 @@ impl Shim {
     fn hello(&self) -> Hello {
         let (input, buffer) = (self.run.stdin.input(), &self.run.stdout.buffer);
         Hello {
-            lowest: *VERSIONS.start(),
-            highest: *VERSIONS.end(),
+            lowest: *SHIM_VERSIONS.start(),
+            highest: *SHIM_VERSIONS.end(),
             nonce: self.nonce,
             build: env!("CARGO_PKG_VERSION").to_owned(),
             child: self.run.child.clone(),

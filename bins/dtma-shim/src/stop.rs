@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn its_code_is_the_servers() {
-        let code = |phase| exit_code(&Child { run: 1, phase, oom_kills: 0 });
+        let code = |phase| exit_code(&Child { run: 1, phase, ..Child::default() });
         assert_eq!(code(Phase::Idle), 143);
         assert_eq!(code(Phase::Exited { started: 0, ended: 1, code: 7, oom: false }), 7);
         assert_eq!(code(Phase::Failed { errno: 2, text: String::new() }), 127);

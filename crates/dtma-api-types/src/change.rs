@@ -13,6 +13,8 @@ words! {
         Create = "create",
         /// Its containers are replaced.
         Replace = "replace",
+        /// Its processes begin anew in the containers they are in.
+        Restart = "restart",
         /// It gets more or fewer replicas.
         Scale = "scale",
         /// It is treated differently; its containers stay.

@@ -1,6 +1,5 @@
 //! The two questions other crates ask: is this group allowed, and what are its containers made from?
 
-use crate::hash::config_hash;
 use crate::overrides::Reader;
 use crate::place::Place;
 use crate::policy::Policy;
@@ -10,6 +9,7 @@ use crate::template::{TemplateValues, Templates};
 use crate::wanted::Wanted;
 use crate::{check, rule, warn};
 use dtma_core::container::ContainerConfig;
+use dtma_core::hash::config_hash;
 use dtma_core::id::{ConfigHash, InstanceName, OwnerId};
 use dtma_core::spec::{GroupSpec, ServerSpec};
 use dtma_core::violation::Violation;

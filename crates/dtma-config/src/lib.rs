@@ -17,7 +17,6 @@
 mod check;
 mod configurator;
 mod exposure;
-mod hash;
 mod operator;
 mod overrides;
 mod place;
@@ -31,8 +30,8 @@ mod wanted;
 mod warn;
 
 pub use configurator::{Configurator, Rendered};
+pub use dtma_core::hash::config_hash;
 pub use exposure::exposure;
-pub use hash::config_hash;
 pub use operator::TemplateFile;
 pub use policy::Policy;
 pub use template::{STANDARD, Template, TemplateTmpfs, TemplateValues, Templates};

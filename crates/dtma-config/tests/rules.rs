@@ -179,6 +179,9 @@ fn text_cases() -> Vec<Case> {
     let variables = |server: &mut ServerSpec, count: usize| {
         server.environment = (0..count).map(|n| (format!("V{n}"), String::new())).collect();
     };
+    let long_variables = |server: &mut ServerSpec, count: usize| {
+        server.environment = (0..count).map(|n| (format!("V{n}"), "x".repeat(60 * 1024))).collect();
+    };
     let labels = |server: &mut ServerSpec, count: usize| {
         server.labels = (0..count).map(|n| (format!("l{n}"), String::new())).collect();
     };
@@ -230,6 +233,7 @@ fn text_cases() -> Vec<Case> {
             (variable("A", "x\0y"), variable("A", "x\ny")),
         ),
         tool_case(rule::ENVIRONMENT_TOO_LARGE, env, variables, (513, 512)),
+        tool_case(rule::ENVIRONMENT_TOO_LARGE, env, long_variables, (4, 3)),
         case(
             rule::ENVIRONMENT_RESERVED,
             "/servers/0/environment/MCP_ENDPOINT",

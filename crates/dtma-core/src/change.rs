@@ -1,8 +1,10 @@
 //! What a change of a group's spec means for each of its servers, for people to read before and after.
 
+use crate::graph::Graph;
+use crate::hash::shape;
 use crate::id::InstanceName;
-use crate::record::Previous;
-use crate::spec::{GroupSpec, ServerSpec};
+use crate::record::{Previous, ServerRecord};
+use crate::spec::{GroupSpec, ServerSpec, UpdateOrder};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -24,6 +26,8 @@ pub enum ChangeKind {
     Create,
     /// Its containers are replaced.
     Replace,
+    /// Its processes begin anew in the containers they are in.
+    Restart,
     /// It gets more or fewer replicas.
     Scale,
     /// It is treated differently; its containers stay.
@@ -39,6 +43,7 @@ impl ChangeKind {
         match self {
             Self::Create => "create",
             Self::Replace => "replace",
+            Self::Restart => "restart",
             Self::Scale => "scale",
             Self::Update => "update",
             Self::Remove => "remove",
@@ -63,22 +68,30 @@ pub struct FieldChange {
 pub fn between(from: Option<&GroupSpec>, to: &GroupSpec) -> Vec<ServerChange> {
     compare(from, to, |before, after| {
         let same = ServerSpec { replicas: after.replicas, update: after.update, ..before.clone() };
-        same != *after
+        (same != *after).then_some(ChangeKind::Replace)
     })
 }
 
-/// The same for two rendered generations.
+/// The same for two rendered generations. Containers that an earlier version made are replaced even so.
 #[must_use]
 pub fn rendered(from: &Previous, to: &Previous) -> Vec<ServerChange> {
-    let hash =
-        |of: &Previous, name: &InstanceName| of.servers.get(name).map(|server| server.config_hash.clone());
-    compare(Some(&from.spec), &to.spec, |_, after| hash(from, &after.instance) != hash(to, &after.instance))
+    let graph = Graph::unchecked(&to.spec.servers);
+    compare(Some(&from.spec), &to.spec, |_, after| {
+        let (before, now) = (from.servers.get(&after.instance), to.servers.get(&after.instance));
+        if before.map(|server| &server.config_hash) == now.map(|server| &server.config_hash) {
+            return None;
+        }
+        let shape = |server: Option<&ServerRecord>| shape(&server?.config);
+        let alone = after.update_order() == UpdateOrder::StopFirst && !graph.runs_once(&after.instance);
+        let renewed = alone && shape(now).is_some() && shape(now) == shape(before);
+        Some(if renewed { ChangeKind::Restart } else { ChangeKind::Replace })
+    })
 }
 
 fn compare(
     from: Option<&GroupSpec>,
     to: &GroupSpec,
-    replaces: impl Fn(&ServerSpec, &ServerSpec) -> bool,
+    touches: impl Fn(&ServerSpec, &ServerSpec) -> Option<ChangeKind>,
 ) -> Vec<ServerChange> {
     let of =
         |spec: &GroupSpec| spec.servers.iter().map(|server| server.instance.clone()).collect::<BTreeSet<_>>();
@@ -90,10 +103,12 @@ fn compare(
             (None, None) => return None,
             (None, Some(_)) => ChangeKind::Create,
             (Some(_), None) => ChangeKind::Remove,
-            (Some(before), Some(after)) if replaces(before, after) => ChangeKind::Replace,
-            (Some(before), Some(after)) if before == after => return None,
-            (Some(before), Some(after)) if before.replicas != after.replicas => ChangeKind::Scale,
-            (Some(_), Some(_)) => ChangeKind::Update,
+            (Some(before), Some(after)) => match touches(before, after) {
+                Some(kind) => kind,
+                None if before == after => return None,
+                None if before.replicas != after.replicas => ChangeKind::Scale,
+                None => ChangeKind::Update,
+            },
         };
         let fields = if after.is_some() { fields(before, after) } else { Vec::new() };
         Some(ServerChange { instance, kind, fields })

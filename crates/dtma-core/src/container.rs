@@ -214,6 +214,14 @@ impl ContainerConfig {
         config
     }
 
+    /// The program and its arguments, when the image has no say in them.
+    #[must_use]
+    pub fn own_argv(&self) -> Option<Vec<String>> {
+        let args = self.args.iter().flatten();
+        let argv: Vec<_> = self.command.as_ref()?.iter().chain(args).cloned().collect();
+        (!argv.is_empty()).then_some(argv)
+    }
+
     /// The program and its arguments as an engine would put them together: a command of the configuration's own drops
     /// the image's arguments, too. Empty when neither says anything.
     #[must_use]
@@ -237,6 +245,29 @@ impl ContainerConfig {
 
 /// Bytes of the tmpfs that replaces an image's own `VOLUME`.
 pub const IMAGE_VOLUME_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a container's process is begun with. Where the container has a shim it is told this at each start, and the
+/// engine never is; elsewhere the container was made with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Launch {
+    /// The generation that last changed it.
+    pub generation: Generation,
+    /// Hash of the configuration it comes from.
+    pub config_hash: ConfigHash,
+    /// Program and arguments; `None`: those that the container was made with.
+    pub argv: Option<Vec<String>>,
+    /// What the environment has besides the image's.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Launch {
+    /// What a process of this configuration is begun with.
+    #[must_use]
+    pub fn of(config: &ContainerConfig, config_hash: &ConfigHash, generation: Generation) -> Self {
+        let (config_hash, environment) = (config_hash.clone(), config.environment.clone());
+        Self { generation, config_hash, argv: config.own_argv(), environment }
+    }
+}
 
 /// Everything an engine needs to make one container.
 #[derive(Debug, Clone, PartialEq)]
@@ -263,23 +294,20 @@ pub struct CreateContainer {
     pub shim: Option<ShimMount>,
 }
 
+impl CreateContainer {
+    /// What its process is begun with first.
+    #[must_use]
+    pub fn launch(&self) -> Launch {
+        Launch::of(&self.config, &self.config_hash, self.generation)
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
+    //! A configuration for tests.
     use super::*;
 
-    fn facts(user: &str) -> ImageFacts {
-        ImageFacts {
-            id: "i".into(),
-            digest: None,
-            user: Some(user.to_owned()),
-            volumes: vec!["/data".to_owned(), "/.dtma/bin".to_owned()],
-            entrypoint: vec!["node".to_owned()],
-            command: vec!["index.js".to_owned()],
-            platform: None,
-        }
-    }
-
-    fn config() -> ContainerConfig {
+    pub(crate) fn config() -> ContainerConfig {
         ContainerConfig {
             image: "i".into(),
             platform: None,
@@ -310,6 +338,24 @@ mod tests {
             shim: false,
             egress: Vec::new(),
             connects: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::config;
+    use super::*;
+
+    fn facts(user: &str) -> ImageFacts {
+        ImageFacts {
+            id: "i".into(),
+            digest: None,
+            user: Some(user.to_owned()),
+            volumes: vec!["/data".to_owned(), "/.dtma/bin".to_owned()],
+            entrypoint: vec!["node".to_owned()],
+            command: vec!["index.js".to_owned()],
+            platform: None,
         }
     }
 

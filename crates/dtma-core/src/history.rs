@@ -71,6 +71,9 @@ pub struct Exit {
     pub oom: bool,
     /// Somebody asked for it (stop, restart, removal): it does not count against the budget.
     pub asked: bool,
+    /// The configuration of the process, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigHash>,
 }
 
 impl Exit {
@@ -115,6 +118,9 @@ pub struct ServerHistory {
     /// The configuration of the newest container that was seen running.
     #[serde(default)]
     pub config: Option<ConfigHash>,
+    /// The configuration of the last process of each container that is known: in one with a shim another may follow.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub configs: BTreeMap<ContainerId, ConfigHash>,
     /// Runs that began because the configuration changed: they are no restarts. Never falls.
     #[serde(default)]
     pub replacements: u64,
@@ -136,6 +142,7 @@ impl ServerHistory {
         last_run: None,
         known: Vec::new(),
         config: None,
+        configs: BTreeMap::new(),
         replacements: 0,
         exits: Vec::new(),
         reset_at: None,
@@ -173,10 +180,12 @@ impl ServerHistory {
         self.exits.iter().filter(counts).cloned().collect()
     }
 
-    /// The same, of one container: a new one begins with an untouched budget.
+    /// The same, of one configuration's processes in one container: whatever is new begins with an untouched budget.
     #[must_use]
-    pub fn counted_of(&self, container: &ContainerId) -> Vec<Exit> {
-        self.counted().into_iter().filter(|exit| exit.run.container == *container).collect()
+    pub fn counted_of(&self, container: &ContainerId, config: &ConfigHash) -> Vec<Exit> {
+        let theirs = |exit: &Exit| exit.config.as_ref().is_none_or(|of| of == config);
+        let counted = self.counted().into_iter();
+        counted.filter(|exit| exit.run.container == *container && theirs(exit)).collect()
     }
 
     /// The exit of this very run, when it was noted.
@@ -190,15 +199,17 @@ impl ServerHistory {
     /// once, so it may be repeated after any interruption.
     pub fn note(&mut self, seen: &ContainerObservation, asked: bool, once: bool) -> bool {
         let Some(run) = seen.run() else { return false };
+        let config = (!seen.in_doubt).then_some(&seen.config_hash);
         let mut news = false;
         if !self.knows(&run) {
-            self.begin(run.clone(), &seen.config_hash);
+            self.begin(run.clone(), config);
             news = true;
         }
         if let ContainerState::Exited { finished_at, code, oom, .. } = seen.state
             && self.exit_of(&run).is_none()
         {
-            self.push_exit(Exit { run, at: finished_at, code, oom, asked }, once);
+            let config = config.cloned();
+            self.push_exit(Exit { run, at: finished_at, code, oom, asked, config }, once);
             news = true;
         }
         news
@@ -208,22 +219,34 @@ impl ServerHistory {
         self.last_run.as_ref() == Some(run) || self.known.contains(run) || self.exit_of(run).is_some()
     }
 
-    fn begin(&mut self, run: RunKey, config: &ConfigHash) {
-        let before = self.known.iter().chain(&self.last_run).chain(self.exits.iter().map(|exit| &exit.run));
-        let is_new = before.into_iter().all(|known| known.container != run.container);
-        if is_new && self.config.as_ref().is_some_and(|last| last != config) {
-            self.replacements += 1;
-        }
-        if is_new {
-            self.config = Some(config.clone());
+    fn begin(&mut self, run: RunKey, config: Option<&ConfigHash>) {
+        if let Some(config) = config {
+            self.begin_as(&run.container, config);
         }
         self.runs += 1;
         if self.known.len() >= MAX_KNOWN {
             self.known.remove(0);
         }
         self.known.push(run.clone());
+        let known = &self.known;
+        self.configs.retain(|container, _| known.iter().any(|run| run.container == *container));
         self.last_run = Some(run);
         self.refusal = None;
+    }
+
+    /// Another configuration in the place is a replacement, whether its container is another one or the same.
+    fn begin_as(&mut self, container: &ContainerId, config: &ConfigHash) {
+        let before = self.known.iter().chain(&self.last_run).chain(self.exits.iter().map(|exit| &exit.run));
+        let is_new = before.into_iter().all(|known| known.container != *container);
+        let last = if is_new { self.config.as_ref() } else { self.configs.get(container) };
+        let changed = last.is_some_and(|last| last != config);
+        if changed {
+            self.replacements += 1;
+        }
+        if is_new || changed {
+            self.config = Some(config.clone());
+        }
+        self.configs.insert(container.clone(), config.clone());
     }
 
     fn push_exit(&mut self, exit: Exit, once: bool) {
@@ -311,6 +334,35 @@ mod tests {
         assert_eq!((history.runs, history.restarts()), (2, 0), "an update is no restart");
         history.note(&container("old", running(30)), false, false);
         assert_eq!((history.runs, history.restarts()), (3, 1));
+    }
+
+    #[test]
+    fn another_process_in_the_same_container_is_a_replacement_with_a_budget_of_its_own() {
+        let mut history = ServerHistory::default();
+        history.note(&container("c", exited(10, 12, 1)), false, false);
+        let mut renewed = container("c", exited(20, 22, 2));
+        renewed.config_hash = "other".into();
+        history.note(&renewed, false, false);
+        assert_eq!((history.runs, history.restarts()), (2, 0));
+        let counted = |config: &str| {
+            let exits = history.counted_of(&"c".into(), &config.into());
+            exits.iter().map(|exit| exit.code).collect::<Vec<_>>()
+        };
+        assert_eq!((counted("h"), counted("other")), (vec![1], vec![2]));
+        let back = container("c", running(30));
+        history.note(&back, false, false);
+        assert_eq!((history.runs, history.restarts()), (3, 0), "and so is the way back");
+    }
+
+    #[test]
+    fn nothing_is_concluded_from_a_configuration_that_is_in_doubt() {
+        let mut history = ServerHistory::default();
+        let mut seen = container("c", running(10));
+        seen.config_hash = "other".into();
+        history.note(&seen, false, false);
+        let doubted = ContainerObservation { in_doubt: true, ..container("c", running(20)) };
+        history.note(&doubted, false, false);
+        assert_eq!((history.runs, history.restarts(), &history.config), (2, 1, &Some("other".into())));
     }
 
     #[test]

@@ -108,7 +108,7 @@ name_type! {
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub String);
 
@@ -158,6 +158,10 @@ opaque_id! {
     ConfigHash
 }
 opaque_id! {
+    /// Hash of what of a configuration a container with a shim is made from, see [`crate::hash::shape`].
+    ShapeHash
+}
+opaque_id! {
     /// Identifies one mutation from its acceptance to its outcome.
     OperationId
 }
@@ -191,7 +195,7 @@ impl OwnerId {
 }
 
 /// Counts the accepted changes of a group's spec, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 

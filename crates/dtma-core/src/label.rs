@@ -1,7 +1,7 @@
 //! The reserved container labels. An image's own `LABEL`s become container labels too, so every reserved label is
 //! always set at create, and a container is ours only when its owner and its name agree as well.
 
-use crate::id::{ConfigHash, Generation, OwnerId, SlotId, container_name, provisional_name};
+use crate::id::{ConfigHash, Generation, OwnerId, ShapeHash, SlotId, container_name, provisional_name};
 use crate::spec::{NetworkMode, ServerKind};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,8 @@ pub const CONFIG_HASH: &str = "io.dtma.config-hash";
 pub const KIND: &str = "io.dtma.kind";
 /// The installation's UUID.
 pub const OWNER: &str = "io.dtma.owner";
+/// Hash of what a container with a shim is made from; empty where no other process may ever run in it.
+pub const SHAPE: &str = "io.dtma.shape";
 /// `1` when its first process is the shim.
 pub const SHIM: &str = "io.dtma.shim";
 /// `none`, `group` or `open`: what it joins, or which of the group's networks it is.
@@ -50,6 +52,12 @@ pub fn network(mode: NetworkMode) -> (String, String) {
 pub fn network_of(label: Option<&str>) -> NetworkMode {
     let known = [NetworkMode::None, NetworkMode::Open].into_iter().find(|mode| label == Some(mode.as_str()));
     known.unwrap_or(NetworkMode::Group)
+}
+
+/// What [`SHAPE`] is to say. Always set, for the same reason.
+#[must_use]
+pub fn shape(shape: Option<&ShapeHash>) -> (String, String) {
+    (SHAPE.to_owned(), shape.map(ToString::to_string).unwrap_or_default())
 }
 
 /// The labels that say whose container this is and what it was made from.
@@ -90,6 +98,8 @@ pub struct Identity {
     pub shim: bool,
     /// What it was made to join.
     pub network: NetworkMode,
+    /// What it was made from, where another process may run in it. Containers of earlier versions do not say.
+    pub shape: Option<ShapeHash>,
 }
 
 impl Identity {
@@ -108,6 +118,8 @@ pub fn identity<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Identity>
     if label(MANAGED)? != "true" {
         return None;
     }
+    // Older ones do not say.
+    let shim = label(SHIM) == Some(WITH_SHIM);
     Some(Identity {
         owner: OwnerId::from(label(OWNER)?),
         slot: SlotId {
@@ -117,9 +129,9 @@ pub fn identity<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Identity>
         },
         generation: Generation(label(GENERATION)?.parse().ok()?),
         config_hash: ConfigHash::from(label(CONFIG_HASH)?),
-        // Older ones do not say.
-        shim: label(SHIM) == Some(WITH_SHIM),
+        shim,
         network: network_of(label(NETWORK)),
+        shape: label(SHAPE).filter(|shape| shim && !shape.is_empty()).map(ShapeHash::from),
     })
 }
 
@@ -139,15 +151,19 @@ mod tests {
             config_hash: hash,
             shim: false,
             network: NetworkMode::Group,
+            shape: None,
         };
         let read = |labels: &BTreeMap<String, String>| identity(|key| labels.get(key).map(String::as_str));
         assert_eq!(read(&labels), Some(expected.clone()));
         labels.extend([network(NetworkMode::Open)]);
         let open = Identity { network: NetworkMode::Open, ..expected.clone() };
         assert_eq!(read(&labels), Some(open));
-        labels.extend([shim(false), network(NetworkMode::Group)]);
+        labels.extend([shim(false), network(NetworkMode::Group), shape(Some(&"s".into()))]);
         assert_eq!(read(&labels), Some(expected.clone()));
         labels.extend([shim(true)]);
+        let shaped = Identity { shim: true, shape: Some("s".into()), ..expected.clone() };
+        assert_eq!(read(&labels), Some(shaped));
+        labels.extend([shape(None)]);
         assert_eq!(read(&labels), Some(Identity { shim: true, ..expected }));
         labels.remove(OWNER);
         assert_eq!(identity(|key| labels.get(key).map(String::as_str)), None);

@@ -11,6 +11,7 @@ pub mod change;
 pub mod container;
 pub mod egress;
 pub mod graph;
+pub mod hash;
 pub mod history;
 pub mod id;
 pub mod idempotency;

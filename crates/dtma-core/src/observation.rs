@@ -2,7 +2,8 @@
 
 use crate::Timestamp;
 use crate::id::{
-    ConfigHash, ContainerId, Generation, ImageId, InstanceName, Member, NetworkId, ReplicaId, RunKey, SlotId,
+    ConfigHash, ContainerId, Generation, ImageId, InstanceName, Member, NetworkId, ReplicaId, RunKey,
+    ShapeHash, SlotId,
 };
 use crate::spec::NetworkMode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +17,16 @@ pub struct ContainerObservation {
     pub name: String,
     /// The place it fills.
     pub slot: SlotId,
-    /// The generation that made it.
+    /// The generation of [`config_hash`](Self::config_hash).
     pub generation: Generation,
-    /// The configuration it was made from.
+    /// The configuration that its process was begun with; before there was any, the one it was made from.
     pub config_hash: ConfigHash,
+    /// The configuration it was made from.
+    pub made_from: ConfigHash,
+    /// What of that a process of another configuration must share to run in it; `None`: none ever does.
+    pub shape: Option<ShapeHash>,
+    /// Its process was begun with a configuration of this shape, and nobody has said which yet.
+    pub in_doubt: bool,
     /// The image it was made from.
     pub image_id: ImageId,
     /// What it does.
@@ -237,6 +244,9 @@ pub(crate) mod testing {
             slot: SlotId { group: "g".parse().unwrap(), instance: "a".parse().unwrap(), replica: 0 },
             generation: Generation(1),
             config_hash: "h".into(),
+            made_from: "h".into(),
+            shape: None,
+            in_doubt: false,
             image_id: "i".into(),
             state,
             joined: None,

@@ -74,6 +74,8 @@ pub enum Action {
         member: Member,
         /// Which container.
         container: ContainerId,
+        /// Whose container it is so far, when another member's process is begun in it.
+        instead_of: Option<Member>,
     },
     /// End the container's process.
     Stop {
@@ -123,11 +125,31 @@ pub enum StopReason {
         /// How long that may take.
         drain: Duration,
     },
+    /// Another process takes its place in the same container: what it has begun may be finished first.
+    Renewed {
+        /// How long that may take.
+        drain: Duration,
+    },
     /// It did not become ready in time.
     StartTimeout,
 }
 
 impl Action {
+    /// Everything it acts on. A container that is given another member's process is of both until that is seen.
+    pub fn subjects(&self) -> impl Iterator<Item = Subject> + use<> {
+        let before = match self {
+            Self::Start { instead_of, .. } => instead_of.clone(),
+            Self::EnsureNetwork { .. }
+            | Self::RemoveNetwork { .. }
+            | Self::Create { .. }
+            | Self::Stop { .. }
+            | Self::Remove { .. }
+            | Self::Rename { .. }
+            | Self::RemoveVolume { .. } => None,
+        };
+        std::iter::once(self.subject()).chain(before.map(Subject::Member))
+    }
+
     /// What it acts on; at most one action is under way for each subject.
     #[must_use]
     pub fn subject(&self) -> Subject {
@@ -140,6 +162,10 @@ impl Action {
             | Self::Rename { member, .. } => Subject::Member(member.clone()),
             Self::RemoveVolume { .. } => Subject::Volumes,
         }
+    }
+
+    fn is_restart(&self) -> bool {
+        matches!(self, Self::Stop { reason: StopReason::Restart, .. })
     }
 
     /// One word for logs and messages.
@@ -235,7 +261,9 @@ impl Context<'_> {
         let joined_one_that_is_gone = |seen: &&ContainerObservation| {
             let records = [Some(&self.desired.servers), before].into_iter().flatten();
             let mut made_from = records.filter_map(|servers| servers.get(&seen.slot.instance));
-            made_from.any(|made| made.config_hash == seen.config_hash && self.lacks(made.config.network))
+            made_from.any(|made| {
+                self.lacks(made.config.network) && (made.config_hash == seen.config_hash || made.fits(seen))
+            })
         };
         let still = self.observed.containers.iter().filter(|seen| !seen.is_live());
         still.filter(joined_one_that_is_gone).collect()
@@ -282,7 +310,13 @@ fn together(replicas: &BTreeMap<ReplicaId, Phase>) -> BTreeMap<InstanceName, Pha
 /// Drops actions on what is being acted on already, and all but the first on the same subject.
 fn keep_one_per_subject(actions: &mut Vec<Action>, busy: &BTreeSet<Subject>) {
     let mut taken = busy.clone();
-    actions.retain(|action| taken.insert(action.subject()));
+    actions.retain(|action| {
+        let free = action.subjects().all(|subject| !taken.contains(&subject));
+        if free {
+            taken.extend(action.subjects());
+        }
+        free
+    });
 }
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

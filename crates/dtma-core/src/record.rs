@@ -2,7 +2,8 @@
 //! and what people asked for. Nothing in here can hold a secret: there is no field for one.
 
 use crate::Timestamp;
-use crate::container::ContainerConfig;
+use crate::container::{ContainerConfig, Launch};
+use crate::hash::shape;
 use crate::id::{ConfigHash, Generation, GroupId, InstanceName, OperationId, RunKey};
 use crate::idempotency::IdempotencyKey;
 use crate::observation::ContainerObservation;
@@ -44,6 +45,26 @@ pub struct ServerRecord {
     /// Runs that a person wants ended and followed by others. Done as soon as each is over.
     #[serde(default, deserialize_with = "runs")]
     pub restart: BTreeSet<RunKey>,
+}
+
+impl ServerRecord {
+    /// What its process is begun with.
+    #[must_use]
+    pub fn launch(&self) -> Launch {
+        Launch::of(&self.config, &self.config_hash, self.generation)
+    }
+
+    /// True for a container made from this configuration, or that runs its process.
+    #[must_use]
+    pub fn is_of(&self, seen: &ContainerObservation) -> bool {
+        seen.config_hash == self.config_hash || (seen.in_doubt && self.fits(seen))
+    }
+
+    /// True for a container in which its process can run, whatever runs there now.
+    #[must_use]
+    pub fn fits(&self, seen: &ContainerObservation) -> bool {
+        seen.shape.is_some() && seen.shape == shape(&self.config)
+    }
 }
 
 /// Reads what earlier versions wrote, too: one run, or none.

@@ -145,6 +145,7 @@ mod tests {
             code: 1,
             oom: false,
             asked: false,
+            config: None,
         };
         runs.iter().map(exit).collect()
     }

@@ -11,9 +11,10 @@
 use dtma_core::Timestamp;
 use dtma_core::container::{ContainerConfig, Isolation, Limits, LogDriver};
 use dtma_core::graph::Graph;
+use dtma_core::hash::shape;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{
-    ConfigHash, Generation, ImageId, ImageRef, InstanceName, Member, ReplicaId, RunKey, SlotId,
+    ConfigHash, ContainerId, Generation, ImageId, ImageRef, InstanceName, Member, ReplicaId, RunKey, SlotId,
     is_provisional,
 };
 use dtma_core::observation::{
@@ -110,13 +111,21 @@ struct World {
     made: u64,
     /// Containers whose network is gone.
     stranded: BTreeSet<String>,
+    /// What the processes of containers with a shim were begun with.
+    begun: BTreeMap<ContainerId, ConfigHash>,
 }
 
 impl World {
     fn new(desired: GroupRecord) -> Self {
         let now = Timestamp::from_second(1_000_000).unwrap();
         let (seen, history) = (Observation::default(), GroupHistory::default());
-        Self { desired, seen, history, now, made: 0, stranded: BTreeSet::new() }
+        Self { desired, seen, history, now, made: 0, stranded: BTreeSet::new(), begun: BTreeMap::new() }
+    }
+
+    /// The same, where containers are begun by the shim.
+    fn with_shims(mut desired: GroupRecord) -> Self {
+        desired.servers.values_mut().for_each(|server| server.config.shim = true);
+        Self::new(desired)
     }
 
     fn pass(&mut self) -> Plan {
@@ -162,7 +171,7 @@ impl World {
         self.now = self.now.checked_add(by).unwrap();
     }
 
-    fn find(&self, id: &dtma_core::id::ContainerId) -> usize {
+    fn find(&self, id: &ContainerId) -> usize {
         self.seen.containers.iter().position(|container| container.id == *id).expect("acts on what is there")
     }
 
@@ -195,10 +204,7 @@ impl World {
             }
             Action::RemoveNetwork { id } => self.seen.networks.retain(|network| network.id != *id),
             Action::Create { member } => self.create(&member.replica, &member.config),
-            Action::Start { container, .. } => {
-                let (index, started_at) = (self.find(container), self.now);
-                self.seen.containers[index].state = ContainerState::Running { started_at };
-            }
+            Action::Start { container, member, .. } => self.begin(container, member),
             Action::Stop { container, .. } => {
                 let index = self.find(container);
                 self.exit(index, 143);
@@ -216,6 +222,24 @@ impl World {
         self.tick(Duration::from_millis(1));
     }
 
+    fn begin(&mut self, container: &ContainerId, member: &Member) {
+        let (index, started_at) = (self.find(container), self.now);
+        let seen = &mut self.seen.containers[index];
+        seen.state = ContainerState::Running { started_at };
+        if seen.shape.is_some() {
+            (seen.config_hash, seen.in_doubt) = (member.config.clone(), false);
+            self.begun.insert(container.clone(), member.config.clone());
+        }
+    }
+
+    /// The server's record in which this configuration is known; an unknown one is as the wanted one is.
+    fn record_of(&self, replica: &ReplicaId, config: &ConfigHash) -> &ServerRecord {
+        let wanted = &self.desired.servers[&replica.instance];
+        let before = self.desired.update().and_then(|update| update.from.servers.get(&replica.instance));
+        let known = [Some(wanted), before].into_iter().flatten().find(|record| record.config_hash == *config);
+        known.unwrap_or(wanted)
+    }
+
     fn create(&mut self, replica: &ReplicaId, config: &ConfigHash) {
         self.made += 1;
         let slot = SlotId {
@@ -224,16 +248,20 @@ impl World {
             replica: replica.replica,
         };
         let alone = self.seen.at(replica).next().is_none();
+        let shape = shape(&self.record_of(replica, config).config);
         self.seen.containers.push(ContainerObservation {
             id: format!("c{}", self.made).into(),
             name: if alone { "plain".to_owned() } else { format!("plain-{}", config.short()) },
             slot,
             generation: Generation(1),
             config_hash: config.clone(),
+            made_from: config.clone(),
+            in_doubt: false,
+            shim: shape.is_some(),
+            shape,
             image_id: ImageId::from("i"),
             state: ContainerState::Created,
             joined: None,
-            shim: false,
         });
     }
 
@@ -243,7 +271,8 @@ impl World {
 
     fn check(&self, action: &Action) {
         match action {
-            Action::Start { member, container } => {
+            Action::Start { member, container, instead_of } => {
+                self.check_vessel(member, container, instead_of.as_ref());
                 let networked = self.desired.servers.values().any(|s| s.config.network == NetworkMode::Group);
                 assert!(
                     !networked || !self.stranded.contains(container.as_str()),
@@ -260,6 +289,9 @@ impl World {
                 assert_eq!(self.members(member).count(), 0, "a second container for {member}");
             }
             Action::Stop { member, reason: StopReason::Replaced { .. }, .. } => self.check_successor(member),
+            Action::Stop { member, container, reason: StopReason::Renewed { .. }, .. } => {
+                self.check_renewed(member, container);
+            }
             Action::Stop { member, reason: StopReason::Removal, .. } => {
                 let instance = &member.replica.instance;
                 let graph = Graph::unchecked(&self.desired.spec.servers);
@@ -279,7 +311,7 @@ impl World {
             }
             Action::Rename { container, .. } => {
                 let seen = &self.seen.containers[self.find(container)];
-                assert!(is_provisional(&seen.name, &seen.config_hash), "{}", seen.name);
+                assert!(is_provisional(&seen.name, &seen.made_from), "{}", seen.name);
                 assert_eq!(self.seen.at(&seen.replica()).count(), 1, "the name is taken");
             }
             Action::EnsureNetwork { .. } | Action::Stop { .. } | Action::Remove { .. } => {}
@@ -305,9 +337,30 @@ impl World {
                 assert!(completed || next.any(|seen| self.seen.is_ready(seen)), "{member} has no successor");
             }
             UpdateOrder::StopFirst => {
-                assert!(completed || next.next().is_some(), "{member} has no successor");
+                let mut empty = self.seen.at(&member.replica).filter(|seen| !seen.is_live());
+                let follows = next.next().is_some() || empty.any(|seen| record.fits(seen));
+                assert!(completed || follows, "{member} has no successor");
             }
         }
+    }
+
+    /// A process is begun in the container of its own configuration, or in one of its shape in which nothing runs.
+    fn check_vessel(&self, member: &Member, container: &ContainerId, instead_of: Option<&Member>) {
+        let seen = &self.seen.containers[self.find(container)];
+        assert_eq!(instead_of, Some(&seen.member()).filter(|before| *before != member));
+        if instead_of.is_some() {
+            let fits = self.record_of(&member.replica, &member.config).fits(seen);
+            assert!(fits && !seen.is_live(), "{member} is begun in what runs {}", seen.member());
+        }
+    }
+
+    /// What serves is ended for another process in its container only where nothing is to serve beside it.
+    fn check_renewed(&self, member: &Member, container: &ContainerId) {
+        let seen = &self.seen.containers[self.find(container)];
+        let record = &self.desired.servers[&member.replica.instance];
+        let spec = self.desired.spec.server(&member.replica.instance).unwrap();
+        let alone = spec.update_order() == UpdateOrder::StopFirst || seen.made_from == record.config_hash;
+        assert!(alone && record.fits(seen) && seen.config_hash != record.config_hash, "{member} makes room");
     }
 
     fn check_dependencies(&self, instance: &InstanceName) {
@@ -360,6 +413,10 @@ enum Fault {
     Apply(usize, u8, u32, bool),
     /// Somebody prunes what nobody uses just now.
     Prune,
+    /// No process survives, and only the engine remembers what containers were made from.
+    Reboot,
+    /// Of no shim is heard what it runs while one plan is made and done.
+    Deaf,
     /// Time passes.
     Later(u64),
 }
@@ -376,6 +433,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         (0..6_usize, 0..3_u8, 1..4_u32, any::<bool>())
             .prop_map(|(n, to, replicas, stop)| { Fault::Apply(n, to, replicas, stop) }),
         Just(Fault::Prune),
+        Just(Fault::Reboot),
+        Just(Fault::Deaf),
         (1..700_u64).prop_map(Fault::Later),
     ]
 }
@@ -416,11 +475,35 @@ impl World {
                 self.stranded = self.seen.containers.iter().map(|seen| seen.id.to_string()).collect();
             }
             Fault::Prune => {}
+            Fault::Reboot => self.reboot(),
+            Fault::Deaf => self.act_unheard(),
             Fault::Later(seconds) => self.tick(Duration::from_secs(*seconds)),
         }
     }
 
-    /// What the owner of a group does with an accepted change.
+    fn reboot(&mut self) {
+        for index in 0..self.seen.containers.len() {
+            self.exit(index, 255);
+            let seen = &mut self.seen.containers[index];
+            seen.config_hash = seen.made_from.clone();
+        }
+    }
+
+    fn act_unheard(&mut self) {
+        for seen in self.seen.containers.iter_mut().filter(|seen| seen.is_live() && seen.shape.is_some()) {
+            (seen.in_doubt, seen.config_hash) = (true, seen.made_from.clone());
+        }
+        let plan = self.decide();
+        plan.actions.iter().for_each(|action| self.act(action, false));
+        for seen in self.seen.containers.iter_mut().filter(|seen| seen.in_doubt) {
+            seen.in_doubt = false;
+            if let Some(begun) = self.begun.get(&seen.id).filter(|_| seen.is_live()) {
+                seen.config_hash = begun.clone();
+            }
+        }
+    }
+
+    /// What the owner of a group does with an accepted change. Configurations are of one shape but for the last.
     fn apply(&mut self, instance: &InstanceName, config: &str, replicas: u32, stop_first: bool) {
         let from = match &self.desired.rollout {
             Rollout::Updating(update) => update.from.clone(),
@@ -432,6 +515,8 @@ impl World {
             self.history.reset(instance, now);
         }
         record.config_hash = config.into();
+        record.config.environment.insert("VERSION".to_owned(), config.to_owned());
+        record.config.limits.memory = if config.ends_with('2') { 2 } else { 1 };
         let spec = self.desired.spec.servers.iter_mut().find(|server| server.instance == *instance).unwrap();
         spec.replicas = if once { 1 } else { replicas };
         spec.update.order = stop_first.then_some(UpdateOrder::StopFirst);
@@ -491,9 +576,10 @@ proptest! {
 
     #[test]
     fn it_converges_after_any_faults_and_is_idempotent_there(
-        edges in edges(), networked: bool, faults in proptest::collection::vec(fault(), 0..40),
+        edges in edges(), networked: bool, shims: bool, faults in proptest::collection::vec(fault(), 0..40),
     ) {
-        let mut world = World::new(group(&edges, networked));
+        let record = group(&edges, networked);
+        let mut world = if shims { World::with_shims(record) } else { World::new(record) };
         for fault in &faults {
             world.suffer(fault);
         }
@@ -503,7 +589,12 @@ proptest! {
         let last = world.settle();
         prop_assert!(last.phases.values().all(ends_well), "{:?}", last.phases);
         let places: Vec<_> = world.desired.spec.servers.iter().flat_map(ServerSpec::places).collect();
-        prop_assert_eq!(world.seen.containers.len(), places.len(), "one container for each replica");
+        // What is done is not made again when its container goes with its network.
+        let done = |replica: &&ReplicaId| {
+            world.history.of(replica).completed() && world.seen.at(replica).next().is_none()
+        };
+        let needed = places.len() - places.iter().filter(done).count();
+        prop_assert_eq!(world.seen.containers.len(), needed, "one container for each replica");
         for seen in &world.seen.containers {
             let wanted = &world.desired.servers[&seen.slot.instance].config_hash;
             prop_assert!(seen.config_hash == *wanted && seen.name == "plain" && places.contains(&seen.replica()));
@@ -516,7 +607,7 @@ proptest! {
         edges in edges(), networked: bool, force: bool, volumes: bool,
         faults in proptest::collection::vec(fault(), 0..30),
     ) {
-        let mut world = World::new(group(&edges, networked));
+        let mut world = World::with_shims(group(&edges, networked));
         world.seen.volumes = ["kept".to_owned(), "gone".to_owned()].into();
         let (before, after) = faults.split_at(faults.len() / 2);
         for fault in before {
@@ -535,7 +626,7 @@ proptest! {
 
     #[test]
     fn restart_counts_never_fall(edges in edges(), faults in proptest::collection::vec(fault(), 0..40)) {
-        let mut world = World::new(group(&edges, false));
+        let mut world = World::with_shims(group(&edges, false));
         let mut last = BTreeMap::new();
         for fault in &faults {
             world.suffer(fault);
@@ -766,4 +857,96 @@ fn what_a_new_spec_does_not_know_goes_last_and_dependents_first() {
     }
     assert_eq!(stopped, ["s2", "s1", "s0"], "the changed one is proved, then the others go");
     assert_eq!(world.seen.containers.len(), 1);
+}
+
+/// The same as [`updating`], with shims.
+fn renewing(stop_first: bool, config: &str) -> World {
+    let mut world = World::with_shims(group(&[(0, Condition::Started)], false));
+    world.settle();
+    world.apply(&name(0), config, 1, stop_first);
+    world
+}
+
+fn words(plan: &Plan) -> Vec<&'static str> {
+    plan.actions.iter().map(Action::word).collect()
+}
+
+#[test]
+fn another_environment_is_a_restart_in_place_where_nothing_serves_beside() {
+    let mut world = renewing(true, "newer");
+    let first = world.step();
+    assert!(matches!(first.actions[..], [Action::Stop { reason: StopReason::Renewed { .. }, .. }]));
+    assert!(matches!(first.phases[&name(0)], Phase::Updating { serving: Some(_), .. }));
+    let begun = world.step();
+    assert!(matches!(begun.actions[..], [Action::Start { instead_of: Some(_), .. }]), "{begun:?}");
+    assert_eq!(world.pass().progress, Progress::Through);
+    assert_eq!((world.made, world.serving()), (1, vec!["newer".to_owned()]));
+    world.settle();
+    assert_eq!(world.history.of(&ReplicaId::first(&name(0))).restarts(), 0, "an update is no restart");
+}
+
+#[test]
+fn another_shape_or_another_order_is_a_replacement() {
+    for mut world in [renewing(true, "newer2"), renewing(false, "newer")] {
+        assert_eq!(words(&world.step()), ["create"]);
+        world.settle();
+        assert_eq!((world.made, world.seen.containers.len()), (2, 1));
+    }
+}
+
+#[test]
+fn a_process_that_ends_twice_in_its_container_makes_room_for_the_one_before() {
+    let mut world = renewing(true, "newer");
+    world.step();
+    world.step();
+    for exits in [1, 2] {
+        world.seen.containers[0].state = ContainerState::Running { started_at: world.now };
+        world.tick(Duration::from_secs(1));
+        world.exit(0, 3);
+        world.note();
+        let plan = plan(&world.desired, &world.seen, &world.history, world.now);
+        let failed = matches!(&plan.progress, Progress::Failed { reason, .. } if reason.contains("code 3"));
+        assert_eq!(failed, exits == 2, "{:?}", plan.progress);
+    }
+    world.settle();
+    assert_eq!((world.made, world.serving()), (1, vec!["wanted".to_owned()]));
+}
+
+#[test]
+fn the_old_process_runs_until_what_the_new_one_depends_on_holds() {
+    let mut world = World::with_shims(group(&[(0, Condition::Healthy), (1, Condition::Healthy)], false));
+    world.settle();
+    world.apply(&name(1), "newer", 1, true);
+    world.person(&name(0), ServerGoal::Stop, false);
+    world.step();
+    for _ in 0..3 {
+        assert_eq!((words(&world.step()), world.live(&name(1))), (vec![], 1));
+    }
+    world.person(&name(0), ServerGoal::Run, false);
+    world.settle();
+    assert_eq!(world.made, 2, "one container for each");
+}
+
+#[test]
+fn nothing_is_begun_in_a_container_while_its_last_process_is_being_ended() {
+    let mut world = renewing(true, "newer");
+    let old = world.seen.containers[0].member();
+    world.step();
+    world.seen.busy.insert(dtma_core::observation::Subject::Member(old));
+    assert_eq!(words(&world.pass()), Vec::<&str>::new());
+    world.seen.busy.clear();
+    assert_eq!(words(&world.pass()), ["start"]);
+    let both: Vec<_> = world.pass().actions[0].subjects().collect();
+    assert_eq!(both.len(), 2, "{both:?}");
+}
+
+#[test]
+fn a_container_that_was_given_another_process_is_known_again_after_a_reboot_and_while_its_shim_is_silent() {
+    let mut world = renewing(true, "newer");
+    world.settle();
+    world.suffer(&Fault::Deaf);
+    assert_eq!((world.live(&name(0)), world.made), (1, 1), "it was left alone");
+    world.suffer(&Fault::Reboot);
+    world.settle();
+    assert_eq!((world.made, world.serving()), (1, vec!["newer".to_owned()]));
 }

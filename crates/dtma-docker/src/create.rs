@@ -89,9 +89,11 @@ fn entrypoint(request: &CreateContainer) -> Option<Vec<String>> {
 }
 
 fn environment(request: &CreateContainer) -> Vec<String> {
-    let plain = request.config.environment.iter().map(|(key, value)| format!("{key}={value}"));
-    let nonce = request.shim.as_ref().map(|shim| format!("{}={}", shim::NONCE_VARIABLE, shim.nonce));
-    plain.chain(nonce).collect()
+    match &request.shim {
+        // The server's own is said to the shim at each start.
+        Some(shim) => vec![format!("{}={}", shim::NONCE_VARIABLE, shim.nonce)],
+        None => request.config.environment.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+    }
 }
 
 /// The request's labels win over the configuration's: the reserved ones are among them.

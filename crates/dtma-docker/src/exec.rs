@@ -52,7 +52,7 @@ async fn run(docker: Docker, id: &str, request: &ExecRequest) -> Result<ExecResu
     Ok(kept.result(exit_code(&docker, &exec).await?))
 }
 
-/// No user, environment or privileges are named: the container's own hold.
+/// No user or privileges are named: the container's own hold.
 fn options(request: &ExecRequest) -> CreateExecOptions<String> {
     CreateExecOptions {
         attach_stdin: Some(request.stdin.is_some()),
@@ -61,6 +61,7 @@ fn options(request: &ExecRequest) -> CreateExecOptions<String> {
         tty: Some(false),
         privileged: Some(false),
         cmd: Some(request.argv.clone()),
+        env: Some(request.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         ..CreateExecOptions::default()
     }
 }

@@ -38,7 +38,7 @@ pub use tls::{Tls, TlsError};
 
 use async_trait::async_trait;
 use connect::Link;
-use dtma_core::container::{CreateContainer, ImageFacts};
+use dtma_core::container::{CreateContainer, ImageFacts, Launch};
 use dtma_core::id::{ContainerId, ImageRef, NetworkId, OwnerId};
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::platform::Platform;
@@ -137,7 +137,7 @@ impl ContainerRuntime for DockerRuntime {
     async fn create(&self, request: &CreateContainer) -> Result<ContainerId, RuntimeError> {
         lifecycle::create(&self.link, request).await
     }
-    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+    async fn start(&self, id: &ContainerId, _: &Launch) -> Result<(), RuntimeError> {
         self.ending(id, lifecycle::start(&self.link, id)).await
     }
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {

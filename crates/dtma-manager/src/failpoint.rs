@@ -7,7 +7,7 @@
 #[cfg(debug_assertions)]
 mod armed {
     use async_trait::async_trait;
-    use dtma_core::container::{CreateContainer, ImageFacts};
+    use dtma_core::container::{CreateContainer, ImageFacts, Launch};
     use dtma_core::history::GroupHistory;
     use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
     use dtma_core::idempotency::KeptAnswer;
@@ -126,8 +126,8 @@ mod armed {
         async fn create(&self, request: &CreateContainer) -> Result<ContainerId, RuntimeError> {
             pass!(self, "runtime.create", self.0.create(request))
         }
-        async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-            pass!(self, "runtime.start", self.0.start(id))
+        async fn start(&self, id: &ContainerId, launch: &Launch) -> Result<(), RuntimeError> {
+            pass!(self, "runtime.start", self.0.start(id, launch))
         }
         async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
             pass!(self, "runtime.stop", self.0.stop(id, grace))

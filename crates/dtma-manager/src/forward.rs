@@ -253,7 +253,7 @@ mod tests {
             let mut request = sample::create_container(&"owner".into(), &slot, config, &facts);
             request.network = Some(network);
             let container = self.runtime.create(&request).await.unwrap();
-            self.runtime.start(&container).await.unwrap();
+            self.runtime.start(&container, &sample::launch()).await.unwrap();
             // The fake's process begins to listen when it is polled.
             while self.runtime.dial(&container, PORT).await.is_err() {
                 tokio::task::yield_now().await;

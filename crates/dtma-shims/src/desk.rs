@@ -1,15 +1,17 @@
 //! One container's conversation: everything that is known and on its way, under one lock. Nothing here waits.
 
 use crate::intake::Intake;
+use crate::launch;
 use crate::logbook::Logbook;
 use crate::overlay::time;
 use crate::request::Requests;
 use bytes::Bytes;
 use dtma_core::Timestamp;
+use dtma_core::container::Launch;
 use dtma_core::port::runtime::OutputChunk;
 use dtma_wire::{
-    Child, FromDaemon, FromShim, Hello, INPUT_WINDOW, LOG_BYTES, Mode, Phase, SendBuffer, Spawn, Welcome,
-    WireError,
+    Child, FromDaemon, FromShim, Hello, INPUT_WINDOW, LOG_BYTES, Mode, Phase, SendBuffer, Spawn, TAGGED,
+    Welcome, WireError,
 };
 use std::collections::VecDeque;
 use std::io;
@@ -51,6 +53,8 @@ pub(crate) struct Desk {
     doomed: bool,
     /// As far as is known the shim lives, connected or not.
     lives: bool,
+    /// Of the wire, as agreed with the shim.
+    version: u16,
 }
 
 impl Desk {
@@ -75,6 +79,7 @@ impl Desk {
             logbook: Logbook::new(LOG_BYTES),
             doomed: false,
             lives: false,
+            version: 0,
         }
     }
 
@@ -119,7 +124,7 @@ impl Desk {
         let limit = if self.attached == 0 { output } else { self.intake.limit() };
         self.intake.told(limit);
         self.socket = Some(socket);
-        (self.doomed, self.lives) = (false, true);
+        (self.doomed, self.lives, self.version) = (false, true, version);
         self.say(&FromDaemon::Welcome(Welcome { version, output, limit, log: self.log }))?;
         match unheard {
             Some(spawn) => {
@@ -316,11 +321,13 @@ impl Desk {
 
     /// Begins the next run, with everything at its beginning, and says its number. Whoever attached for it is attached
     /// to it, and its output is messages then.
-    pub(crate) fn spawn(&mut self, linger: u32) -> io::Result<u32> {
+    pub(crate) fn spawn(&mut self, launch: &Launch, linger: u32) -> io::Result<u32> {
         if self.socket.is_none() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let run = self.run() + 1;
+        let tag = (self.version >= TAGGED).then(|| launch::tag(launch));
+        let (argv, environment) = launch::said(launch);
         self.intake.end();
         self.logbook.end_lines();
         let attached = self.awaited.take();
@@ -331,8 +338,8 @@ impl Desk {
         self.input.resume(0, INPUT_WINDOW as u64).map_err(invalid)?;
         self.input_open = true;
         self.input_rests = true;
-        self.child = Some(Child { run, phase: Phase::Idle, oom_kills: 0 });
-        let spawn = Spawn { run, mode, argv: Vec::new(), environment: Vec::new(), linger };
+        self.child = Some(Child { run, phase: Phase::Idle, oom_kills: 0, tag: tag.clone() });
+        let spawn = Spawn { run, mode, argv, environment, linger, tag };
         self.say(&FromDaemon::Spawn(spawn.clone()))?;
         self.spawn = Some(spawn);
         if let Some(reader) = self.reader.take() {

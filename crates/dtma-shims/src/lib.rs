@@ -15,6 +15,7 @@ mod desk;
 mod error;
 mod intake;
 mod key;
+mod launch;
 mod lines;
 mod logbook;
 mod overlay;

@@ -3,14 +3,21 @@
 //! The first run since the container was started bears the engine's time of its start, so that somebody who knows only
 //! the engine knows it by the same name; later runs bear the shim's.
 
+use crate::launch;
 use dtma_core::Timestamp;
 use dtma_core::observation::{ContainerObservation, ContainerState};
 use dtma_wire::{Child, Phase};
 
-/// The engine's view, corrected. Without a word from the shim it stays as it is.
+/// The engine's view, corrected. Without a word from the shim it stays as it is, and what runs in a container that may
+/// have been given another process is in doubt.
 pub(crate) fn overlay(mut seen: ContainerObservation, child: Option<&Child>) -> ContainerObservation {
-    if let Some(child) = child {
-        seen.state = state(seen.state, child);
+    let Some(child) = child else {
+        seen.in_doubt = seen.is_live() && seen.shape.is_some();
+        return seen;
+    };
+    seen.state = state(seen.state, child);
+    if let Some((generation, config)) = child.tag.as_deref().and_then(launch::told) {
+        (seen.generation, seen.config_hash) = (generation, config);
     }
     seen
 }
@@ -103,13 +110,53 @@ pub(crate) fn time(microseconds: u64) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dtma_core::id::{Generation, SlotId};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
     fn child(run: u32, phase: Phase) -> Child {
-        Child { run, phase, oom_kills: 0 }
+        Child { run, phase, oom_kills: 0, tag: None }
+    }
+
+    fn seen(state: ContainerState, shape: Option<&str>) -> ContainerObservation {
+        ContainerObservation {
+            id: "c".into(),
+            name: "c".to_owned(),
+            slot: SlotId { group: "g".parse().unwrap(), instance: "a".parse().unwrap(), replica: 0 },
+            generation: Generation(1),
+            config_hash: "made".into(),
+            made_from: "made".into(),
+            shape: shape.map(Into::into),
+            in_doubt: false,
+            image_id: "i".into(),
+            state,
+            joined: None,
+            shim: true,
+        }
+    }
+
+    #[test]
+    fn what_runs_is_of_the_configuration_that_the_shim_says() {
+        let (running, exited) = (
+            ContainerState::Running { started_at: at(10) },
+            ContainerState::Exited { started_at: at(10), finished_at: at(20), code: 0, oom: false },
+        );
+        let tagged =
+            |tag: &str| Child { tag: Some(tag.to_owned()), ..child(2, Phase::Running { started: s(15) }) };
+        for state in [running, exited] {
+            let shown = overlay(seen(state, Some("s")), Some(&tagged("5 given")));
+            assert_eq!((shown.generation, shown.config_hash), (Generation(5), "given".into()));
+            assert_eq!((shown.made_from, shown.in_doubt), ("made".into(), false));
+        }
+        let of_old = overlay(seen(running, None), Some(&child(1, Phase::Running { started: s(11) })));
+        assert_eq!((of_old.generation, of_old.config_hash), (Generation(1), "made".into()));
+        let doubt = |state, shape| overlay(seen(state, shape), None).in_doubt;
+        assert_eq!(
+            [doubt(running, Some("s")), doubt(running, None), doubt(exited, Some("s"))],
+            [true, false, false]
+        );
     }
 
     const fn s(second: u64) -> u64 {

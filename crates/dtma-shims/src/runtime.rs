@@ -8,9 +8,9 @@ use crate::overlay::overlay;
 use crate::places::Places;
 use crate::session::{Check, Known, Session, Tell};
 use crate::versions::Versions;
-use crate::{peer, request};
+use crate::{launch, peer, request};
 use async_trait::async_trait;
-use dtma_core::container::{CreateContainer, ImageFacts};
+use dtma_core::container::{CreateContainer, ImageFacts, Launch};
 use dtma_core::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
 use dtma_core::observation::{ContainerObservation, ContainerState, NetworkObservation};
 use dtma_core::platform::Platform;
@@ -221,8 +221,10 @@ impl ShimRuntime {
             ContainerState::Exited { .. } | ContainerState::Dead => session.died(),
             ContainerState::Created | ContainerState::Paused { .. } => {}
         }
-        let known = session.known().borrow().child.clone();
-        overlay(seen, known.as_ref())
+        let known = session.known().borrow().clone();
+        let seen = overlay(seen, known.child.as_ref());
+        // One that was turned away will not be heard: then what the engine knows has to do.
+        ContainerObservation { in_doubt: seen.in_doubt && known.refused.is_none(), ..seen }
     }
 
     // --- the server ---
@@ -231,18 +233,19 @@ impl ShimRuntime {
     async fn begin(&self, id: &ContainerId, session: &Session) -> Result<(), RuntimeError> {
         let mut known = session.known();
         if !known.borrow().connected {
-            self.inner.start(id).await?;
+            // What its server is begun with is not the engine's business.
+            self.inner.start(id, &Launch::default()).await?;
         }
         until(&mut known, "hear the shim", |known| known.connected).await
     }
 
     /// Begins a run in a container whose shim is there.
-    async fn spawn(&self, session: &Session) -> Result<(), RuntimeError> {
+    async fn spawn(&self, session: &Session, launch: &Launch) -> Result<(), RuntimeError> {
         let mut known = session.known();
-        if runs(known.borrow().child.as_ref()) {
-            return Ok(());
+        if let Some(running) = known.borrow().child.as_ref().filter(|child| runs(Some(child))) {
+            return launch::is_begun(running, launch);
         }
-        let run = session.spawn(LINGER).map_err(|error| broken("start the server", &error))?;
+        let run = session.spawn(launch, LINGER).map_err(|error| broken("start the server", &error))?;
         let begun = |known: &Known| {
             known.child.as_ref().is_some_and(|child| child.run >= run && child.phase != Phase::Idle)
         };
@@ -293,6 +296,7 @@ impl ShimRuntime {
             let image = &request.config.image;
             return Err(refused(format!("image {image} has no command: say one in `command`")));
         }
+        launch::fits("create container", &request.launch())?;
         let nonce = hex(&self.places.nonce(key));
         Ok(ShimMount { bin_dir: self.versions.present(), run_dir: self.places.dir(key), nonce, argv })
     }
@@ -374,10 +378,11 @@ impl ContainerRuntime for ShimRuntime {
     }
 
     /// Through the shim when that is there: the container runs on, and only the server begins anew.
-    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        let Some(session) = self.session_of(id).await? else { return self.inner.start(id).await };
+    async fn start(&self, id: &ContainerId, launch: &Launch) -> Result<(), RuntimeError> {
+        let Some(session) = self.session_of(id).await? else { return self.inner.start(id, launch).await };
+        launch::fits("start container", launch)?;
         self.begin(id, &session).await?;
-        self.spawn(&session).await
+        self.spawn(&session, launch).await
     }
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {

@@ -6,6 +6,7 @@ use crate::key::Key;
 use crate::logbook::Logbook;
 use crate::places::Places;
 use crate::request::Answer;
+use dtma_core::container::Launch;
 use dtma_core::port::runtime::ContainerChange;
 use dtma_wire::{Child, Decoder, FromDaemon, FromShim, Phase};
 use std::collections::VecDeque;
@@ -120,9 +121,9 @@ impl Session {
     // --- what is asked of it ---
 
     /// Begins the next run and says its number.
-    pub(crate) fn spawn(&self, linger: Duration) -> io::Result<u32> {
+    pub(crate) fn spawn(&self, launch: &Launch, linger: Duration) -> io::Result<u32> {
         let linger = u32::try_from(linger.as_secs()).unwrap_or(u32::MAX);
-        let run = self.at_desk(|desk| desk.spawn(linger));
+        let run = self.at_desk(|desk| desk.spawn(launch, linger));
         self.learn();
         run
     }

@@ -1,6 +1,9 @@
 //! A container engine in memory that behaves: names are taken, processes run, exit and are killed, networks and
 //! volumes are in use. It runs the same suite as the real adapter, see [`suite::runtime`](crate::suite::runtime).
 //!
+//! A container whose configuration asks for the shim behaves as one that has it: its process is begun with what a start
+//! says, and what runs there is known until a [`reboot`](FakeRuntimeRemote::reboot).
+//!
 //! What it leaves out: resource limits and isolation have no effect (nothing real runs), and a pull moves no bytes.
 
 mod clock;
@@ -21,7 +24,7 @@ pub use script::{Call, Held, Verb};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dtma_core::container::{CreateContainer, ImageFacts};
+use dtma_core::container::{CreateContainer, ImageFacts, Launch};
 use dtma_core::id::{ContainerId, ImageRef, NetworkId, OwnerId};
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::platform::Platform;
@@ -108,9 +111,12 @@ impl ContainerRuntime for FakeRuntime {
         self.engine.call(Verb::Create, &request.name, |world| world.create(request)).await
     }
 
-    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+    async fn start(&self, id: &ContainerId, launch: &Launch) -> Result<(), RuntimeError> {
         let nothing = self.engine.script().starts_nothing();
-        let start = |world: &mut world::World| if nothing { Ok(()) } else { self.engine.start(world, id) };
+        let start = |world: &mut world::World| match nothing {
+            true => Ok(()),
+            false => self.engine.start(world, id, launch),
+        };
         self.engine.call(Verb::Start, &self.engine.name_of(id), start).await
     }
 

@@ -2,7 +2,7 @@
 
 use dtma_core::Timestamp;
 use dtma_core::container::{
-    ContainerConfig, ContainerMount, CreateContainer, ImageFacts, Isolation, Limits, LogDriver, RunAs,
+    ContainerConfig, ContainerMount, CreateContainer, ImageFacts, Isolation, Launch, Limits, LogDriver, RunAs,
 };
 use dtma_core::history::{Exit, GroupHistory};
 use dtma_core::id::{
@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
+/// What every sample was rendered to.
+const SAMPLE_HASH: &str = "sample-hash";
 
 /// A group id.
 #[must_use]
@@ -94,7 +96,7 @@ pub fn create_container(
     config: ContainerConfig,
     image: &ImageFacts,
 ) -> CreateContainer {
-    let config_hash = ConfigHash::from("sample-hash");
+    let config_hash = ConfigHash::from(SAMPLE_HASH);
     let labels = label::for_container(owner, slot, ServerKind::Tool, Generation(1), &config_hash);
     CreateContainer {
         name: container_name(owner, slot),
@@ -108,6 +110,12 @@ pub fn create_container(
         labels,
         shim: None,
     }
+}
+
+/// What the process of a [`create_container`] without an environment is begun with.
+#[must_use]
+pub fn launch() -> Launch {
+    Launch { generation: Generation(1), config_hash: SAMPLE_HASH.into(), ..Launch::default() }
 }
 
 /// What an image with this reference may say about itself.
@@ -130,7 +138,7 @@ pub fn group_record(name: &str) -> GroupRecord {
     let server = ServerSpec::new(instance(&format!("{name}-web")), ServerKind::Tool, "example/web:1".into());
     let record = ServerRecord {
         config: container_config("example/web:1"),
-        config_hash: "sample-hash".into(),
+        config_hash: SAMPLE_HASH.into(),
         generation: Generation(1),
         goal: ServerGoal::Run,
         restart: BTreeSet::new(),
@@ -171,7 +179,7 @@ pub fn history(server: &str, code: i64) -> GroupHistory {
     let of_server = history.of_mut(&ReplicaId::first(&instance(server)));
     of_server.runs = 1;
     of_server.last_run = Some(run(server));
-    of_server.exits.push(Exit { run: run(server), at: at(20), code, oom: false, asked: false });
+    of_server.exits.push(Exit { run: run(server), at: at(20), code, oom: false, asked: false, config: None });
     history
 }
 

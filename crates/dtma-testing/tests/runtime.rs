@@ -119,7 +119,7 @@ async fn running(runtime: &FakeRuntime, remote: &FakeRuntimeRemote) {
     let config = sample::container_config("image");
     let request = sample::create_container(&owner(), &sample::slot("g", "a"), config, &facts);
     let id = runtime.create(&request).await.expect("create");
-    runtime.start(&id).await.expect("start");
+    runtime.start(&id, &sample::launch()).await.expect("start");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn time_is_tokios_and_runs_differ_even_when_it_stands_still() {
     running(&runtime, &remote).await;
     let first = remote.container("a").and_then(|seen| seen.run());
     remote.exit("a", 1);
-    runtime.start(&remote.id_of("a")).await.expect("start");
+    runtime.start(&remote.id_of("a"), &sample::launch()).await.expect("start");
     assert_ne!(remote.container("a").and_then(|seen| seen.run()), first);
     let before = remote.now();
     tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -187,7 +187,7 @@ async fn an_mcp_server_answers_out_of_order_when_told() {
     let request = sample::create_container(&owner(), &sample::slot("g", "a"), config, &facts);
     let id = runtime.create(&request).await.expect("create");
     let mut attached = runtime.attach(&id).await.expect("attach");
-    runtime.start(&id).await.expect("start");
+    runtime.start(&id, &sample::launch()).await.expect("start");
     mcp.answer_in_reverse(2);
     let lines = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n{\"id\":\"b\",\"method\":\"ping\"}\n";
     attached.input.send(lines.into()).await.expect("send");

@@ -1,6 +1,6 @@
 //! Fields of frames: numbers in network order, bytes with their length before them.
 
-use crate::{MAX_FRAME, WireError};
+use crate::{MAX_FRAME, MAX_TAG, WireError};
 
 /// Appends one frame: its length, its kind, what `fields` writes. Nothing is appended when it would be too long.
 pub(crate) fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Vec<u8>)) -> Result<(), WireError> {
@@ -25,6 +25,12 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(bytes);
+}
+
+pub(crate) fn put_tag(out: &mut Vec<u8>, tag: Option<&str>) {
+    if let Some(tag) = tag {
+        put_bytes(out, tag.as_bytes());
+    }
 }
 
 /// Reads the fields of one frame.
@@ -85,6 +91,15 @@ impl<'a> Fields<'a> {
     pub(crate) fn text(&mut self) -> Result<String, WireError> {
         let bytes = self.bytes()?;
         String::from_utf8(bytes.to_vec()).map_err(|_| self.malformed())
+    }
+
+    /// What version 2 has at the end of a frame and version 1 has not.
+    pub(crate) fn tag(&mut self) -> Result<Option<String>, WireError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let tag = self.text()?;
+        if tag.len() > MAX_TAG { self.refuse() } else { Ok(Some(tag)) }
     }
 
     /// All that is left.

@@ -1,6 +1,6 @@
 //! What the daemon says.
 
-use crate::codec::{Fields, frame, put_bytes};
+use crate::codec::{Fields, frame, put_bytes, put_tag};
 use crate::{Frame, WireError};
 
 /// One frame from the daemon to a shim.
@@ -103,6 +103,9 @@ pub struct Spawn {
     pub environment: Vec<EnvChange>,
     /// Seconds that the shim stays after the server's end for another [`Spawn`].
     pub linger: u32,
+    /// By which whoever asks later knows what this run is, see [`Child::tag`](crate::Child::tag). At most
+    /// [`MAX_TAG`](crate::MAX_TAG) bytes; none to a shim of version 1.
+    pub tag: Option<String>,
 }
 
 /// What a server's standard output is.
@@ -235,6 +238,7 @@ impl Spawn {
                 put_bytes(out, value);
             }
         }
+        put_tag(out, self.tag.as_deref());
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, WireError> {
@@ -247,7 +251,7 @@ impl Spawn {
         let linger = fields.u32()?;
         let argv = (0..fields.u32()?).map(|_| owned(fields)).collect::<Result<_, _>>()?;
         let environment = (0..fields.u32()?).map(|_| EnvChange::read(fields)).collect::<Result<_, _>>()?;
-        Ok(Self { run, mode, argv, environment, linger })
+        Ok(Self { run, mode, argv, environment, linger, tag: fields.tag()? })
     }
 }
 

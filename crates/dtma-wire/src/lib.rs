@@ -32,8 +32,20 @@ pub use log::{LogRing, Record};
 pub use send::SendBuffer;
 pub use shim::{Child, FromShim, Hello, Output, Phase};
 
-/// The versions of the wire that this build speaks, both ends included.
-pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=1;
+/// The versions of the wire that the daemon speaks, both ends included.
+///
+/// Version 2 adds [`Spawn::tag`]; all else is as in version 1.
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=2;
+
+/// The versions that the shim speaks. A shim outlives the daemon that made its container, so daemons must understand
+/// what is older; a shim is never younger than its daemon, unless somebody went back to an older one.
+pub const SHIM_VERSIONS: std::ops::RangeInclusive<u16> = 2..=2;
+
+/// From this version on there are tags.
+pub const TAGGED: u16 = 2;
+
+/// Most bytes of a tag.
+pub const MAX_TAG: usize = 256;
 
 /// Most bytes of a frame after its length. The largest is a [`Spawn`] with a large environment.
 pub const MAX_FRAME: usize = 256 << 10;

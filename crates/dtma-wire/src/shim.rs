@@ -1,6 +1,6 @@
 //! What a shim says.
 
-use crate::codec::{Fields, frame, put_bytes};
+use crate::codec::{Fields, frame, put_bytes, put_tag};
 use crate::{Frame, WireError};
 
 /// One frame from a shim to the daemon.
@@ -115,6 +115,8 @@ pub struct Child {
     pub phase: Phase,
     /// Processes of this container that were killed for want of memory since the run began.
     pub oom_kills: u32,
+    /// What the daemon that began the run wanted to be told of it, see [`Spawn::tag`](crate::Spawn::tag).
+    pub tag: Option<String>,
 }
 
 /// What a server does.
@@ -172,7 +174,10 @@ impl<'a> FromShim<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
         match self {
             Self::Hello(hello) => frame(out, HELLO, |out| hello.put(out)),
-            Self::Child(child) => frame(out, CHILD, |out| child.put(out)),
+            Self::Child(child) => frame(out, CHILD, |out| {
+                child.put(out);
+                put_tag(out, child.tag.as_deref());
+            }),
             Self::Output { run, offset, bytes } => frame(out, OUTPUT, |out| {
                 out.extend(run.to_be_bytes());
                 out.extend(offset.to_be_bytes());
@@ -214,7 +219,7 @@ impl<'a> FromShim<'a> {
         let mut fields = Fields::new(frame.kind, frame.body);
         let it = match frame.kind {
             HELLO => Self::Hello(Hello::read(&mut fields)?),
-            CHILD => Self::Child(Child::read(&mut fields)?),
+            CHILD => Self::Child(Child::read(&mut fields)?.tagged(&mut fields)?),
             OUTPUT => Self::Output { run: fields.u32()?, offset: fields.u64()?, bytes: fields.rest() },
             OUTPUT_END => Self::OutputEnd { run: fields.u32()?, offset: fields.u64()? },
             LOG => Self::Log {
@@ -257,6 +262,7 @@ impl Hello {
         out.extend(self.input.to_be_bytes());
         out.push(self.torn.into());
         out.extend(self.log.to_be_bytes());
+        put_tag(out, self.child.tag.as_deref());
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Self, WireError> {
@@ -277,7 +283,7 @@ impl Hello {
         if output.base > output.end || output.end.max(input) > LONGEST {
             return fields.refuse();
         }
-        Ok(Self { child, output, input, torn, log, ..hello })
+        Ok(Self { child: child.tagged(fields)?, output, input, torn, log, ..hello })
     }
 
     fn nothing() -> Self {
@@ -338,7 +344,12 @@ impl Child {
             3 => Phase::Failed { errno: fields.u32()?, text: fields.text()? },
             _ => return fields.refuse(),
         };
-        Ok(Self { run, phase, oom_kills })
+        Ok(Self { run, phase, oom_kills, tag: None })
+    }
+
+    /// The same with what stands last in its frame.
+    fn tagged(self, fields: &mut Fields<'_>) -> Result<Self, WireError> {
+        Ok(Self { tag: fields.tag()?, ..self })
     }
 }
 
@@ -346,6 +357,19 @@ impl Child {
 mod tests {
     use super::*;
     use crate::Decoder;
+
+    #[test]
+    fn a_shim_of_version_1_says_and_hears_no_tag() {
+        let child = |tag: Option<&str>| Child { run: 3, tag: tag.map(str::to_owned), ..Child::default() };
+        let length = |frame: FromShim<'_>| {
+            let mut out = Vec::new();
+            frame.encode(&mut out).unwrap();
+            out.len()
+        };
+        // Length, kind, run, kills, phase: as long as it always was.
+        assert_eq!(length(FromShim::Child(child(None))), 4 + 1 + 4 + 4 + 1);
+        assert_eq!(length(FromShim::Child(child(Some("3 h")))), 14 + 4 + 3);
+    }
 
     /// They would not stay numbers when something is added.
     #[test]

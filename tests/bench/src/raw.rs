@@ -112,14 +112,14 @@ impl RawEngine {
         network: Option<&NetworkId>,
     ) -> Result<Option<StdioClient>> {
         let request = self.request(group, server, rendered, network).await?;
-        let id = self.runtime.create(&request).await?;
+        let (id, launch) = (self.runtime.create(&request).await?, request.launch());
         if !server.kind.is_stdio() {
-            self.runtime.start(&id).await?;
+            self.runtime.start(&id, &launch).await?;
             self.until_accepting(&id, server.port.context("a tool without a port")?).await?;
             return Ok(None);
         }
         let attached = self.runtime.attach(&id).await?;
-        self.runtime.start(&id).await?;
+        self.runtime.start(&id, &launch).await?;
         Ok(Some(StdioClient::greet(attached).await?))
     }
 

@@ -6,6 +6,7 @@ use crate::raw::RawEngine;
 use crate::report::{Report, percentile, show};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use dtma_core::container::Launch;
 use dtma_core::id::ContainerId;
 use dtma_core::port::runtime::Attached;
 use dtma_core::spec::{GroupSpec, NetworkMode, ServerKind, ServerSpec, Transport};
@@ -92,7 +93,7 @@ impl Echo {
     async fn start(engine: &RawEngine, name: &str) -> Result<Self> {
         let id = engine.make(&cat(name)?).await?;
         let attached = engine.runtime.attach(&id).await?;
-        engine.runtime.start(&id).await?;
+        engine.runtime.start(&id, &Launch::default()).await?;
         Ok(Self { id, attached })
     }
 
@@ -149,7 +150,7 @@ async fn requests(sides: &Sides, args: &Args, report: &mut Report) -> Result<()>
 
 async fn serving(engine: &RawEngine, group: &GroupSpec) -> Result<ContainerId> {
     let id = engine.make(group).await?;
-    engine.runtime.start(&id).await?;
+    engine.runtime.start(&id, &Launch::default()).await?;
     engine.until_accepting(&id, PORT).await?;
     Ok(id)
 }
@@ -223,7 +224,7 @@ async fn again(engine: &RawEngine, echo: &mut Echo) -> Result<Duration> {
     engine.runtime.end_process(&echo.id, Duration::ZERO).await?;
     let began = Instant::now();
     echo.attached = engine.runtime.attach(&echo.id).await?;
-    engine.runtime.start(&echo.id).await?;
+    engine.runtime.start(&echo.id, &Launch::default()).await?;
     echo.lines(1).await?;
     Ok(began.elapsed())
 }

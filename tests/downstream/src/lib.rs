@@ -90,7 +90,7 @@ mod tests {
             let request =
                 sample::create_container(&owner(), &slot, sample::container_config("tool:1"), &image);
             let id = runtime.create(&request).await.unwrap();
-            runtime.start(&id).await.unwrap();
+            runtime.start(&id, &sample::launch()).await.unwrap();
         }
         (Arc::new(runtime), remote)
     }

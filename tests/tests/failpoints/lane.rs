@@ -34,6 +34,8 @@ pub(crate) enum Change {
     ScaleDown,
     /// The generation before this one comes back.
     Rollback,
+    /// The server gets another environment, and nothing else is changed.
+    Renew,
     /// The server is replaced by a sound one, the tool by one that crashes: all goes back.
     Fails,
 }
@@ -105,6 +107,8 @@ struct Lane {
     group: String,
     /// The newest version that was asked for.
     version: u64,
+    /// How often the server alone was given another environment.
+    renewed: u64,
     /// How long the next daemon may take.
     patience: Duration,
     /// How long each took.
@@ -122,7 +126,8 @@ impl Lane {
     async fn open() -> Self {
         let toolbox = Toolbox::start();
         let (group, asking) = (toolbox.named("lane"), JoinSet::new());
-        let mut lane = Self { group, version: 1, patience: CONVERGED, took: Vec::new(), asking, toolbox };
+        let (patience, took) = (CONVERGED, Vec::new());
+        let mut lane = Self { group, version: 1, renewed: 0, patience, took, asking, toolbox };
         lane.toolbox.deploy(&lane.document(1)).await;
         let restarted = lane.toolbox.rest().post(&format!("{}/restart", lane.path()), &Value::Null).await;
         assert!(restarted.status < 300, "{}", restarted.text);
@@ -147,8 +152,13 @@ impl Lane {
     }
 
     fn document(&self, version: u64) -> Value {
-        let mounts = json!({"mounts": [{"type": "volume", "name": "data", "target": "/data"}]});
-        let fixture = groups::with(versioned(groups::fixture("fixture"), version), &mounts);
+        // Every version needs another container, not only another process.
+        let fields = json!({
+            "mounts": [{"type": "volume", "name": "data", "target": "/data"}],
+            "resources": {"pids": 100 + version},
+            "environment": {"VERSION": format!("{version}.{}", self.renewed)},
+        });
+        let fixture = groups::with(groups::fixture("fixture"), &fields);
         let guest = groups::after(groups::peer(&format!("guest{version}")), &[("fixture", "started")]);
         self.toolbox.group("lane", &[fixture, versioned(groups::idle("idle"), version), guest])
     }
@@ -163,7 +173,7 @@ impl Lane {
     /// Brings the group to where the change is one.
     async fn prepare(&mut self, change: Change, what: &str) {
         match change {
-            Change::Apply | Change::Fails => {}
+            Change::Apply | Change::Renew | Change::Fails => {}
             Change::ScaleUp => self.scaled(1).await,
             Change::ScaleDown => self.scaled(MANY).await,
             Change::Rollback => self.apply(what).await,
@@ -184,6 +194,10 @@ impl Lane {
     fn ask(&mut self, change: Change) {
         let (method, path, body) = match change {
             Change::Apply => ("PUT", self.path(), self.next(Self::document)),
+            Change::Renew => {
+                self.renewed += 1;
+                ("PUT", self.path(), self.document(self.version))
+            }
             Change::Fails => ("PUT", self.path(), self.next(Self::failing)),
             Change::ScaleUp => ("PUT", "/mcp/servers/idle/scale".to_owned(), json!({"replicas": MANY})),
             Change::ScaleDown => ("PUT", "/mcp/servers/idle/scale".to_owned(), json!({"replicas": 1})),
@@ -228,6 +242,9 @@ impl Lane {
         }
         if !moved && change != Change::Fails {
             assert_eq!(processes(&self.group), before.processes, "{what}: nothing was to be touched");
+        }
+        if change == Change::Renew && accepted.is_some() {
+            assert_eq!(processes(&self.group), before.processes, "{what}: every container runs on");
         }
         counters_have_not_fallen(what, &before.view, &view);
         assert_eq!(engine::networks(&self.group).len(), 1, "{what}");

@@ -99,7 +99,7 @@ impl Peer {
         self.book.output_end = None;
         let from = self.book.received;
         self.book.limit = from + self.window;
-        let welcome = Welcome { version: 1, output: from, limit: self.book.limit, log: hello.log };
+        let welcome = Welcome { version: 2, output: from, limit: self.book.limit, log: hello.log };
         self.send(&FromDaemon::Welcome(welcome));
         self.book.input.resume(hello.input, hello.input).unwrap();
     }
@@ -119,6 +119,7 @@ impl Peer {
             argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
             environment: Vec::new(),
             linger: 60,
+            tag: None,
         });
     }
 
@@ -208,7 +209,14 @@ impl Peer {
     /// Waits until the shim has done everything that it was told so far: a run that cannot be is answered.
     pub(crate) fn barrier(&mut self) {
         let before = self.states.len();
-        let nothing = Spawn { run: 0, mode: Mode::Log, argv: Vec::new(), environment: Vec::new(), linger: 0 };
+        let nothing = Spawn {
+            run: 0,
+            mode: Mode::Log,
+            argv: Vec::new(),
+            environment: Vec::new(),
+            linger: 0,
+            tag: None,
+        };
         self.send(&FromDaemon::Spawn(nothing));
         self.until("an answer", |peer| peer.states.len() > before);
     }

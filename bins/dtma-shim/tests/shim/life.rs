@@ -61,6 +61,7 @@ fn a_server_starts_with_nothing_of_the_shim() {
             EnvChange { name: b"HOME".to_vec(), value: None },
         ],
         linger: 60,
+        tag: None,
     });
     assert_eq!(peer.until_line(), "|here|");
     peer.until_exited(1);
@@ -200,10 +201,34 @@ fn after_the_last_run_it_lingers_and_leaves_with_its_code() {
         argv: ["/bin/sh", "-c", "echo done; exit 9"].map(|word| word.as_bytes().to_vec()).to_vec(),
         environment: Vec::new(),
         linger: 0,
+        tag: None,
     });
     assert_eq!(peer.until_exited(1), 9);
     assert_eq!(peer.words(), "done\n", "told before the end was");
     assert_eq!(fixture.ended().code(), Some(9));
+}
+
+#[test]
+fn whoever_asks_later_is_told_by_which_tag_a_run_was_begun() {
+    let (fixture, mut peer) = Fixture::welcomed();
+    let spawn = |run, script: &str, tag: Option<&str>| Spawn {
+        run,
+        mode: Mode::Log,
+        argv: ["/bin/sh", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec(),
+        environment: Vec::new(),
+        linger: 60,
+        tag: tag.map(str::to_owned),
+    };
+    for (run, tag) in [(1, Some("3 abc")), (2, Some("4 def")), (3, None)] {
+        peer.spawn_as(spawn(run, "exit 0", tag));
+        peer.until_exited(run);
+        assert_eq!(peer.child.tag.as_deref(), tag);
+    }
+    peer.spawn_as(spawn(4, "exec sleep 60", Some("5 ghi")));
+    peer.until("that it runs", |peer| matches!(peer.child.phase, Phase::Running { .. }));
+    drop(peer.cut());
+    let next = Peer::accept(&fixture.listener);
+    assert_eq!((next.said().child.run, next.said().child.tag.as_deref()), (4, Some("5 ghi")));
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn who_breaks_the_rules_is_left_and_dialled_again() {
     let input = |offset: u64| encoded(&FromDaemon::Input { run: 1, offset, bytes: b"x\n" });
     let cases = [
         ("a gap", input(7)),
-        ("a second welcome", welcome(1, 0)),
+        ("a second welcome", welcome(2, 0)),
         ("what was never sent is acknowledged", {
             encoded(&FromDaemon::OutputWindow { run: 1, consumed: 1 << 40, limit: 1 << 41 })
         }),
@@ -89,8 +89,9 @@ fn nothing_comes_before_the_welcome() {
     let first = [
         encoded(&FromDaemon::Connect { request: 1, port: 1 }),
         encoded(&FromDaemon::Heard { run: 0 }),
-        welcome(2, 0),
-        welcome(1, 5),
+        welcome(1, 0),
+        welcome(3, 0),
+        welcome(2, 5),
     ];
     for bytes in first {
         let mut peer = Peer::accept(&fixture.listener);
@@ -107,7 +108,7 @@ fn a_refusal_is_said_and_the_next_daemon_asked() {
     let listener = UnixListener::bind(&socket).unwrap();
     let mut shim = command(socket, &["/bin/cat"]).spawn().unwrap();
     let mut peer = Peer::accept(&listener);
-    assert_eq!(peer.said().version(), Some(1));
+    assert_eq!(peer.said().version(), Some(2));
     peer.send(&FromDaemon::Refuse { text: "it speaks version 1 to 1, and I speak 7".to_owned() });
     peer.until_closed();
     Peer::accept(&listener).welcome();

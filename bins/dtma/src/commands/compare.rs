@@ -31,11 +31,13 @@ fn stronger(one: ChangeAction, other: ChangeAction) -> ChangeAction {
     let rank = |action: ChangeAction| match action {
         ChangeAction::Update => 0,
         ChangeAction::Scale => 1,
-        ChangeAction::Replace | ChangeAction::Create | ChangeAction::Remove => 2,
+        ChangeAction::Restart => 2,
+        ChangeAction::Replace | ChangeAction::Create | ChangeAction::Remove => 3,
     };
     match rank(one).max(rank(other)) {
         0 => ChangeAction::Update,
         1 => ChangeAction::Scale,
+        2 => ChangeAction::Restart,
         _ => ChangeAction::Replace,
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn diff(changes: &[ServerDiff], verbose: bool, ink: Ink) -> String {
     let mut told = String::new();
     for change in changes {
         let (sign, mood) = sign(change.action);
-        let head = format!("{sign} {} ({})", line(&change.instance), change.action);
+        let head = format!("{sign} {} ({})", line(&change.instance), in_words(change.action));
         let _ = writeln!(told, "{}", ink.paint(mood, &head));
         for field in change.fields.iter().filter(|field| verbose || is_telling(change.action, field)) {
             let _ = writeln!(told, "    {}", one(field, verbose));
@@ -30,7 +30,11 @@ pub(crate) fn diff(changes: &[ServerDiff], verbose: bool, ink: Ink) -> String {
 fn is_telling(action: ChangeAction, field: &FieldDiff) -> bool {
     match action {
         ChangeAction::Create => field.path == "/image",
-        ChangeAction::Replace | ChangeAction::Scale | ChangeAction::Update | ChangeAction::Remove => true,
+        ChangeAction::Replace
+        | ChangeAction::Restart
+        | ChangeAction::Scale
+        | ChangeAction::Update
+        | ChangeAction::Remove => true,
     }
 }
 
@@ -50,7 +54,21 @@ fn sign(action: ChangeAction) -> (char, Mood) {
     match action {
         ChangeAction::Create => ('+', Mood::Good),
         ChangeAction::Remove => ('-', Mood::Bad),
-        ChangeAction::Replace | ChangeAction::Scale | ChangeAction::Update => ('~', Mood::Busy),
+        ChangeAction::Replace | ChangeAction::Restart | ChangeAction::Scale | ChangeAction::Update => {
+            ('~', Mood::Busy)
+        }
+    }
+}
+
+/// As people are told.
+fn in_words(action: ChangeAction) -> &'static str {
+    match action {
+        ChangeAction::Restart => "restart in place",
+        ChangeAction::Create
+        | ChangeAction::Replace
+        | ChangeAction::Scale
+        | ChangeAction::Update
+        | ChangeAction::Remove => action.as_str(),
     }
 }
 
@@ -70,7 +88,7 @@ pub(crate) fn exposed(plan: &PlanView, verbose: bool) -> String {
 pub(crate) fn summary(changes: &[ServerDiff]) -> String {
     let count = |action: &ChangeAction| {
         let count = changes.iter().filter(|change| change.action == *action).count();
-        (count > 0).then(|| format!("{count} to {action}"))
+        (count > 0).then(|| format!("{count} to {}", in_words(*action)))
     };
     ChangeAction::ALL.iter().filter_map(count).collect::<Vec<_>>().join(", ")
 }
@@ -126,6 +144,8 @@ mod tests {
         serde_json::from_value(json!([
             {"instance": "db", "action": "create", "fields": [
                 {"path": "/image", "to": "db:1"}, {"path": "/port", "to": 5432}]},
+            {"instance": "notes", "action": "restart", "fields": [
+                {"path": "/environment/LEVEL", "to": "2"}]},
             {"instance": "old", "action": "remove"},
             {"instance": "web", "action": "replace", "fields": [
                 {"path": "/environment/VERSION", "from": "1", "to": "2"},
@@ -142,6 +162,8 @@ mod tests {
             "\
 + db (create)
     /image: \"db:1\"
+~ notes (restart in place)
+    /environment/LEVEL: \"2\"
 - old (remove)
 ~ web (replace)
     /environment/VERSION: \"1\" -> \"2\"
@@ -151,7 +173,10 @@ mod tests {
 "
         );
         assert!(diff(&changes(), true, Ink::OFF).contains("/port: 5432"));
-        assert_eq!(summary(&changes()), "1 to create, 1 to replace, 1 to scale, 1 to remove");
+        assert_eq!(
+            summary(&changes()),
+            "1 to create, 1 to replace, 1 to restart in place, 1 to scale, 1 to remove"
+        );
     }
 
     #[test]
@@ -188,8 +213,8 @@ mod tests {
             history(&generations, "2026-01-01T00:05:00Z".parse().unwrap(), Ink::OFF),
             "\
 CURRENT  GENERATION  WHEN    AUTHOR  CAUSE  FATE         CHANGES
--                 1  5m ago  ann     apply  failed       +db -old ~web ~worker
-*                 2  5m ago  ann     apply  established  +db -old ~web ~worker
+-                 1  5m ago  ann     apply  failed       +db ~notes -old ~web ~worker
+*                 2  5m ago  ann     apply  established  +db ~notes -old ~web ~worker
 "
         );
         assert_eq!(failures(&generations), ["generation 1: web: exited"]);

@@ -11,6 +11,7 @@ use dtma_api_types::compat::{ExecRequestBody, ExecView};
 use dtma_core::id::InstanceName;
 use dtma_core::port::runtime::{ExecRequest, ExecResult};
 use dtma_core::violation::Violation;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const DEFAULT_TIME: Duration = Duration::from_secs(30);
@@ -49,6 +50,7 @@ pub(crate) async fn run(app: &App, instance: &InstanceName, command: Command) ->
     check(&command)?;
     let request = ExecRequest {
         argv: command.argv,
+        environment: BTreeMap::new(),
         stdin: command.stdin.map(Into::into),
         deadline: command.within,
         output_limit: OUTPUT_LIMIT,

@@ -30,6 +30,7 @@ fn action(kind: ChangeKind) -> wire::ChangeAction {
     match kind {
         ChangeKind::Create => wire::ChangeAction::Create,
         ChangeKind::Replace => wire::ChangeAction::Replace,
+        ChangeKind::Restart => wire::ChangeAction::Restart,
         ChangeKind::Scale => wire::ChangeAction::Scale,
         ChangeKind::Update => wire::ChangeAction::Update,
         ChangeKind::Remove => wire::ChangeAction::Remove,

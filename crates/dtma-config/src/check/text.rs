@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 /// Linux refuses a single argument or variable of more than 128 KiB; half of it leaves room for the name.
 const MAX_TEXT: usize = 64 * 1024;
+/// A shim can be told 256 KiB; the daemon adds variables of its own.
+const MAX_BEGUN_WITH: usize = 192 * 1024;
 const MAX_ARGUMENTS: usize = 512;
 const MAX_VARIABLES: usize = 512;
 const MAX_VARIABLE_NAME: usize = 256;
@@ -53,10 +55,25 @@ pub(crate) fn counts(report: &mut Report, at: &str, wanted: &ServerSpec) {
         let message = format!("{variables} variables are more than {MAX_VARIABLES}");
         report.refuse(&format!("{at}/environment"), rule::ENVIRONMENT_TOO_LARGE, message);
     }
+    let bytes = begun_with(wanted);
+    if bytes > MAX_BEGUN_WITH && wanted.shim != Some(false) {
+        let message = format!(
+            "the environment, the command and the arguments come to {bytes} bytes, more than 192 KiB"
+        );
+        let hint = "put what is long into a file, or set shim to false";
+        report.refuse_with(&format!("{at}/environment"), rule::ENVIRONMENT_TOO_LARGE, message, hint);
+    }
     if labels > MAX_LABELS {
         let message = format!("{labels} labels are more than {MAX_LABELS}");
         report.refuse(&format!("{at}/labels"), rule::LABELS_TOO_LARGE, message);
     }
+}
+
+/// Bytes of what a process is begun with, as a shim is told it: each text has a length before it.
+fn begun_with(server: &ServerSpec) -> usize {
+    let variables = server.environment.iter().map(|(name, value)| name.len() + value.len() + 9);
+    let words = [&server.command, &server.args].into_iter().flatten().flatten().map(|word| word.len() + 4);
+    variables.chain(words).sum()
 }
 
 pub(crate) fn environment(report: &mut Report, at: &str, server: &ServerSpec) {

@@ -3,6 +3,7 @@
 //! ```text
 //!   old serves ── new made ── new started ── new ready: serves ── old drained, stopped, removed ── through
 //!                    │            │              (stop-first: old stopped before new is started)
+//!                    │            └ in place: of one shape and stop-first, the old one's container is the new one's
 //!                    └────────────┴─ refused, crashed twice, too late: failed ── the way back is an update, too
 //! ```
 
@@ -42,7 +43,7 @@ pub enum Progress {
 
 /// The containers of one replica by what they are good for.
 pub(super) struct Slot<'a> {
-    /// Made from the wanted configuration.
+    /// Made from the wanted configuration, or running its process, or to be given it.
     pub(super) wanted: Option<&'a ContainerObservation>,
     /// What stood before and stays until the wanted one is ready.
     pub(super) standing: Option<&'a ContainerObservation>,
@@ -57,12 +58,13 @@ impl Context<'_> {
 
     /// Sorts the containers of a replica.
     pub(super) fn slot<'a>(&'a self, replica: &'a ReplicaId, record: &ServerRecord) -> Slot<'a> {
-        let wanted = self
+        let made = self
             .observed
             .at(replica)
-            .filter(|seen| seen.config_hash == record.config_hash && seen.state != ContainerState::Dead)
-            .max_by_key(|seen| (seen.is_live(), seen.run().map(|run| run.started_at)));
-        let standing = self.standing(replica, record);
+            .filter(|seen| record.is_of(seen) && seen.state != ContainerState::Dead)
+            .max_by_key(|seen| (!seen.in_doubt, seen.is_live(), seen.run().map(|run| run.started_at)));
+        let wanted = made.or_else(|| self.vessel(replica, record));
+        let standing = self.standing(replica, record, wanted);
         let kept = |seen: &ContainerObservation| {
             [wanted, standing].into_iter().flatten().any(|kept| kept.id == seen.id)
         };
@@ -70,17 +72,46 @@ impl Context<'_> {
         Slot { wanted, standing, surplus }
     }
 
+    /// A container in which nothing runs and the wanted process can, when there is none that has to be emptied first.
+    fn vessel<'a>(
+        &'a self,
+        replica: &'a ReplicaId,
+        record: &ServerRecord,
+    ) -> Option<&'a ContainerObservation> {
+        let good =
+            |seen: &&ContainerObservation| seen.state != ContainerState::Dead && self.renews(record, seen);
+        let best = self
+            .observed
+            .at(replica)
+            .filter(good)
+            .max_by_key(|seen| (seen.is_live(), seen.run().map(|run| run.started_at)));
+        best.filter(|seen| !seen.is_live())
+    }
+
+    /// True where a container is given the wanted process instead of being replaced: it was made for it, or for one of
+    /// the same shape, and nothing is to serve beside it. What runs to completion always gets a container of its own,
+    /// whose exit nobody can take for another's.
+    pub(super) fn renews(&self, record: &ServerRecord, seen: &ContainerObservation) -> bool {
+        let instance = &seen.slot.instance;
+        let alone = self.update().is_none() || self.order(instance) == UpdateOrder::StopFirst;
+        // There cannot be a second one with the same labels.
+        let its_own = seen.made_from == record.config_hash;
+        (alone || its_own) && !self.graph.runs_once(instance) && record.fits(seen)
+    }
+
     /// What stood in a place before the update, or what of a later generation serves there already.
     fn standing<'a>(
         &'a self,
         replica: &'a ReplicaId,
         record: &ServerRecord,
+        wanted: Option<&ContainerObservation>,
     ) -> Option<&'a ContainerObservation> {
         let before = self.update()?.from.servers.get(&replica.instance).map(|server| &server.config_hash);
         let stood = |seen: &ContainerObservation| Some(&seen.config_hash) == before;
         self.observed
             .at(replica)
-            .filter(|seen| seen.config_hash != record.config_hash && seen.state != ContainerState::Dead)
+            .filter(|seen| !record.is_of(seen) && seen.state != ContainerState::Dead)
+            .filter(|seen| wanted.is_none_or(|wanted| wanted.id != seen.id))
             .filter(|seen| stood(seen) || self.observed.is_ready(seen))
             .max_by_key(|seen| {
                 (self.observed.is_ready(seen), stood(seen), seen.run().map(|run| run.started_at))
@@ -122,14 +153,21 @@ impl Context<'_> {
         if !old.is_live() {
             return Action::Remove { member: old.member(), container: old.id.clone() };
         }
-        let drain =
-            self.before(&old.slot.instance).map_or(UpdateSpec::default().drain, |spec| spec.update.drain);
-        Action::Stop {
-            member: old.member(),
-            container: old.id.clone(),
-            grace: self.grace_before(old),
-            reason: StopReason::Replaced { drain },
-        }
+        self.end(old, StopReason::Replaced { drain: self.drain(old) })
+    }
+
+    /// Ends what is to be followed by another process in the same container.
+    pub(super) fn vacate(&self, old: &ContainerObservation) -> Action {
+        self.end(old, StopReason::Renewed { drain: self.drain(old) })
+    }
+
+    fn end(&self, old: &ContainerObservation, reason: StopReason) -> Action {
+        let grace = self.grace_before(old);
+        Action::Stop { member: old.member(), container: old.id.clone(), grace, reason }
+    }
+
+    fn drain(&self, old: &ContainerObservation) -> Duration {
+        self.before(&old.slot.instance).map_or(UpdateSpec::default().drain, |spec| spec.update.drain)
     }
 
     fn before(&self, instance: &InstanceName) -> Option<&ServerSpec> {
@@ -223,7 +261,7 @@ impl Context<'_> {
                 Phase::Updating { candidate, .. } => matches!(**candidate, Phase::Failed { .. }),
                 other => matches!(other, Phase::Failed { .. }),
             };
-            let exits = history.counted_of(&candidate.id);
+            let exits = history.counted_of(&candidate.id, &record.config_hash);
             let last = exits.last()?;
             (failed || exits.len() >= CANDIDATE_EXITS).then(|| super::server::trouble(last).to_string())
         })

@@ -3,7 +3,7 @@
 use super::{Action, Context, Step, StopReason};
 use crate::Timestamp;
 use crate::history::Exit;
-use crate::id::{ContainerId, InstanceName, Member, ReplicaId, RunKey, is_provisional};
+use crate::id::{ConfigHash, ContainerId, InstanceName, Member, ReplicaId, RunKey, is_provisional};
 use crate::observation::{ContainerObservation, ContainerState, Readiness, Subject};
 use crate::phase::{Phase, Trouble, Unmet};
 use crate::record::{ServerGoal, ServerRecord};
@@ -26,6 +26,9 @@ impl Step {
     fn wait(until: Timestamp, phase: Phase) -> Self {
         Self { actions: Vec::new(), phase, wake_at: Some(until) }
     }
+    fn starts(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::Start { .. }))
+    }
 }
 
 impl Context<'_> {
@@ -35,12 +38,18 @@ impl Context<'_> {
             return self.stand_still(replica, record);
         }
         let slot = self.slot(replica, record);
-        let mut step = match slot.wanted {
-            None => self.bring_into_being(replica, record),
-            Some(container) => self.keep_running(replica, record, container),
+        let mut step = match (slot.wanted, slot.standing) {
+            (Some(container), _) => self.keep_running(replica, record, container),
+            (None, Some(old)) if self.renews(record, old) => self.start(replica, record, old),
+            (None, _) => self.bring_into_being(replica, record),
         };
         if let Some(old) = slot.standing {
-            step = self.succeed(replica, slot.wanted, old, step);
+            step = self.succeed(replica, record, slot.wanted, old, step);
+        }
+        if self.observed.at(replica).any(|seen| seen.in_doubt) {
+            // Who cannot be told from whom is left alone, unless a person wants otherwise.
+            step.actions.retain(Action::is_restart);
+            return step;
         }
         // Whatever is to be done for the wanted one waits until nothing that is good for nothing stands in its place.
         if !slot.surplus.is_empty() {
@@ -55,7 +64,7 @@ impl Context<'_> {
 
     /// A container that was made beside another one gets the plain name when it is alone.
     fn rename(&self, replica: &ReplicaId, wanted: Option<&ContainerObservation>) -> Option<Action> {
-        let seen = wanted.filter(|seen| is_provisional(&seen.name, &seen.config_hash))?;
+        let seen = wanted.filter(|seen| is_provisional(&seen.name, &seen.made_from))?;
         let alone = self.observed.at(replica).count() == 1 && !self.observed.is_busy_beside(&seen.member());
         alone.then(|| Action::Rename { member: seen.member(), container: seen.id.clone() })
     }
@@ -64,6 +73,7 @@ impl Context<'_> {
     fn succeed(
         &self,
         replica: &ReplicaId,
+        record: &ServerRecord,
         wanted: Option<&ContainerObservation>,
         old: &ContainerObservation,
         mut step: Step,
@@ -72,15 +82,20 @@ impl Context<'_> {
             step.actions.push(self.retire(old));
             return step;
         }
+        let in_place = wanted.is_none() && self.renews(record, old);
         match self.order(&replica.instance) {
+            _ if in_place => {
+                if step.starts() {
+                    step.actions = vec![self.vacate(old)];
+                }
+            }
             UpdateOrder::StartFirst => {
                 let (again, wake) = self.stand_again(replica, old);
                 step.actions.extend(again);
                 step.wake_at = super::earliest(step.wake_at, wake);
             }
             UpdateOrder::StopFirst => {
-                let starts = step.actions.iter().any(|action| matches!(action, Action::Start { .. }));
-                if starts && old.is_live() {
+                if step.starts() && old.is_live() {
                     step.actions = vec![self.retire(old)];
                 } else if wanted.is_none() {
                     let (again, wake) = self.stand_again(replica, old);
@@ -107,9 +122,9 @@ impl Context<'_> {
         if stands || self.graph.runs_once(&replica.instance) {
             return (None, None);
         }
-        match self.budget(replica, &old.id) {
+        match self.budget(replica, &old.id, &old.config_hash) {
             Ok((due, _)) if self.now < due => (None, Some(due)),
-            Ok(_) => (Some(Action::Start { member: old.member(), container: old.id.clone() }), None),
+            Ok(_) => (Some(begin(old.member(), old)), None),
             Err(_) => (None, None),
         }
     }
@@ -160,8 +175,12 @@ impl Context<'_> {
             let end = stop(container, record.config.stop_grace, StopReason::Surplus);
             return Step::act(end, Phase::Stopping);
         }
+        if container.in_doubt {
+            let reason = Some("its shim has not been heard yet".to_owned());
+            return Step::rest(Phase::Starting { run: container.run(), reason });
+        }
         match container.state {
-            ContainerState::Created | ContainerState::Exited { .. } => self.start(replica, container),
+            ContainerState::Created | ContainerState::Exited { .. } => self.start(replica, record, container),
             ContainerState::Paused { .. } => Step::rest(Phase::Starting {
                 run: container.run(),
                 reason: Some("its container is paused".to_owned()),
@@ -197,13 +216,14 @@ impl Context<'_> {
         }
     }
 
-    /// Start a container that stands still, unless its budget, its dependencies or a refusal say otherwise.
-    fn start(&self, replica: &ReplicaId, container: &ContainerObservation) -> Step {
+    /// Start a container that stands still, or will in a moment, unless its budget, its dependencies or a refusal say
+    /// otherwise.
+    fn start(&self, replica: &ReplicaId, record: &ServerRecord, container: &ContainerObservation) -> Step {
         let history = self.history.of(replica);
         if let Some(at) = history.completed_at {
             return Step::rest(Phase::Completed { at });
         }
-        let (due, attempt) = match self.budget(replica, &container.id) {
+        let (due, attempt) = match self.budget(replica, &container.id, &record.config_hash) {
             Ok(start) => start,
             Err(failed) => return Step::rest(failed),
         };
@@ -218,13 +238,18 @@ impl Context<'_> {
             let reason = history.exits.last().map_or(UNKNOWN, trouble);
             return Step::wait(due, Phase::Backoff { until: due, attempt, reason });
         }
-        let action = Action::Start { member: container.member(), container: container.id.clone() };
-        Step::act(action, Phase::Starting { run: None, reason: None })
+        let member = Member { replica: replica.clone(), config: record.config_hash.clone() };
+        Step::act(begin(member, container), Phase::Starting { run: None, reason: None })
     }
 
     /// When the restart budget of a container allows its next start, or the phase of one that used it up.
-    fn budget(&self, replica: &ReplicaId, container: &ContainerId) -> Result<(Timestamp, u32), Phase> {
-        let counted = self.history.of(replica).counted_of(container);
+    fn budget(
+        &self,
+        replica: &ReplicaId,
+        container: &ContainerId,
+        config: &ConfigHash,
+    ) -> Result<(Timestamp, u32), Phase> {
+        let counted = self.history.of(replica).counted_of(container, config);
         let policy = self.spec(&replica.instance).map(|spec| spec.restart).unwrap_or_default();
         match decide(&policy, &counted, self.seed(replica)) {
             Decision::StartAt { due, attempt } => Ok((due, attempt)),
@@ -278,7 +303,7 @@ impl Context<'_> {
             let slot = self.slot(replica, record);
             // One that is to make room for its successor is about to go.
             let stays = self.order(other) == UpdateOrder::StartFirst || slot.wanted.is_none();
-            let standing = slot.standing.filter(|_| stays && !changed);
+            let standing = slot.standing.filter(|old| stays && !changed && !self.renews(record, old));
             let mut able = slot.wanted.into_iter().chain(standing).filter(|seen| self.observed.runs_on(seen));
             able.any(|seen| self.fulfils(seen, record, condition))
         })
@@ -330,6 +355,12 @@ impl Context<'_> {
         }
         Action::Remove { member: container.member(), container: container.id.clone() }
     }
+}
+
+/// The action that begins a member's process.
+fn begin(member: Member, container: &ContainerObservation) -> Action {
+    let instead_of = Some(container.member()).filter(|before| *before != member);
+    Action::Start { member, container: container.id.clone(), instead_of }
 }
 
 /// The action that ends a container's process.

@@ -2,7 +2,7 @@
 //! error; nothing here says which engine it is.
 
 use crate::Timestamp;
-use crate::container::{CreateContainer, ImageFacts, RunAs};
+use crate::container::{CreateContainer, ImageFacts, Launch, RunAs};
 use crate::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
 use crate::observation::{ContainerObservation, NetworkObservation};
 use crate::platform::Platform;
@@ -262,6 +262,8 @@ pub trait AttachInput: Send {
 pub struct ExecRequest {
     /// The program and its arguments. No shell reads them.
     pub argv: Vec<String>,
+    /// What its environment has besides the container's, which does not know what its process was begun with.
+    pub environment: BTreeMap<String, String>,
     /// What it reads, and then the end of its input; `None`: its input is empty.
     pub stdin: Option<Bytes>,
     /// How long to wait for its end.
@@ -340,8 +342,9 @@ pub trait ContainerRuntime: Send + Sync {
 
     /// Makes a container; it is not started. Its volumes must be there.
     async fn create(&self, request: &CreateContainer) -> Result<ContainerId, RuntimeError>;
-    /// Starts its process.
-    async fn start(&self, id: &ContainerId) -> Result<(), RuntimeError>;
+    /// Starts its process, which is begun with this where the container has a shim. What [`inspect`](Self::inspect) shows
+    /// from then on is of that configuration.
+    async fn start(&self, id: &ContainerId, launch: &Launch) -> Result<(), RuntimeError>;
     /// SIGTERM, then SIGKILL after `grace`. Returns when the process is gone.
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
     /// Ends the process as [`stop`](Self::stop) does, because it is to run again in the same container: a runtime that can

@@ -152,7 +152,7 @@ async fn a_flood_on_both_outputs_is_told_apart() {
     let request = harness.request("flood", script).await;
     let id = harness.create(&request).await;
     let mut attached = harness.engine().attach(&id).await.expect("attach");
-    harness.engine().start(&id).await.expect("start");
+    harness.engine().start(&id, &sample::launch()).await.expect("start");
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let read = async {
         while let Some(chunk) = attached.output.next().await {

@@ -2,11 +2,18 @@
 
 use crate::harness::Harness;
 use dtma_core::port::runtime::{ContainerRuntime, ExecRequest, RuntimeError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn command(argv: &[&str]) -> ExecRequest {
     let argv = argv.iter().map(|&word| word.to_owned()).collect();
-    ExecRequest { argv, stdin: None, deadline: Duration::from_secs(20), output_limit: 1 << 20 }
+    ExecRequest {
+        argv,
+        environment: BTreeMap::new(),
+        stdin: None,
+        deadline: Duration::from_secs(20),
+        output_limit: 1 << 20,
+    }
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ impl Harness {
 
     pub(crate) async fn start(&self, request: &CreateContainer) -> ContainerId {
         let id = self.create(request).await;
-        self.runtime.start(&id).await.expect("start");
+        self.runtime.start(&id, &sample::launch()).await.expect("start");
         id
     }
 

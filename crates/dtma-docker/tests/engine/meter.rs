@@ -39,6 +39,7 @@ impl MeterHarness for Cgroups {
             argv: ["sh", "-c", WORK].map(str::to_owned).into(),
             stdin: None,
             deadline: Duration::from_secs(30),
+            environment: std::collections::BTreeMap::new(),
             output_limit: 1024,
         };
         let done = self.engine.engine().exec(container, &request).await.expect("exec");

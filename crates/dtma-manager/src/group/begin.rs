@@ -5,12 +5,14 @@ use super::GroupTask;
 use super::hand::{Hand, Making};
 use super::ways::Ways;
 use crate::forward::Traffic;
+use dtma_core::container::Launch;
 use dtma_core::id::{
     ContainerId, Member, NetworkId, ReplicaId, RunKey, SlotId, container_name, provisional_name,
 };
 use dtma_core::observation::{ContainerObservation, NetworkObservation, Readiness, Subject};
 use dtma_core::plan::{Action, StopReason};
 use dtma_core::port::RuntimeError;
+use dtma_core::record::ServerRecord;
 use dtma_core::restart::exponential;
 use dtma_mcp::{Door, MemberId};
 use futures_util::future::join_all;
@@ -52,7 +54,7 @@ impl GroupTask {
     pub(super) fn begin(&mut self, action: &Action) {
         tracing::debug!(group = %self.group_id(), ?action, "begin");
         let hand = self.hand();
-        self.seen.busy.insert(action.subject());
+        self.seen.busy.extend(action.subjects());
         let action = action.clone();
         match &action {
             Action::EnsureNetwork { mode } => {
@@ -71,11 +73,11 @@ impl GroupTask {
                 let Some(made) = self.making(member) else { return };
                 self.spawn(action, async move { hand.create(made).await });
             }
-            Action::Start { member, container } => {
+            Action::Start { member, container, .. } => {
                 let reach = self.reach(member, container);
                 let (container, before) = (container.clone(), self.run_of(container));
-                let ways = self.wanted_ways(member);
-                self.spawn(action, async move { hand.start(container, before, reach, ways).await });
+                let (launch, ways) = (self.launch(member), self.wanted_ways(member));
+                self.spawn(action, async move { hand.start(container, launch, before, reach, ways).await });
             }
             Action::Stop { member, container, grace, reason } => {
                 let farewell = self.farewell(member, container, reason);
@@ -139,6 +141,12 @@ impl GroupTask {
         self.seen.containers.iter().find(|seen| seen.id == *container)?.run()
     }
 
+    /// What a member's process is begun with. Nobody begins what is of neither generation.
+    fn launch(&self, member: &Member) -> Launch {
+        let unknown = || Launch { config_hash: member.config.clone(), ..Launch::default() };
+        self.record_of(member).map_or_else(unknown, ServerRecord::launch)
+    }
+
     pub(super) fn slot(&self, replica: &ReplicaId) -> SlotId {
         SlotId {
             group: self.group_id().clone(),
@@ -157,7 +165,7 @@ impl GroupTask {
         let seen = self.seen.containers.iter().find(|seen| seen.id == *container)?;
         let run = seen.run();
         let drain = match reason {
-            StopReason::Replaced { drain } => *drain,
+            StopReason::Replaced { drain } | StopReason::Renewed { drain } => *drain,
             StopReason::Surplus => {
                 self.seen.ending.extend(run);
                 return None;
@@ -180,7 +188,9 @@ impl GroupTask {
             Err(defect) => return self.trouble_with("an action ended by a defect", &defect),
         };
         let subject = action.subject();
-        self.seen.busy.remove(&subject);
+        for subject in action.subjects() {
+            self.seen.busy.remove(&subject);
+        }
         match result {
             Ok(effect) => {
                 self.failures.remove(&subject);

@@ -6,7 +6,8 @@ use super::reach::Reach;
 use super::ways::WantedWays;
 use crate::event::EventKind;
 use crate::registry::Registry;
-use dtma_core::container::{CreateContainer, ImageFacts};
+use dtma_core::container::{CreateContainer, ImageFacts, Launch};
+use dtma_core::hash::shape;
 use dtma_core::id::{
     ContainerId, GroupId, InstanceName, NetworkId, RunKey, SlotId, container_name, network_name,
 };
@@ -115,7 +116,7 @@ impl Hand {
         loop {
             let seen = self.runtime().containers(&scope).await?;
             let same = |seen: &ContainerObservation| {
-                seen.slot == request.slot && seen.config_hash == request.config_hash
+                seen.slot == request.slot && seen.made_from == request.config_hash
             };
             let found = seen.into_iter().find(same);
             if found.is_some() || tokio::time::Instant::now() >= deadline {
@@ -138,6 +139,7 @@ impl Hand {
         let (owner, slot, generation) = (&self.registry.owner, made.slot.clone(), made.record.generation);
         let mut labels = config.labels.clone();
         labels.extend(label::for_container(owner, &slot, made.kind, generation, &made.record.config_hash));
+        labels.extend([label::shape(shape(config).as_ref())]);
         Ok(CreateContainer {
             name: made.name.clone(),
             slot,
@@ -173,6 +175,7 @@ impl Hand {
     pub(super) async fn start(
         &self,
         id: ContainerId,
+        launch: Launch,
         before: Option<RunKey>,
         reach: Option<Reach>,
         ways: Option<WantedWays>,
@@ -186,7 +189,7 @@ impl Hand {
             Some(wanted) => Some(wanted.open(&self.registry, &id).await?),
             None => None,
         };
-        self.runtime().start(&id).await?;
+        self.runtime().start(&id, &launch).await?;
         let seen = self.runtime().inspect(&id).await?;
         if !seen.is_live() && seen.run() == before {
             let problem = "it was started, and no run of it is seen".to_owned();
@@ -206,7 +209,7 @@ impl Hand {
     ) -> Result<Effect, RuntimeError> {
         tracing::info!(group = %self.group, container = id.short(), ?reason, "stopping");
         let ended = match reason {
-            StopReason::Restart => self.runtime().end_process(&id, grace).await,
+            StopReason::Restart | StopReason::Renewed { .. } => self.runtime().end_process(&id, grace).await,
             StopReason::Asked
             | StopReason::Replaced { .. }
             | StopReason::Surplus

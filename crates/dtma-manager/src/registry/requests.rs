@@ -384,6 +384,10 @@ impl Registry {
         let unknown = || ManagerError::NoSuchServer(instance.clone());
         let live = self.group_of(instance).and_then(|group| self.live(&group)).ok_or_else(unknown)?;
         let container = live.status.borrow().server(instance).and_then(|server| server.container.clone());
+        let wanted = live.desired.now.servers.get(instance).map(|server| &server.config);
+        // A container with a shim was not told the environment of its process.
+        let environment = wanted.filter(|config| config.shim).map(|config| config.environment.clone());
+        let request = &ExecRequest { environment: environment.unwrap_or_default(), ..request.clone() };
         let not_running = || ManagerError::NotRunning(instance.clone());
         match self.backends.runtime.exec(&container.ok_or_else(not_running)?, request).await {
             // The engine knows sooner than the status that a process is over or its container gone.

@@ -26,20 +26,27 @@ pub(crate) struct House {
     pub(crate) engine: FakeRuntimeRemote,
     pub(crate) store: MemoryStoreRemote,
     pub(crate) mcp: FakeMcpServerRemote,
+    /// Containers are begun by the shim.
+    pub(crate) shims: bool,
     held: Vec<Held>,
 }
 
 impl House {
     /// An engine with the images `tool` and `mcp`, and a manager that has nothing to do yet.
     pub(crate) async fn new() -> Self {
+        Self::with(false).await
+    }
+
+    /// The same, with shims or without.
+    pub(crate) async fn with(shims: bool) -> Self {
         let (runtime, engine) = FakeRuntime::new();
         let (_, store) = MemoryStore::new();
         let (server, mcp) = FakeMcpServer::new();
         engine.add_image_running("tool", Open);
         engine.add_image_running("mcp", server);
         drop(runtime);
-        let (manager, drain) = start(&engine, &store).await;
-        Self { manager, drain: Some(drain), engine, store, mcp, held: Vec::new() }
+        let (manager, drain) = start(&engine, &store, shims).await;
+        Self { manager, drain: Some(drain), engine, store, mcp, shims, held: Vec::new() }
     }
 
     /// Ends the manager and starts another over the same engine and store.
@@ -55,7 +62,7 @@ impl House {
     }
 
     pub(crate) async fn start_daemon(&mut self) {
-        let (manager, drain) = start(&self.engine, &self.store).await;
+        let (manager, drain) = start(&self.engine, &self.store, self.shims).await;
         (self.manager, self.drain) = (manager, Some(drain));
     }
 
@@ -109,7 +116,7 @@ impl House {
     }
 }
 
-async fn start(engine: &FakeRuntimeRemote, store: &MemoryStoreRemote) -> (ManagerHandle, Drain) {
+async fn start(engine: &FakeRuntimeRemote, store: &MemoryStoreRemote, shims: bool) -> (ManagerHandle, Drain) {
     let store = Arc::new(store.reopen());
     let clock = engine.clone();
     let backends = Backends {
@@ -117,10 +124,14 @@ async fn start(engine: &FakeRuntimeRemote, store: &MemoryStoreRemote) -> (Manage
         runtime: Arc::new(engine.connect()),
         loaded: store.load().await.unwrap(),
         store,
-        configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
+        configurator: Arc::new(configurator(shims)),
         wall: Arc::new(move || clock.now()),
     };
     Manager::start(Settings::default(), backends)
+}
+
+pub(crate) fn configurator(shims: bool) -> Configurator {
+    Configurator::new(Templates::builtin(), Policy::default()).with_shim(shims)
 }
 
 pub(crate) fn name(text: &str) -> InstanceName {

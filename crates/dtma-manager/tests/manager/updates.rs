@@ -5,7 +5,7 @@ use dtma_core::id::Generation;
 use dtma_core::record::Fate;
 use dtma_core::spec::{Condition, ServerSpec, UpdateOrder};
 use dtma_manager::{Applied, Expect, GroupState, ManagerError, Wait};
-use dtma_testing::fake_runtime::Verb;
+use dtma_testing::fake_runtime::{Process, Verb};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -346,4 +346,78 @@ async fn a_bad_change_on_the_way_back_still_leads_back() {
     let now = house.server("g", "a");
     assert_eq!((now.phase.word(), now.container, house.generation()), ("ready", old, 1));
     assert_eq!(house.manager.group(&group_id("g")).unwrap().trouble, None);
+}
+
+/// A server that is to be alone with what it writes.
+fn alone(mut server: ServerSpec) -> ServerSpec {
+    server.update.order = Some(UpdateOrder::StopFirst);
+    server
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_environment_is_begun_in_the_container_that_is_there() {
+    let mut house = House::with(true).await;
+    house.deploy("g", vec![alone(mcp("a")), alone(tool("b"))]).await.unwrap();
+    let (a, b) = (house.server("g", "a"), house.server("g", "b"));
+    let door = house.manager.mcp(&name("a")).unwrap();
+    let applied =
+        house.apply(vec![alone(version(mcp("a"), "2")), alone(version(tool("b"), "2"))]).await.unwrap();
+    assert!(applied.changes.iter().all(|change| change.kind.as_str() == "restart"), "{:?}", applied.changes);
+    for (server, before) in [("a", &a), ("b", &b)] {
+        let now = house.server("g", server);
+        assert_eq!((&now.container, now.generation), (&before.container, Generation(2)));
+        assert_eq!((now.phase.word(), now.restarts), ("ready", 0), "an update is no restart");
+    }
+    assert_eq!((house.engine.count(Verb::Create), house.engine.count(Verb::Remove)), (2, 0));
+    assert_eq!((house.engine.count(Verb::EndProcess), house.engine.count(Verb::Stop)), (2, 0));
+    assert!(door.ping(Duration::from_secs(1)).await.is_ok(), "its clients keep their door");
+    house.restart_daemon().await;
+    house.until("g", "a", "ready").await;
+    assert_eq!((house.engine.count(Verb::Create), house.server("g", "a").container), (2, a.container));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_limits_are_another_container_and_so_is_what_may_stand_beside() {
+    let house = House::with(true).await;
+    house.deploy("g", vec![alone(tool("a")), tool("b")]).await.unwrap();
+    let mut larger = alone(tool("a"));
+    larger.resources.memory = Some(1 << 27);
+    let applied = house.apply(vec![larger, version(tool("b"), "2")]).await.unwrap();
+    assert!(applied.changes.iter().all(|change| change.kind.as_str() == "replace"), "{:?}", applied.changes);
+    assert_eq!((house.engine.count(Verb::Create), house.names().len()), (4, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_that_is_no_good_makes_room_in_the_same_container() {
+    let house = House::with(true).await;
+    house.engine.add_image_running("picky", |process: Process| async move {
+        if process.container.config.environment.get("VERSION").is_some_and(|version| version == "bad") {
+            return 3;
+        }
+        process.terminated.cancelled().await;
+        143
+    });
+    let picky = || alone(ServerSpec { image: "picky".into(), ..tool("a") });
+    house.deploy("g", vec![version(picky(), "good")]).await.unwrap();
+    let before = house.server("g", "a").container;
+    let error = house.apply(vec![version(picky(), "bad")]).await.unwrap_err();
+    assert!(error.to_string().contains("exited with code 3"), "{error}");
+    let now = house.until("g", "a", "ready").await;
+    assert_eq!((now.container, now.generation), (before, Generation(1)));
+    assert_eq!((house.engine.count(Verb::Create), house.generation()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_was_given_another_environment_is_used_again_after_a_reboot() {
+    let mut house = House::with(true).await;
+    house.deploy("g", vec![alone(tool("a"))]).await.unwrap();
+    house.apply(vec![alone(version(tool("a"), "2"))]).await.unwrap();
+    let before = house.server("g", "a").container;
+    house.stop_daemon().await;
+    house.engine.reboot();
+    house.start_daemon().await;
+    let now = house.until("g", "a", "ready").await;
+    assert_eq!((now.container, house.engine.count(Verb::Create)), (before, 1));
+    let seen = house.engine.container("a").unwrap();
+    assert_ne!(seen.config_hash, seen.made_from);
 }

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::attachment::attach;
+use dtma_core::id::Generation;
 use dtma_core::port::runtime::{Attached, LogQuery, OutputStream};
-use dtma_wire::{Hello, Mode, Output, Spawn, Welcome};
+use dtma_wire::{EnvChange, Hello, Mode, Output, Spawn, Welcome};
 use futures_util::StreamExt;
 use std::io::IoSlice;
 use std::sync::Mutex;
@@ -48,7 +49,7 @@ impl Scene {
     fn hello(&self) -> Hello {
         Hello {
             lowest: 1,
-            highest: 1,
+            highest: 2,
             nonce: self.session.nonce,
             build: "scripted".into(),
             child: Child::default(),
@@ -73,7 +74,7 @@ impl Scene {
     async fn running(&self) -> (Peer, Attached) {
         let (mut peer, _) = self.shim(self.hello()).await;
         let attached = attach(&self.session);
-        assert_eq!(self.session.spawn(SOON).unwrap(), 1);
+        assert_eq!(self.session.spawn(&launch(), SOON).unwrap(), 1);
         assert!(matches!(peer.hear().await, Heard::Spawn(Spawn { run: 1, .. })));
         peer.say(FromShim::Child(running(1))).await;
         (peer, attached)
@@ -84,8 +85,13 @@ impl Scene {
     }
 }
 
+fn launch() -> Launch {
+    let environment = [("A".to_owned(), "1".to_owned())].into();
+    Launch { generation: Generation(2), config_hash: "h".into(), argv: Some(vec!["it".into()]), environment }
+}
+
 fn running(run: u32) -> Child {
-    Child { run, phase: Phase::Running { started: STARTED }, oom_kills: 0 }
+    Child { run, phase: Phase::Running { started: STARTED }, oom_kills: 0, tag: None }
 }
 
 #[derive(Debug, PartialEq)]
@@ -170,7 +176,7 @@ async fn lines_go_both_ways_and_the_end_is_told() {
     assert_eq!(said(&mut attached).await, Some((OutputStream::Stderr, "oh\n".to_owned())));
     peer.until_window(5).await;
     let exited = Phase::Exited { started: STARTED, ended: STARTED, code: 3, oom: false };
-    peer.say(FromShim::Child(Child { run: 1, phase: exited, oom_kills: 0 })).await;
+    peer.say(FromShim::Child(Child { run: 1, phase: exited, oom_kills: 0, tag: None })).await;
     peer.say(FromShim::OutputEnd { run: 1, offset: 5 }).await;
     assert_eq!(said(&mut attached).await, None);
     assert_eq!(peer.hear_more().await, Heard::Other("Heard { run: 1 }".into()));
@@ -276,7 +282,7 @@ async fn a_spawn_that_the_shim_never_heard_is_said_again() {
     let scene = Scene::new();
     let (peer, _) = scene.shim(scene.hello()).await;
     let mut attached = attach(&scene.session);
-    assert_eq!(scene.session.spawn(SOON).unwrap(), 1);
+    assert_eq!(scene.session.spawn(&launch(), SOON).unwrap(), 1);
     drop(peer);
     let (mut peer, _) = scene.shim(scene.hello()).await;
     assert!(matches!(peer.hear().await, Heard::Spawn(Spawn { run: 1, .. })));
@@ -336,7 +342,7 @@ async fn a_container_that_is_dead_ends_what_waits() {
     // Whoever attaches now is attached to what the next shim starts.
     let mut next = attach(&scene.session);
     let (mut peer, _) = scene.shim(scene.hello()).await;
-    assert_eq!(scene.session.spawn(SOON).unwrap(), 1);
+    assert_eq!(scene.session.spawn(&launch(), SOON).unwrap(), 1);
     assert!(matches!(peer.hear_more().await, Heard::Spawn(Spawn { run: 1, mode: Mode::Messages, .. })));
     peer.say(FromShim::Child(running(1))).await;
     peer.say(FromShim::Output { run: 1, offset: 0, bytes: b"anew\n" }).await;
@@ -377,7 +383,7 @@ impl Peer {
 async fn what_a_tool_says_is_its_log() {
     let scene = Scene::new();
     let (mut peer, _) = scene.shim(scene.hello()).await;
-    scene.session.spawn(SOON).unwrap();
+    scene.session.spawn(&launch(), SOON).unwrap();
     peer.say(FromShim::Child(running(1))).await;
     for (sequence, stderr, text) in [(0, false, "one\ntw"), (1, true, "oh\n"), (2, false, "o\n")] {
         peer.say(FromShim::Log { sequence, run: 1, at: STARTED, stderr, bytes: text.as_bytes() }).await;
@@ -396,4 +402,18 @@ async fn what_a_tool_says_is_its_log() {
     }
     scene.session.close();
     assert_eq!(reader.next().await, None);
+}
+
+#[tokio::test]
+async fn a_run_is_begun_with_what_its_container_was_not_made_with_and_a_tag_where_the_shim_knows_tags() {
+    for (highest, tag) in [(2, Some("2 h")), (1, None)] {
+        let scene = Scene::new();
+        let (mut peer, welcome) = scene.shim(Hello { highest, ..scene.hello() }).await;
+        assert_eq!(welcome.version, highest);
+        assert_eq!(scene.session.spawn(&launch(), SOON).unwrap(), 1);
+        let Heard::Spawn(spawn) = peer.hear().await else { panic!("nothing is begun") };
+        let variable = EnvChange { name: b"A".to_vec(), value: Some(b"1".to_vec()) };
+        assert_eq!((spawn.argv, spawn.environment), (vec![b"it".to_vec()], vec![variable]));
+        assert_eq!(spawn.tag.as_deref(), tag);
+    }
 }

@@ -4,6 +4,7 @@ use super::program::{Process, ProcessOutput, Stdin};
 use super::script::{Call, Script, Verb, When};
 use super::world::{Run, World};
 use dtma_core::Timestamp;
+use dtma_core::container::Launch;
 use dtma_core::id::{ContainerId, OwnerId};
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{EngineEvent, OutputStream};
@@ -121,14 +122,20 @@ impl Engine {
         self.world().listen(owner)
     }
 
-    pub(super) fn start(&self, world: &mut World, id: &ContainerId) -> Result<(), RuntimeError> {
+    pub(super) fn start(
+        &self,
+        world: &mut World,
+        id: &ContainerId,
+        launch: &Launch,
+    ) -> Result<(), RuntimeError> {
         let Some(started_at) = world.startable(id)? else { return Ok(()) };
         let terminated = CancellationToken::new();
         let container = world.container(id)?;
+        container.begin(launch);
         let stream = |stream| ProcessOutput { stream, sinks: Arc::downgrade(&container.sinks) };
         let Some(stdin) = container.unread.take() else { return Ok(()) };
         let process = Process {
-            container: container.request.clone(),
+            container: container.process(),
             stdin: Stdin::new(stdin),
             stdout: stream(OutputStream::Stdout),
             stderr: stream(OutputStream::Stderr),

@@ -20,6 +20,7 @@ pub(super) async fn run(
     request: &ExecRequest,
 ) -> Result<ExecResult, RuntimeError> {
     container.config.command = Some(request.argv.clone());
+    container.config.environment.extend(request.environment.clone());
     let (sink, output) = mpsc::channel(PIPE_CHUNKS);
     let attached = vec![(sink, CancellationToken::new())];
     let sinks = Arc::new(Mutex::new(Sinks { attached, log: None }));

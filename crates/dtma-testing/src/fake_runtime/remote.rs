@@ -165,6 +165,7 @@ impl FakeRuntimeRemote {
         let mut world = self.engine.world();
         let ids: Vec<_> = world.containers.keys().cloned().collect();
         ids.iter().for_each(|id| world.end_now(id, 255, false));
+        world.containers.values_mut().for_each(|container| container.launch = None);
         drop(world);
         self.engine.set_away(false);
     }

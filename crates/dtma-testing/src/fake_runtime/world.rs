@@ -8,7 +8,7 @@ use super::program::{Idle, Program, Sinks};
 use super::shelf::Image;
 use bytes::Bytes;
 use dtma_core::Timestamp;
-use dtma_core::container::{CreateContainer, LogDriver};
+use dtma_core::container::{CreateContainer, Launch, LogDriver};
 use dtma_core::id::{ContainerId, GroupId, ImageRef, NetworkId, OwnerId};
 use dtma_core::image_gc::DiskUsage;
 use dtma_core::label;
@@ -51,6 +51,8 @@ pub(super) struct Container {
     pub(super) state: ContainerState,
     pub(super) program: Arc<dyn Program>,
     pub(super) run: Option<Run>,
+    /// What its last process was begun with, where the shim begins it.
+    pub(super) launch: Option<Launch>,
     pub(super) input: mpsc::Sender<Bytes>,
     /// Waits for the process that will read it.
     pub(super) unread: Option<mpsc::Receiver<Bytes>>,
@@ -405,6 +407,7 @@ impl Container {
             state: ContainerState::Created,
             program,
             run: None,
+            launch: None,
             input,
             unread: Some(unread),
             sinks: Arc::new(Mutex::new(Sinks { attached: Vec::new(), log })),
@@ -424,8 +427,33 @@ impl Container {
         (self.input, self.unread, self.ports) = (input, Some(unread), Ports::default());
     }
 
+    fn has_shim(&self) -> bool {
+        self.request.shim.is_some() || self.request.config.shim
+    }
+
+    pub(super) fn begin(&mut self, launch: &Launch) {
+        self.launch = Some(launch.clone()).filter(|_| self.has_shim());
+    }
+
+    /// What it was made from, as its process sees it.
+    pub(super) fn process(&self) -> CreateContainer {
+        let mut made = self.request.clone();
+        if let Some(launch) = &self.launch {
+            made.config.environment.clone_from(&launch.environment);
+            if let Some(argv) = &launch.argv {
+                (made.config.command, made.config.args) = (Some(argv.clone()), None);
+            }
+        }
+        made
+    }
+
     fn identity(&self) -> Option<label::Identity> {
-        let identity = label::identity(|key| self.request.labels.get(key).map(String::as_str))?;
+        let (shim, with) = label::shim(self.has_shim());
+        let label = |key: &str| match key == shim {
+            true => Some(with.as_str()),
+            false => self.request.labels.get(key).map(String::as_str),
+        };
+        let identity = label::identity(label)?;
         identity.may_bear(&self.request.name).then_some(identity)
     }
 
@@ -440,11 +468,17 @@ impl Container {
             id: id.clone(),
             name: self.request.name.clone(),
             slot: identity.slot,
-            generation: identity.generation,
-            config_hash: identity.config_hash,
+            generation: self.launch.as_ref().map_or(identity.generation, |launch| launch.generation),
+            made_from: identity.config_hash.clone(),
+            config_hash: self
+                .launch
+                .as_ref()
+                .map_or(identity.config_hash, |launch| launch.config_hash.clone()),
+            shape: identity.shape,
+            in_doubt: false,
             image_id: self.request.image.id.clone(),
             state: self.state,
-            shim: self.request.shim.is_some(),
+            shim: self.has_shim(),
             joined: self
                 .run
                 .as_ref()

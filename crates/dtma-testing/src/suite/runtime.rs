@@ -219,7 +219,7 @@ impl Room {
 
     async fn run(&self, instance: &str, script: Script) -> ContainerId {
         let id = self.create(instance, script).await;
-        self.runtime.start(&id).await.expect("start");
+        self.runtime.start(&id, &sample::launch()).await.expect("start");
         id
     }
 

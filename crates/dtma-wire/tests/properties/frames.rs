@@ -15,6 +15,11 @@ fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..20).prop_map(String::from_iter)
 }
 
+/// What version 2 has, and version 1 has not.
+fn tag() -> impl Strategy<Value = Option<String>> {
+    proptest::option::of(text())
+}
+
 /// A frame from the daemon, with its bytes beside it.
 fn from_daemon() -> impl Strategy<Value = (FromDaemon<'static>, Vec<u8>)> {
     let spawn = (
@@ -23,13 +28,14 @@ fn from_daemon() -> impl Strategy<Value = (FromDaemon<'static>, Vec<u8>)> {
         vec(bytes(), 0..4),
         vec((bytes(), any::<Option<u8>>()), 0..4),
         any::<u32>(),
+        tag(),
     );
-    let spawn = spawn.prop_map(|(run, messages, argv, environment, linger)| {
+    let spawn = spawn.prop_map(|(run, messages, argv, environment, linger, tag)| {
         let mode = if messages { Mode::Messages } else { Mode::Log };
         let change =
             |(name, value): (Vec<u8>, Option<u8>)| EnvChange { name, value: value.map(|byte| vec![byte]) };
         let environment = environment.into_iter().map(change).collect();
-        FromDaemon::Spawn(Spawn { run, mode, argv, environment, linger })
+        FromDaemon::Spawn(Spawn { run, mode, argv, environment, linger, tag })
     });
     let welcome = any::<(u16, u64, u64, u64)>().prop_map(|(version, output, limit, log)| {
         FromDaemon::Welcome(Welcome { version, output, limit, log })
@@ -66,7 +72,8 @@ fn child() -> impl Strategy<Value = Child> {
         }),
         (any::<u32>(), text()).prop_map(|(errno, text)| Phase::Failed { errno, text }),
     ];
-    (0..u32::MAX, phase, any::<u32>()).prop_map(|(run, phase, oom_kills)| Child { run, phase, oom_kills })
+    let child = (0..u32::MAX, phase, any::<u32>(), tag());
+    child.prop_map(|(run, phase, oom_kills, tag)| Child { run, phase, oom_kills, tag })
 }
 
 fn hello() -> impl Strategy<Value = Hello> {

@@ -1,6 +1,7 @@
 //! Attachments: a process's three streams.
 
 use super::{Room, RuntimeHarness, Script, within};
+use crate::sample;
 use dtma_core::observation::ContainerState;
 use dtma_core::port::runtime::{Attached, OutputStream};
 use futures_util::StreamExt;
@@ -51,7 +52,7 @@ pub async fn attach_sees_output_and_eof(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
     let id = room.create("a", Script::FailLoudly).await;
     let mut attached = room.runtime.attach(&id).await.expect("attach");
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     let heard = hear_to_the_end(&mut attached).await;
     assert_eq!(heard, Heard { stdout: "to stdout\n".to_owned(), stderr: "to stderr\n".to_owned() });
     room.leave().await;
@@ -62,7 +63,7 @@ pub async fn attach_before_start_misses_nothing(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
     let id = room.create("a", Script::AnswerOnce).await;
     let mut attached = room.runtime.attach(&id).await.expect("attach");
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     attached.input.send("half a ".into()).await.expect("send");
     tokio::time::sleep(Duration::from_millis(100)).await;
     attached.input.send("line\n".into()).await.expect("send");
@@ -77,7 +78,7 @@ pub async fn attach_carries_input_both_ways(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
     let id = room.create("a", Script::Echo).await;
     let mut attached = room.runtime.attach(&id).await.expect("attach");
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     let big = format!("{}\n", "0123456789".repeat(100_000));
     for line in ["ping\n", &big, "pong\n"] {
         let (input, output) = (&mut attached.input, &mut attached.output);

@@ -1,6 +1,7 @@
 //! Connections to ports inside.
 
 use super::{Room, RuntimeHarness, Script, assert_conflict, assert_not_found, join, within};
+use crate::sample;
 use dtma_core::id::ContainerId;
 use dtma_core::port::runtime::RuntimeError;
 use std::net::TcpStream;
@@ -88,7 +89,7 @@ pub async fn a_container_is_dialled_while_it_runs(harness: impl RuntimeHarness) 
     room.runtime.kill(&id).await.expect("kill");
     room.exited(&id).await;
     assert_conflict(room.runtime.dial(&id, PORT).await);
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     assert!(ask(dialled(&room, &id).await).await.contains("It works."));
     room.runtime.remove(&id).await.expect("remove");
     assert_not_found(room.runtime.dial(&id, PORT).await);

@@ -1,16 +1,24 @@
 //! Commands in running containers.
 
 use super::{NO_GRACE, Room, RuntimeHarness, SHORT, Script, assert_conflict, assert_not_found, within};
+use crate::sample;
 use bytes::Bytes;
 use dtma_core::id::ContainerId;
 use dtma_core::observation::ContainerState;
 use dtma_core::port::runtime::{ExecRequest, ExecResult, RuntimeError};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const LIMIT: usize = 1024 * 1024;
 
 fn command(script: Script) -> ExecRequest {
-    ExecRequest { argv: script.command(), stdin: None, deadline: SHORT, output_limit: LIMIT }
+    ExecRequest {
+        argv: script.command(),
+        environment: BTreeMap::new(),
+        stdin: None,
+        deadline: SHORT,
+        output_limit: LIMIT,
+    }
 }
 
 async fn exec(room: &Room, id: &ContainerId, request: &ExecRequest) -> ExecResult {
@@ -86,7 +94,7 @@ pub async fn a_command_needs_a_running_container(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
     let id = room.create("a", Script::Idle).await;
     assert_conflict(room.runtime.exec(&id, &command(Script::Succeed)).await);
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     room.runtime.stop(&id, NO_GRACE).await.expect("stop");
     assert_conflict(room.runtime.exec(&id, &command(Script::Succeed)).await);
     room.runtime.remove(&id).await.expect("remove");

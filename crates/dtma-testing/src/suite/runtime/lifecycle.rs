@@ -28,6 +28,9 @@ pub async fn a_container_lives_and_dies(harness: impl RuntimeHarness) {
         slot: request.slot.clone(),
         generation: request.generation,
         config_hash: request.config_hash.clone(),
+        made_from: request.config_hash.clone(),
+        shape: None,
+        in_doubt: false,
         image_id: request.image.id.clone(),
         state: ContainerState::Created,
         joined: None,
@@ -35,7 +38,7 @@ pub async fn a_container_lives_and_dies(harness: impl RuntimeHarness) {
     };
     assert_eq!(created, expected);
 
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     let running = room.runtime.inspect(&id).await.expect("inspect");
     assert!(matches!(running.state, ContainerState::Running { .. }), "{running:?}");
     assert_eq!(room.seen().await, vec![running.clone()]);
@@ -65,7 +68,7 @@ pub async fn a_process_is_ended_to_be_started_again(harness: impl RuntimeHarness
         "{state:?}"
     );
     room.runtime.end_process(&id, SHORT).await.expect("nothing is left to end");
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     let second = room.runtime.inspect(&id).await.expect("inspect").run().expect("it runs");
     assert!(second.started_at > first.started_at, "{second:?} after {first:?}");
     room.runtime.remove(&id).await.expect("remove");
@@ -79,7 +82,7 @@ pub async fn a_container_can_be_started_again_and_that_is_another_run(harness: i
     let id = room.create("a", Script::Succeed).await;
     let mut runs = Vec::new();
     for _ in 0..3 {
-        room.runtime.start(&id).await.expect("start");
+        room.runtime.start(&id, &sample::launch()).await.expect("start");
         room.exited(&id).await;
         runs.push(room.runtime.inspect(&id).await.expect("inspect").run().expect("it ran").started_at);
     }
@@ -115,7 +118,7 @@ pub async fn what_does_not_exist_is_not_found(harness: impl RuntimeHarness) {
     let nobody = ContainerId::from("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     let runtime = &room.runtime;
     assert_not_found(runtime.inspect(&nobody).await);
-    assert_not_found(runtime.start(&nobody).await);
+    assert_not_found(runtime.start(&nobody, &sample::launch()).await);
     assert_not_found(runtime.stop(&nobody, NO_GRACE).await);
     assert_not_found(runtime.kill(&nobody).await);
     assert_not_found(runtime.rename(&nobody, "somebody").await);
@@ -132,9 +135,9 @@ pub async fn start_of_a_running_and_stop_of_a_stopped_container_are_fine(harness
     let room = Room::enter(&harness).await;
     let id = room.create("a", Script::Idle).await;
     room.runtime.stop(&id, NO_GRACE).await.expect("stop of what never ran");
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     let before = room.state(&id).await;
-    room.runtime.start(&id).await.expect("start again");
+    room.runtime.start(&id, &sample::launch()).await.expect("start again");
     assert_eq!(room.state(&id).await, before, "it is the same run");
     for _ in 0..2 {
         room.runtime.kill(&id).await.expect("kill");

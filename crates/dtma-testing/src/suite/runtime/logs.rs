@@ -1,6 +1,7 @@
 //! Logs: what the engine kept of a process's output.
 
 use super::{Room, RuntimeHarness, Script, within};
+use crate::sample;
 use dtma_core::container::{CreateContainer, LogDriver};
 use dtma_core::id::ContainerId;
 use dtma_core::observation::ContainerState;
@@ -30,7 +31,7 @@ fn texts(lines: &[LogLine]) -> Vec<&str> {
 pub async fn logs_tell_when_and_where_each_line_was_written(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
     let id = room.runtime.create(&logging(room.request("a", Script::FailLoudly))).await.expect("create");
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     let state = room.exited(&id).await;
     let ContainerState::Exited { started_at, .. } = state else { panic!("{state:?}") };
     // Docker notes the start a little after the process began to write.
@@ -59,7 +60,7 @@ pub async fn logs_tell_when_and_where_each_line_was_written(harness: impl Runtim
 pub async fn logs_can_be_followed_to_the_end(harness: impl RuntimeHarness) {
     let room = Room::enter(&harness).await;
     let id = room.runtime.create(&logging(room.request("a", Script::CountAndStay))).await.expect("create");
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     let query = LogQuery { follow: true, ..LogQuery::default() };
     let mut lines = room.runtime.logs(&id, &query).await.expect("logs");
     let mut heard = Vec::new();

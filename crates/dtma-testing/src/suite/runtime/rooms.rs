@@ -29,7 +29,7 @@ pub(super) async fn join(room: &Room, instance: &str, script: Script, network: &
     request.config.network = NetworkMode::Group;
     request.network = Some(network.clone());
     let id = room.runtime.create(&request).await.expect("create");
-    room.runtime.start(&id).await.expect("start");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
     id
 }
 
@@ -130,7 +130,7 @@ pub async fn a_volume_or_network_that_is_not_there_is_named(harness: impl Runtim
     let id = room.runtime.create(&request).await;
     // Docker notices at the start only; either way nothing else is blamed.
     let answer = match id {
-        Ok(id) => room.runtime.start(&id).await,
+        Ok(id) => room.runtime.start(&id, &sample::launch()).await,
         Err(error) => Err(error),
     };
     assert!(
