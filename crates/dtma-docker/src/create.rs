@@ -381,7 +381,8 @@ mod tests {
         let mut expected = json_of(&self::request());
         expected["Entrypoint"] = json!(["/.dtma/bin/dtma-shim"]);
         expected["Cmd"] = json!(["--", "/bin/it", "-v", "--all"]);
-        expected["Env"] = json!(["TZ=UTC", "DTMA_SHIM=0123456789abcdef0123456789abcdef"]);
+        // Its shim is told the rest of the environment when the process begins.
+        expected["Env"] = json!(["DTMA_SHIM=0123456789abcdef0123456789abcdef"]);
         expected["Labels"]["io.dtma.shim"] = json!("1");
         expected["AttachStdin"] = json!(false);
         expected["OpenStdin"] = json!(false);
