@@ -1,5 +1,6 @@
 //! `dtma mcp connect`: a client that only starts commands, and what it does not notice: many calls at once, a crash of the
-//! server, a `kill -9` of the daemon, a server that was removed and deployed anew.
+//! server, a `kill -9` of the daemon, a server that was removed and deployed anew. And `dtma agent config`, which tells
+//! such a client what to start.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -13,6 +14,7 @@ use dtma_tests::{Toolbox, eventually, groups};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -35,7 +37,11 @@ impl Client {
     }
 
     fn open(toolbox: &Toolbox, instance: &str) -> Self {
-        let mut client = Self::start(dtma(toolbox, &["mcp", "connect", instance]));
+        Self::greet(dtma(toolbox, &["mcp", "connect", instance]))
+    }
+
+    fn greet(command: Command) -> Self {
+        let mut client = Self::start(command);
         let params = json!({"protocolVersion": "2025-06-18", "capabilities": {},
             "clientInfo": {"name": "test", "version": "1"}});
         client.say(&json!({"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": params}));
@@ -149,4 +155,71 @@ async fn the_session_outlives_server_daemon_and_deployment() {
     toolbox.deploy(&document).await;
     client.echo(&json!(5), "to a new one");
     assert!(client.finish().1.success());
+}
+
+/// What a client's file says that it starts, as the client starts it: with nothing of our environment.
+fn command_of(file: &Path, server: &str) -> Command {
+    let text = std::fs::read_to_string(file).expect("the client's file");
+    let file: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let entry = &file["mcpServers"][server];
+    let args = entry["args"].as_array().expect("arguments").iter().map(|arg| arg.as_str().expect("text"));
+    let mut command = Command::new(entry["command"].as_str().expect("a command"));
+    command.args(args).env_clear();
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clients_file_names_is_the_server() {
+    let toolbox = Toolbox::start();
+    toolbox.deploy(&toolbox.group("door", &[groups::fixture("fixture.one"), groups::idle("idle")])).await;
+    std::fs::write(toolbox.dir().join("agent.token"), toolbox.token()).expect("a token file");
+    let file = toolbox.dir().join(".config/Claude/claude_desktop_config.json");
+    std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+    let theirs =
+        "{\n  \"theme\": \"dark\",\n  \"mcpServers\": {\n    \"other\": {\"command\": \"npx\"}\n  }\n}\n";
+    std::fs::write(&file, theirs).expect("a file");
+    let config = ["agent", "config", "--client", "claude-desktop", "--write"];
+    let merge = [&config[..], &["--agent-token-file", "agent.token"]].concat();
+    let merged = ends(&toolbox, &merge, 0).await;
+    assert!(merged.stderr.contains("added: fixture-one"), "{}", merged.stderr);
+    assert!(merged.stderr.contains("fixture.one is called fixture-one"), "{}", merged.stderr);
+    let text = std::fs::read_to_string(&file).expect("the file");
+    assert!(!text.contains(toolbox.token()), "{text}");
+
+    let mut client = Client::greet(command_of(&file, "fixture-one"));
+    client.say(&json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list"}));
+    let tools = client.answer(&json!(7));
+    assert!(tools["result"]["tools"].as_array().is_some_and(|tools| !tools.is_empty()), "{tools}");
+    client.echo(&json!(8), "through the file");
+    assert!(client.finish().1.success());
+
+    let again = ends(&toolbox, &merge, 0).await;
+    assert!(again.stderr.contains("as they were: fixture-one"), "{}", again.stderr);
+    assert_eq!(std::fs::read_to_string(&file).expect("the file"), text);
+    ends(&toolbox, &[&config[..], &["--remove"]].concat(), 0).await;
+    assert_eq!(std::fs::read_to_string(&file).expect("the file"), theirs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_file_is_not_touched_by_what_cannot_be_done() {
+    let toolbox = Toolbox::start();
+    toolbox.deploy(&toolbox.group("door", &[groups::idle("idle")])).await;
+    let file = toolbox.dir().join("broken.json");
+    std::fs::write(&file, "{\n  \"a\" 1\n}").expect("a file");
+    let config = |rest: &[&'static str]| [&["agent", "config", "--client", "claude"], rest].concat();
+    for (rest, code, word) in [
+        (&["--server", "nobody"][..], 5, "there is no server nobody"),
+        (&["--server", "idle"], 5, "does not speak MCP"),
+        (&["--group", "nobody"], 5, "there is no group nobody"),
+        (&[], 5, "there is no MCP server"),
+        (&["--file", "broken.json", "--remove"], 2, "broken.json:2:7 is not JSON"),
+        (&["--remove"], 2, "say which"),
+        (&["--agent-token-file", "t"], 2, "cannot take its token from a file"),
+    ] {
+        let refused = ends(&toolbox, &config(rest), code).await;
+        assert!(refused.stderr.contains(word), "{rest:?}: {}", refused.stderr);
+        assert_eq!(refused.stdout, "", "{rest:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).expect("the file"), "{\n  \"a\" 1\n}");
+    assert!(!toolbox.dir().join(".mcp.json").exists());
 }

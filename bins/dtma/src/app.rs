@@ -1,6 +1,7 @@
 //! What every command works with: the client, where results go, how waiting is shown.
 
 use crate::cli::{Format, Global, ProgressMode, WaitArgs};
+use crate::clients::place::Homes;
 use crate::contexts::{Context, Contexts, private_token};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -24,6 +25,10 @@ pub(crate) struct App {
     pub(crate) token: Option<SecretString>,
     /// The file of contexts, where there is a place for one.
     pub(crate) contexts: Option<PathBuf>,
+    /// What https needs.
+    pub(crate) files: TlsFiles,
+    /// The user's folders.
+    pub(crate) homes: Homes,
 }
 
 /// What `main` knows of the world.
@@ -32,6 +37,8 @@ pub(crate) struct World {
     pub(crate) token: Option<String>,
     /// The file of contexts, where there is a place for one.
     pub(crate) contexts: Option<PathBuf>,
+    /// The user's folders.
+    pub(crate) homes: Homes,
     /// Nobody watches: this runs on a CI machine.
     pub(crate) ci: bool,
     /// The two outputs.
@@ -53,7 +60,8 @@ impl App {
         let contexts = Contexts::load(world.contexts.as_deref())?;
         let context = contexts.meant(global.context.as_deref(), global.url.is_some())?;
         let url = global.url.as_deref().or(context.map(|context| context.url.as_str()));
-        let mut builder = trusting(Client::builder(url.unwrap_or(DEFAULT_URL)), global, context)?;
+        let files = TlsFiles::said(global, context);
+        let mut builder = trusting(Client::builder(url.unwrap_or(DEFAULT_URL)), &files)?;
         let token = token(global.token_file.as_deref(), world.token.as_deref(), context)?;
         if let Some(token) = &token {
             builder = builder.token(token.clone());
@@ -65,6 +73,8 @@ impl App {
             clock: world.clock,
             token,
             contexts: world.contexts.clone(),
+            files,
+            homes: world.homes.clone(),
         })
     }
 
@@ -101,22 +111,34 @@ pub(crate) fn output(global: &Global, screens: Screens) -> Output {
     }
 }
 
-/// With the files that https needs: each from its option or the environment, else from the context.
-pub(crate) fn trusting(
-    mut builder: ClientBuilder,
-    global: &Global,
-    context: Option<&Context>,
-) -> Result<ClientBuilder, Failure> {
-    let file = |said: &Option<PathBuf>, kept: fn(&Context) -> Option<&PathBuf>| {
-        said.clone().or_else(|| context.and_then(kept).cloned())
-    };
-    if let Some(ca) = file(&global.ca_file, |context| context.ca_file.as_ref()) {
-        builder = builder.certificate_authority(pem(&ca)?);
+/// The files that https needs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TlsFiles {
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Each from its option or the environment, else from the context.
+    pub(crate) fn said(global: &Global, context: Option<&Context>) -> Self {
+        let file = |said: &Option<PathBuf>, kept: fn(&Context) -> Option<&PathBuf>| {
+            said.clone().or_else(|| context.and_then(kept).cloned())
+        };
+        Self {
+            ca: file(&global.ca_file, |context| context.ca_file.as_ref()),
+            cert: file(&global.cert_file, |context| context.cert_file.as_ref()),
+            key: file(&global.key_file, |context| context.key_file.as_ref()),
+        }
     }
-    let certificate = file(&global.cert_file, |context| context.cert_file.as_ref());
-    let key = file(&global.key_file, |context| context.key_file.as_ref());
-    if let (Some(certificate), Some(key)) = (certificate, key) {
-        builder = builder.identity(pem(&certificate)?, pem(&key)?);
+}
+
+pub(crate) fn trusting(mut builder: ClientBuilder, files: &TlsFiles) -> Result<ClientBuilder, Failure> {
+    if let Some(ca) = &files.ca {
+        builder = builder.certificate_authority(pem(ca)?);
+    }
+    if let (Some(certificate), Some(key)) = (&files.cert, &files.key) {
+        builder = builder.identity(pem(certificate)?, pem(key)?);
     }
     Ok(builder)
 }

@@ -1,5 +1,6 @@
 //! What can be typed: global options and commands. What a command takes is in `cli/`, what it does in `commands/`.
 
+mod agent;
 mod audit;
 mod change;
 mod context;
@@ -13,6 +14,7 @@ mod server;
 mod tool;
 pub(crate) mod value;
 
+pub(crate) use agent::{AgentCommand, AgentConfigArgs};
 pub(crate) use audit::AuditArgs;
 pub(crate) use change::{ApplyArgs, DiffArgs, HistoryArgs, PlanArgs, RollbackArgs, ScaleArgs};
 pub(crate) use context::{ContextAddArgs, ContextCommand};
@@ -38,6 +40,7 @@ First steps:
   dtma ps                              what runs
   dtma mcp ls                          which tools there are
   dtma mcp call time get_current_time --arg timezone=Europe/Berlin
+  dtma agent config --client claude    what an agent's program needs to reach them
   dtma logs -f everything              what a server says
   dtma plan -f examples/demo.yaml      what a changed file would mean
   dtma apply -f examples/demo.yaml     change it in place, without downtime
@@ -189,6 +192,9 @@ pub(crate) enum Command {
     /// List and call the tools of MCP servers
     #[command(subcommand)]
     Mcp(McpCommand),
+    /// Let agents know of the servers: the files of their programs
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Deploy, remove and list single tools: plain containers
     #[command(subcommand)]
     Tool(ToolCommand),

@@ -1,5 +1,6 @@
 //! What each command does, one file a family.
 
+mod agent;
 mod apply;
 mod arguments;
 mod audit;
@@ -83,6 +84,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         Command::Mcp(McpCommand::Ls(args)) => mcp::ls(app, &args).await,
         Command::Mcp(McpCommand::Call(args)) => mcp::call(app, args).await,
         Command::Mcp(McpCommand::Connect(args)) => connect::connect(app, args).await,
+        Command::Agent(command) => agent::agent(app, command).await,
         Command::Tool(ToolCommand::Deploy(args)) => tool::deploy(app, args).await,
         Command::Tool(ToolCommand::Rm(args)) => tool::rm(app, &args).await,
         Command::Tool(ToolCommand::Ls(args)) => tool::ls(app, &args).await,

@@ -6,6 +6,7 @@
 mod app;
 mod bake;
 mod cli;
+mod clients;
 mod commands;
 mod contexts;
 mod exit;
@@ -18,6 +19,7 @@ mod redact;
 use app::{App, Screens, World};
 use clap::Parser;
 use cli::{Cli, Command, Global};
+use clients::place::Homes;
 use exit::Exit;
 use failure::Failure;
 use output::time::Clock;
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, screens: Screens) -> Result<(), Failure> {
     let (token, ci) = (environment("DTMA_TOKEN"), environment("CI").is_some());
-    let world = World { token, contexts: contexts_file(), ci, screens, clock: clock() };
+    let world = World { token, contexts: contexts_file(), homes: homes(), ci, screens, clock: clock() };
     let output = app::output(&cli.global, screens);
     match commands::alone(&output, &cli.global, &world, &cli.command) {
         Some(done) => done,
@@ -76,11 +78,20 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// `$XDG_CONFIG_HOME/dtma/config.toml`, and the place the XDG rules name when that is not set.
-fn contexts_file() -> Option<PathBuf> {
+/// `$XDG_CONFIG_HOME`, and the place the XDG rules name when that is not set.
+fn config_folder() -> Option<PathBuf> {
     let home = || environment("HOME").map(|home| PathBuf::from(home).join(".config"));
     let folder = environment("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    folder.or_else(home).map(|folder| folder.join("dtma/config.toml"))
+    folder.or_else(home)
+}
+
+fn contexts_file() -> Option<PathBuf> {
+    config_folder().map(|folder| folder.join("dtma/config.toml"))
+}
+
+fn homes() -> Homes {
+    let home = environment("HOME").map(PathBuf::from);
+    Homes { home, config: config_folder(), program: std::env::current_exe().ok() }
 }
 
 fn screens() -> Screens {

@@ -1,6 +1,6 @@
 //! `context`: the daemons that have a name. Nothing here asks a daemon.
 
-use crate::app::{World, trusting};
+use crate::app::{TlsFiles, World, trusting};
 use crate::cli::{ContextAddArgs, ContextCommand, Global};
 use crate::contexts::{Context, Contexts, private_token};
 use crate::exit::Exit;
@@ -63,7 +63,7 @@ fn add(
         return Err(failure.hint(format!("dtma context add {} --url http://HOST:30000", args.name)));
     };
     // Whether it can be used at all is known without asking anybody.
-    trusting(Client::builder(url), global, None)?.build()?;
+    trusting(Client::builder(url), &TlsFiles::said(global, None))?.build()?;
     let token_file = global.token_file.as_deref().map(absolute).transpose()?;
     if let Some(file) = &token_file {
         private_token(file)?;
