@@ -22,7 +22,7 @@ const PROGRAM: &str =
     "import sys; from schemathesis.cli import schemathesis; sys.argv[0] = 'schemathesis'; schemathesis()";
 
 /// What a stream ends with is the client's patience, so the two that only stream are left out.
-const STREAMS: [&str; 2] = ["streamEvents", "gatewayListen"];
+const STREAMS: [&str; 3] = ["streamEvents", "gatewayListen", "gatewaySse"];
 
 /// `positive_data_acceptance` is left out: rules that a JSON Schema cannot tell (a name that is taken, a duration, an
 /// image that is not there) refuse a request of the right form, with 400 or 422.

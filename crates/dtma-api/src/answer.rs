@@ -4,7 +4,10 @@ use crate::error::ApiError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use dtma_api_types::{Envelope, ErrorBody};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -47,7 +50,8 @@ pub(crate) struct Failure {
 }
 
 /// Headers that a failed response brings along.
-const KEPT: [HeaderName; 4] = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER, OPERATION_ID];
+const KEPT: [HeaderName; 6] =
+    [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER, OPERATION_ID, UPGRADE, SEC_WEBSOCKET_VERSION];
 
 impl Failure {
     pub(crate) fn code(&self) -> &str {
@@ -88,6 +92,10 @@ impl IntoResponse for ApiError {
             response
                 .headers_mut()
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dtma\""));
+        }
+        if self.status() == StatusCode::UPGRADE_REQUIRED {
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());

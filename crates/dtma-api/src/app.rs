@@ -6,6 +6,7 @@ use crate::auth::{Auth, Hosts};
 use crate::compat::Claims;
 use crate::egress::EgressJournal;
 use crate::error::ApiError;
+use crate::gateway::pair::Streams;
 use crate::journal::Journal;
 use crate::limit::{Limiter, Rates};
 use crate::metrics::Metrics;
@@ -66,6 +67,7 @@ struct Inner {
     metrics: Metrics,
     schemas: Schemas,
     glance: Glance,
+    streams: Streams,
     tasks: TaskTracker,
     keys: Keys,
     claims: Claims,
@@ -83,6 +85,7 @@ impl App {
             metrics: Metrics::new(parts.manager.clone(), &parts.egress, parts.heartbeat.clone()),
             schemas: Schemas::new(),
             glance: Glance::default(),
+            streams: Streams::default(),
             tasks: TaskTracker::new(),
             keys: Keys::default(),
             claims: Claims::default(),
@@ -154,6 +157,11 @@ impl App {
 
     pub(crate) fn glance(&self) -> &Glance {
         &self.0.glance
+    }
+
+    /// Streams of clients that post to them.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     pub(crate) fn schemas(&self) -> &Schemas {

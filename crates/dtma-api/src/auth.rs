@@ -10,7 +10,7 @@ mod scope;
 pub use hosts::Hosts;
 pub use scope::{Scope, UnknownScope};
 
-pub(crate) use check::{Guard, Stranger, authorise};
+pub(crate) use check::{Guard, Standing, Stranger, authorise};
 pub(crate) use scope::Access;
 
 mod check;

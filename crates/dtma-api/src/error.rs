@@ -33,6 +33,8 @@ pub(crate) enum ApiError {
     PathName(String),
     /// A header of the MCP transport is missing or wrong.
     McpHeader(String),
+    /// The path speaks WebSocket only.
+    Upgrade,
     /// No token was sent.
     NoToken,
     /// The token is nobody's.
@@ -110,6 +112,7 @@ impl ApiError {
             Self::Query(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
             Self::PathName(_) => (StatusCode::BAD_REQUEST, "invalid_name"),
             Self::McpHeader(_) => (StatusCode::BAD_REQUEST, "invalid_mcp_header"),
+            Self::Upgrade => (StatusCode::UPGRADE_REQUIRED, "upgrade_required"),
             Self::NoToken => (StatusCode::UNAUTHORIZED, "token_missing"),
             Self::WrongToken => (StatusCode::UNAUTHORIZED, "token_unknown"),
             Self::ExpiredToken => (StatusCode::UNAUTHORIZED, "token_expired"),
@@ -135,7 +138,7 @@ impl ApiError {
     }
 
     /// One sentence for people.
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match self {
             Self::Malformed(problem) => format!("the body is not JSON: {problem}"),
             Self::ContentType => "the body must be of type application/json".into(),
@@ -148,6 +151,10 @@ impl ApiError {
             Self::Query(problem) => format!("the query is not valid: {problem}"),
             Self::PathName(problem) => problem.clone(),
             Self::McpHeader(problem) => problem.clone(),
+            Self::Upgrade => {
+                "this path speaks WebSocket: upgrade the connection (Upgrade: websocket, Sec-WebSocket-Version: 13)"
+                    .into()
+            }
             Self::NoToken => "a token is needed: send it as Authorization: Bearer".into(),
             Self::WrongToken => "the token is not known here".into(),
             Self::ExpiredToken => "the token has expired; make a new one with `dtma-daemon token`".into(),

@@ -52,6 +52,20 @@ struct GatewayLabels {
     outcome: GatewayOutcome,
 }
 
+/// A door whose sessions live as long as their stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum StreamDoor {
+    /// HTTP+SSE.
+    Sse,
+    /// WebSocket.
+    WebSocket,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorLabels {
+    door: StreamDoor,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InstanceLabels {
     instance: String,
@@ -65,6 +79,7 @@ pub(crate) struct Metrics {
     seconds: Family<RouteLabels, Histogram>,
     gateway: Family<GatewayLabels, Counter>,
     closed: Family<InstanceLabels, Counter>,
+    streams: Family<DoorLabels, Gauge>,
     connections: Gauge,
 }
 
@@ -83,6 +98,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             gateway: Family::default(),
             closed: Family::default(),
+            streams: Family::default(),
             connections: Gauge::default(),
         };
         metrics.register(manager);
@@ -103,6 +119,8 @@ impl Metrics {
             "MCP sessions ended by their client",
             self.closed.clone(),
         );
+        let help = "Open streams of clients over HTTP+SSE and WebSocket";
+        registry.register("gateway_streams", help, self.streams.clone());
         registry.register("http_connections", "Open connections", self.connections.clone());
         registry.register_collector(Box::new(fleet::Fleet::new(manager)));
     }
@@ -119,6 +137,14 @@ impl Metrics {
 
     pub(crate) fn session_closed(&self, instance: &str) {
         self.closed.get_or_create(&InstanceLabels { instance: instance.to_owned() }).inc();
+    }
+
+    pub(crate) fn stream_began(&self, door: StreamDoor) {
+        self.streams.get_or_create(&DoorLabels { door }).inc();
+    }
+
+    pub(crate) fn stream_ended(&self, door: StreamDoor) {
+        self.streams.get_or_create(&DoorLabels { door }).dec();
     }
 
     pub(crate) fn connections(&self) -> &Gauge {

@@ -39,6 +39,7 @@ use utoipa::{Modify, OpenApi};
         routes::servers::restart_server, routes::servers::start_server, routes::servers::stop_server,
         routes::logs::get_logs, routes::templates::list_templates, routes::templates::get_template,
         gateway::gateway_post, gateway::gateway_listen, gateway::gateway_close,
+        gateway::pair::gateway_sse, gateway::pair::gateway_messages, gateway::websocket::gateway_ws,
     ),
     components(schemas(GroupRequest, ErrorBody, EventView, LogLineView)),
     modifiers(&FromTheTable),

@@ -120,6 +120,9 @@ pub(crate) fn table() -> Vec<Route> {
         route("POST", "/gateway/servers/{instanceName}/mcp", "gatewayPost", GATEWAY, post(gateway::gateway_post)),
         route("GET", "/gateway/servers/{instanceName}/mcp", "gatewayListen", GATEWAY, get(gateway::gateway_listen)),
         route("DELETE", "/gateway/servers/{instanceName}/mcp", "gatewayClose", GATEWAY, delete(gateway::gateway_close)),
+        route("GET", "/gateway/servers/{instanceName}/sse", "gatewaySse", GATEWAY, get(gateway::pair::gateway_sse)),
+        route("POST", "/gateway/servers/{instanceName}/messages", "gatewayMessages", GATEWAY, post(gateway::pair::gateway_messages)),
+        route("GET", "/gateway/servers/{instanceName}/ws", "gatewayWs", GATEWAY, get(gateway::websocket::gateway_ws)),
     ]
 }
 

@@ -5,12 +5,14 @@
 mod patience;
 mod seat;
 mod shake;
+mod upgrade;
 
 use crate::app::App;
 use crate::routes::router;
 use crate::tls::Tls;
 use axum::Router;
 use axum::body::Body;
+use http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +29,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+pub(crate) use upgrade::Upgrade;
 
 /// Bytes of a head, and of a body that was not asked for yet, on one connection. The last read may go beyond it, so
 /// that a head of up to twice the size is let through.
@@ -173,11 +176,17 @@ where
     let Talk { router, app, peer, limits } = talk;
     let turn = Turn::default();
     let io = TokioIo::new(Patient::new(stream, turn.clone(), limits.head));
+    let upgrade = Upgrade::default();
+    let wanted = upgrade.clone();
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         let (router, speaking) = (router.clone(), turn.server());
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(wanted.clone());
         async move {
             let response = router.oneshot(request.map(Body::new)).await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                speaking.for_good();
+            }
             Ok::<_, Infallible>(response.map(|body| speaking.during(body)))
         }
     });
@@ -185,7 +194,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
         .max_buf_size(MOST_BUFFERED)
-        .serve_connection(io, service);
+        .serve_connection(io, service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     // The first arm may be dropped: the connection is polled to its end below.
     let result = tokio::select! {
@@ -198,4 +208,5 @@ where
     if let Err(error) = result {
         tracing::trace!(%error, "a connection ended early");
     }
+    upgrade.run().await;
 }

@@ -37,6 +37,8 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Door {
     inner: Arc<Inner>,
+    /// Whether the sessions opened here outlive the daemon.
+    durable: bool,
 }
 
 struct Inner {
@@ -53,7 +55,21 @@ impl Door {
     #[must_use]
     pub fn new(instance: InstanceName, parts: Parts) -> Self {
         let (table, changes) = (Mutex::new(Table::default()), watch::Sender::new(()));
-        Self { inner: Arc::new(Inner { instance, parts, ids: Arc::new(Ids::new()), table, changes }) }
+        let inner = Inner { instance, parts, ids: Arc::new(Ids::new()), table, changes };
+        Self { inner: Arc::new(inner), durable: true }
+    }
+
+    /// The same server for a client whose session ends with its connection: the store never hears of a session opened
+    /// here, for after a restart of the daemon nobody could come back to it.
+    #[must_use]
+    pub fn passing(&self) -> Self {
+        Self { durable: false, ..self.clone() }
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.table().sessions.len()
     }
 
     /// Which server this is.

@@ -63,6 +63,7 @@ pub(super) const ALL: &[Explanation] = &[
     e("token_missing", "A token is needed and none was sent.", "Set DTMA_TOKEN, name a file with --token-file, or use a context that has one."),
     e("token_unknown", "The token is not one of this daemon's.", "Compare daemon and token (dtma context show); dtma-daemon token create makes a new one."),
     e("too_many_operations", "So many operations of one group are under way that no further one is taken.", "Wait for one of them (dtma operations ls --state running), or remove the group."),
+    e("upgrade_required", "The path speaks WebSocket and was asked for something else.", "Connect with a WebSocket client, or use the /mcp path of the same server."),
     e("unsupported_media_type", "The body is of another type than JSON.", "Send it with Content-Type: application/json."),
     e("account_id_taken", "Another server bears the caller's own id (accountToolInstanceId).", "Remove that server first, or send the id of a new instance."),
     e("capability_failed", "The capability was executed and failed: the program ended with another code than 0, or the MCP tool said so.", "The message says what it wrote; dtma logs NAME shows more."),

@@ -20,7 +20,7 @@ pub(crate) async fn authorise(State(guard): State<Guard>, mut request: Request, 
     if is_stranger(&guard.app, guard.access, request.headers()) {
         request.extensions_mut().insert(Stranger);
     }
-    match admit(&guard, &request) {
+    match admit(&guard, request.headers(), peer(&request)) {
         Ok(caller) => {
             request.extensions_mut().insert(caller.clone());
             let mut response = next.run(request).await;
@@ -81,14 +81,40 @@ fn is_stranger(app: &App, access: Access, headers: &HeaderMap) -> bool {
     redacted && app.auth().is_required() && !headers.contains_key(AUTHORIZATION)
 }
 
-fn admit(guard: &Guard, request: &Request) -> Result<Caller, Denied> {
+/// Somebody whose connection stays open and who says one thing after the other on it: each is judged as a request of its
+/// own would be.
+pub(crate) struct Standing {
+    guard: Guard,
+    headers: HeaderMap,
+    peer: IpAddr,
+}
+
+impl Standing {
+    /// Whoever sent this request, which was let in.
+    pub(crate) fn of(app: &App, scope: Scope, action: &'static str, request: &Request) -> Self {
+        let guard = Guard { app: app.clone(), access: Access::Needs(scope), action, mutates: false };
+        let token = request.headers().get(AUTHORIZATION).cloned();
+        let headers = token.into_iter().map(|token| (AUTHORIZATION, token)).collect();
+        Self { guard, headers, peer: peer(request) }
+    }
+
+    /// # Errors
+    /// The token is none any more, or too much was said.
+    pub(crate) fn admit(&self) -> Result<(), ApiError> {
+        admit(&self.guard, &self.headers, self.peer).map(drop).map_err(|Denied(_, error)| *error)
+    }
+}
+
+fn peer(request: &Request) -> IpAddr {
+    request.extensions().get::<Peer>().map_or(NOBODY, |peer| peer.0)
+}
+
+fn admit(guard: &Guard, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, Denied> {
     let (app, access) = (&guard.app, guard.access);
     let (Access::Needs(scope) | Access::Redacted(scope)) = access else { return Ok(anonymous()) };
-    let headers = request.headers();
     app.hosts()
         .check(headers)
         .map_err(|(header, value)| ApiError::Foreign(header, value.chars().take(100).collect()))?;
-    let peer = request.extensions().get::<Peer>().map_or(NOBODY, |peer| peer.0);
     if !app.auth().is_required() || is_stranger(app, access, headers) {
         app.limiter().admit(guard.counted(), || Asker::Peer(peer))?;
         return Ok(anonymous());

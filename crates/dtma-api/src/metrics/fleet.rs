@@ -31,7 +31,27 @@ impl Collector for Fleet {
         encode_groups(&mut encoder, &groups)?;
         encode_servers(&mut encoder, &groups)?;
         encode_restarts(&mut encoder, &groups)?;
-        encode_ready(&mut encoder, &groups)
+        encode_ready(&mut encoder, &groups)?;
+        self.encode_sessions(&mut encoder, &groups)
+    }
+}
+
+impl Fleet {
+    fn encode_sessions(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        groups: &[Arc<GroupStatus>],
+    ) -> fmt::Result {
+        let kind = ConstGauge::new(0_u64).metric_type();
+        let mut metric =
+            encoder.encode_descriptor("gateway_sessions", "MCP sessions of clients", None, kind)?;
+        for server in groups.iter().flat_map(|group| &group.servers) {
+            let Some(door) = self.manager.mcp(&server.instance) else { continue };
+            let sessions = u64::try_from(door.sessions()).unwrap_or(u64::MAX);
+            let labels = [("instance", server.instance.as_str())];
+            ConstGauge::new(sessions).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 

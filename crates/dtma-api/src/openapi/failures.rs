@@ -112,6 +112,7 @@ const TABLE: &[Row] = &[
     (422, "invalid_spec", |f| f.kind == Kind::Change),
     (422, "image_missing", |f| f.kind == Kind::Change),
     (422, "engine_refused", |f| f.kind == Kind::Change),
+    (426, "upgrade_required", |f| f.names("/ws")),
     (429, "rate_limited", |f| f.kind != Kind::Open),
     (429, "too_many_operations", |f| f.kind == Kind::Change),
     (500, "internal", |_| true),
@@ -152,7 +153,7 @@ pub(super) fn add(operation: &mut Operation, components: &mut Components, route:
 /// What routes of a kind answer with a status: the codes of all of them.
 fn answer(kind: Kind, status: u16) -> Response {
     let any = |path| Facts { path, kind, has_query: true, has_body: true };
-    let paths = ["/mcp/{groupId}{instanceName}{name}", "/readyz"];
+    let paths = ["/mcp/{groupId}{instanceName}{name}", "/readyz", "/ws"];
     let comes = |when: &fn(Facts<'_>) -> bool| paths.iter().any(|path| when(any(path)));
     let codes: Vec<&str> =
         TABLE.iter().filter(|(s, _, when)| *s == status && comes(when)).map(|(_, c, _)| *c).collect();

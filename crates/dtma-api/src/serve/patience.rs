@@ -21,6 +21,8 @@ pub(super) struct Turn(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     server: AtomicBool,
+    /// No head comes any more: the connection speaks something else.
+    upgraded: AtomicBool,
     /// Heads that were complete in time.
     heads: AtomicU64,
 }
@@ -34,7 +36,7 @@ impl Turn {
     }
 
     fn is_servers(&self) -> bool {
-        self.0.server.load(Ordering::Acquire)
+        self.0.server.load(Ordering::Acquire) || self.0.upgraded.load(Ordering::Acquire)
     }
 
     fn heads(&self) -> u64 {
@@ -47,6 +49,11 @@ impl Turn {
 pub(super) struct Speaking(Turn);
 
 impl Speaking {
+    /// The connection speaks something else from here on, in which there are no turns.
+    pub(super) fn for_good(&self) {
+        self.0.0.upgraded.store(true, Ordering::Release);
+    }
+
     /// The turn lasts as long as this body.
     pub(super) fn during(self, body: Body) -> Spoken {
         Spoken { body, _turn: self }

@@ -205,6 +205,9 @@ impl Door {
     }
 
     async fn keep(&self, session: &GatewaySession) {
+        if !self.durable {
+            return;
+        }
         if let Err(problem) = self.inner.parts.store.put_session(session).await {
             // Better a session that a restart of the daemon ends than none.
             tracing::warn!(server = %self.inner.instance, %problem, "a session could not be kept");

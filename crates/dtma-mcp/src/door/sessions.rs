@@ -63,7 +63,9 @@ impl Door {
             // One that is gone knows of no session any more.
             let _gone = member.handle.close_session(session).await;
         }
-        self.forget(session).await;
+        if self.durable {
+            self.forget(session).await;
+        }
         Ok(())
     }
 

@@ -27,6 +27,25 @@ async fn sessions_are_balanced_and_stay_where_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_ends_with_its_connection_is_never_stored() {
+    let (fleet, mut a, _b) = Fleet::pair().await;
+    let PostReply::Opened { session, .. } = fleet.door.passing().post(None, hello().into()).await else {
+        panic!("no session");
+    };
+    assert_eq!((fleet.store.sessions.lock().unwrap().len(), fleet.door.sessions()), (0, 1));
+    let client = Client { door: fleet.door.passing(), id: session.to_string() };
+    let mut calls = JoinSet::new();
+    client.begin(&mut calls, call(1));
+    answer(&mut a, "a").await;
+    assert_eq!(json_of(outcome(&mut calls).await)["result"], "a");
+    let lasting = fleet.client().await;
+    assert_eq!((fleet.store.sessions.lock().unwrap().len(), fleet.door.sessions()), (1, 2));
+    client.door.close_session(&client.id).await.unwrap();
+    assert_eq!((fleet.store.sessions.lock().unwrap().len(), fleet.door.sessions()), (1, 1));
+    fleet.door.close_session(&lasting.id).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_houses_own_calls_go_to_the_member_with_the_fewest() {
     let (fleet, mut a, mut b) = Fleet::pair().await;
     let mut calls = JoinSet::new();
