@@ -69,7 +69,9 @@ async fn a_group_from_its_file_to_its_end() {
     let detail = ends(&toolbox, &["status", "time"], DONE).await.stdout;
     assert!(detail.contains("dtma/mcp-server-time:dev"), "{detail}");
 
-    let tools = ends(&toolbox, &["mcp", "ls"], DONE).await.stdout;
+    let servers = ends(&toolbox, &["mcp", "ls"], DONE).await.stdout;
+    assert!(servers.lines().any(|line| line.starts_with("time ") && line.contains("stdio")), "{servers}");
+    let tools = ends(&toolbox, &["mcp", "ls", "--tools"], DONE).await.stdout;
     assert!(tools.contains("get_current_time"), "{tools}");
     let call = ["mcp", "call", "time", "get_current_time", "--arg", "timezone=Europe/Berlin"];
     let answer = ends(&toolbox, &call, DONE).await.stdout;

@@ -92,7 +92,10 @@ fn outcome(result: &Result<(), Failure>) -> Outcome {
 fn is_change(kind: &EventKind) -> bool {
     match kind {
         EventKind::Phase(_) | EventKind::Group(_) | EventKind::Removed => true,
-        EventKind::Pull { .. } | EventKind::Accepted { .. } | EventKind::Finished { .. } => false,
+        EventKind::Contract { .. }
+        | EventKind::Pull { .. }
+        | EventKind::Accepted { .. }
+        | EventKind::Finished { .. } => false,
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) use change::{ApplyArgs, DiffArgs, HistoryArgs, PlanArgs, RollbackArgs
 pub(crate) use context::{ContextAddArgs, ContextCommand};
 pub(crate) use group::{DownArgs, UpArgs, ValidateArgs};
 pub(crate) use look::{CompletionArgs, EventsArgs, PsArgs, StatusArgs};
-pub(crate) use mcp::{McpCallArgs, McpCommand, McpConnectArgs, McpLsArgs};
+pub(crate) use mcp::{McpApproveArgs, McpCallArgs, McpCommand, McpConnectArgs, McpInspectArgs, McpLsArgs};
 pub(crate) use more::{
     ExplainArgs, Goal, InitArgs, ManArgs, Starter, TemplateCommand, TopArgs, TopOrder, WaitForArgs,
 };
@@ -38,7 +38,7 @@ First steps:
   dtma doctor                          is everything there?
   dtma up -f examples/demo.yaml        deploy a group and wait until it answers
   dtma ps                              what runs
-  dtma mcp ls                          which tools there are
+  dtma mcp ls                          which MCP servers there are
   dtma mcp call time get_current_time --arg timezone=Europe/Berlin
   dtma agent config --client claude    what an agent's program needs to reach them
   dtma logs -f everything              what a server says

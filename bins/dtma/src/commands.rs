@@ -17,6 +17,7 @@ mod explain;
 mod group;
 mod history;
 mod init;
+mod inspect;
 mod logs;
 mod look;
 mod mcp;
@@ -82,6 +83,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         Command::Start(args) => change::servers(app, Change::Start, args.instances, args.wait).await,
         Command::Stop(args) => change::servers(app, Change::Stop, args.instances, args.wait).await,
         Command::Mcp(McpCommand::Ls(args)) => mcp::ls(app, &args).await,
+        Command::Mcp(McpCommand::Inspect(args)) => inspect::inspect(app, &args).await,
+        Command::Mcp(McpCommand::Approve(args)) => inspect::approve(app, args).await,
         Command::Mcp(McpCommand::Call(args)) => mcp::call(app, args).await,
         Command::Mcp(McpCommand::Connect(args)) => connect::connect(app, args).await,
         Command::Agent(command) => agent::agent(app, command).await,

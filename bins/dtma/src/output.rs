@@ -2,9 +2,11 @@
 
 pub(crate) mod audit;
 pub(crate) mod change;
+pub(crate) mod contract;
 pub(crate) mod group;
 pub(crate) mod ink;
 pub(crate) mod mcp;
+pub(crate) mod offer;
 pub(crate) mod operation;
 pub(crate) mod server;
 pub(crate) mod table;

@@ -55,7 +55,7 @@ pub struct ServerDiff {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldDiff {
-    /// JSON pointer into the server's spec.
+    /// JSON pointer into the server's spec, or into a tool.
     pub path: String,
     /// Before; absent when it was not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -72,6 +72,14 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// The tools of a server are not as approved, or are so again.
+    Contract {
+        /// How many of them are not.
+        differs: usize,
+        /// What differs, a line each; of many tools only the first.
+        #[serde(default)]
+        lines: Vec<String>,
+    },
     /// The group is gone.
     Removed,
     /// A kind that this client does not know.

@@ -7,6 +7,7 @@
 mod audit;
 mod change;
 pub mod compat;
+mod discovery;
 pub mod duration;
 mod envelope;
 mod event;
@@ -28,6 +29,9 @@ pub use audit::{AuditEntryView, AuditList, AuditOutcome, EgressView};
 pub use change::{
     ApplyView, ChangeAction, Fate, FieldDiff, HistoryView, PlanView, PutGroupView, RevisionView, ServerDiff,
 };
+pub use discovery::{
+    ApproveRequest, ApprovedView, ContractView, DiscoveredView, DiscoveryView, DriftKind, DriftView,
+};
 pub use envelope::{Envelope, ErrorBody, ErrorDetail};
 pub use event::{EventKind, EventView};
 pub use group::{GroupList, GroupState, GroupView};
@@ -43,8 +47,8 @@ pub use server::{
     UnmetView,
 };
 pub use server_request::{
-    Condition, Connect, Dependency, Health, Kind, Mount, MountType, Network, Publish, PullPolicy, Resources,
-    Restart, RestartMode, ServerRequest, Transport, UpdateOrder, UpdatePolicy,
+    Condition, Connect, Dependency, Health, Kind, Mount, MountType, Network, Pinning, Publish, PullPolicy,
+    Resources, Restart, RestartMode, ServerRequest, Transport, UpdateOrder, UpdatePolicy,
 };
 pub use size::ByteSize;
 pub use stats::{ServerStats, StatsView};

@@ -102,6 +102,9 @@ pub struct ServerView {
     /// What it said about itself; MCP servers only, once it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpView>,
+    /// What of its tools is not as approved, in one line; MCP servers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<String>,
 }
 
 fn one() -> u32 {

@@ -60,6 +60,10 @@ pub struct ServerRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 32)]
     pub replicas: Option<u32>,
+    /// What follows when an MCP server's tools are not those that were approved, at first those of its first discovery
+    /// (default `warn`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinning: Option<Pinning>,
     /// How an update replaces its containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdatePolicy>,
@@ -158,6 +162,17 @@ words! {
         Healthy = "healthy",
         /// It ran once and exited with 0.
         Completed = "completed",
+    }
+}
+words! {
+    /// What follows when the tools of an MCP server are not those that were approved.
+    Pinning {
+        /// Nothing: nobody looks.
+        Off = "off",
+        /// Its status and an event say so.
+        Warn = "warn",
+        /// The same, and what is not as approved is neither listed nor called.
+        Quarantine = "quarantine",
     }
 }
 words! {

@@ -4,6 +4,7 @@ use crate::asker::Asker;
 use crate::audit::AuditLog;
 use crate::auth::{Auth, Hosts};
 use crate::compat::Claims;
+use crate::discovery::Prepared;
 use crate::egress::EgressJournal;
 use crate::error::ApiError;
 use crate::gateway::pair::Streams;
@@ -68,6 +69,7 @@ struct Inner {
     schemas: Schemas,
     glance: Glance,
     streams: Streams,
+    prepared: Prepared,
     tasks: TaskTracker,
     keys: Keys,
     claims: Claims,
@@ -86,6 +88,7 @@ impl App {
             schemas: Schemas::new(),
             glance: Glance::default(),
             streams: Streams::default(),
+            prepared: Prepared::default(),
             tasks: TaskTracker::new(),
             keys: Keys::default(),
             claims: Claims::default(),
@@ -162,6 +165,10 @@ impl App {
     /// Streams of clients that post to them.
     pub(crate) fn streams(&self) -> &Streams {
         &self.0.streams
+    }
+
+    pub(crate) fn prepared(&self) -> &Prepared {
+        &self.0.prepared
     }
 
     pub(crate) fn schemas(&self) -> &Schemas {

@@ -280,6 +280,9 @@ fn manager_kind(error: &ManagerError) -> (StatusCode, &'static str) {
         ManagerError::FailedBefore { .. } => (StatusCode::BAD_GATEWAY, "operation_failed"),
         ManagerError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_failed"),
         ManagerError::Defect(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        ManagerError::NotDiscovered(_) => (StatusCode::CONFLICT, "not_discovered"),
+        ManagerError::NoSuchTool { .. } => (StatusCode::NOT_FOUND, "no_such_tool"),
+        ManagerError::OfferChanged(_) => (StatusCode::PRECONDITION_FAILED, "offer_changed"),
         ManagerError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
     }
 }

@@ -20,6 +20,7 @@ pub mod auth;
 mod body;
 mod compat;
 mod convert;
+mod discovery;
 mod duration;
 mod egress;
 mod error;

@@ -56,6 +56,9 @@ fn place(error: &ManagerError, servers: &[ServerSpec]) -> Option<Violation> {
         | ManagerError::NoSuchGeneration { .. }
         | ManagerError::UpdateFailed { .. }
         | ManagerError::ChangeSuperseded(_)
+        | ManagerError::NotDiscovered(_)
+        | ManagerError::NoSuchTool { .. }
+        | ManagerError::OfferChanged(_)
         | ManagerError::ShuttingDown => None,
     }
 }

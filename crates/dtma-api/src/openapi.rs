@@ -34,6 +34,7 @@ use utoipa::{Modify, OpenApi};
         routes::tools::remove_tool, routes::tools::start_tool, routes::tools::stop_tool, routes::tools::execute_tool,
         routes::mcp_servers::deploy_mcp_server, routes::mcp_servers::deploy_mcp_servers,
         routes::mcp_servers::get_mcp_servers_status, routes::mcp_servers::scale_mcp_server, routes::mcp_servers::remove_mcp_server,
+        routes::discovery::get_mcp_servers_discovery, routes::discovery::get_mcp_server_contract, routes::discovery::approve_mcp_server_contract,
         routes::container_groups::create_container_group, routes::container_groups::get_container_group,
         routes::container_groups::restart_container_group,
         routes::servers::restart_server, routes::servers::start_server, routes::servers::stop_server,

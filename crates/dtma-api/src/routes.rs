@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod container_groups;
 pub(crate) mod daemon_status;
+pub(crate) mod discovery;
 pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod exec;
@@ -112,6 +113,9 @@ pub(crate) fn table() -> Vec<Route> {
         route("POST", "/mcp-servers", "deployMcpServer", DEPLOY, post(mcp_servers::deploy_mcp_server)),
         route("POST", "/mcp-servers/deploy", "deployMcpServers", DEPLOY, post(mcp_servers::deploy_mcp_servers)),
         route("GET", "/mcp-servers/status", "getMcpServersStatus", READ, get(mcp_servers::get_mcp_servers_status)),
+        route("GET", "/mcp-servers/discovery", "getMcpServersDiscovery", READ, get(discovery::get_mcp_servers_discovery)),
+        route("GET", "/mcp-servers/{instanceName}/contract", "getMcpServerContract", READ, get(discovery::get_mcp_server_contract)),
+        route("POST", "/mcp-servers/{instanceName}/contract/approve", "approveMcpServerContract", DEPLOY, post(discovery::approve_mcp_server_contract)),
         route("PUT", "/mcp-servers/scale", "scaleMcpServer", DEPLOY, put(mcp_servers::scale_mcp_server)),
         route("DELETE", "/mcp-servers/{id}", "removeMcpServer", DEPLOY, delete(mcp_servers::remove_mcp_server)),
         route("POST", "/container-groups", "createContainerGroup", DEPLOY, post(container_groups::create_container_group)),

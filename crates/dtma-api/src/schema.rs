@@ -4,7 +4,7 @@ use crate::suggest::nearest;
 use dtma_api_types::compat::{
     DeployServersRequest, ExecRequestBody, ExecuteRequest, ScaleMcpServerRequest, ToolRequest,
 };
-use dtma_api_types::{GroupRequest, RollbackRequest, ScaleRequest};
+use dtma_api_types::{ApproveRequest, GroupRequest, RollbackRequest, ScaleRequest};
 use dtma_core::violation::{Violation, pointer_token};
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
@@ -31,6 +31,7 @@ impl Schemas {
         let all = [
             Schema::of::<GroupRequest>(),
             Schema::of::<RollbackRequest>(),
+            Schema::of::<ApproveRequest>(),
             Schema::of::<ScaleRequest>(),
             Schema::of::<ScaleMcpServerRequest>(),
             Schema::of::<ToolRequest>(),

@@ -8,7 +8,7 @@ mod server;
 pub(crate) use change::{applied, diffs, history};
 pub(crate) use event::event;
 pub(crate) use operation::{operation, operation_kind, operation_kind_of, operation_state_of};
-pub(crate) use server::server;
+pub(crate) use server::{server, transport};
 
 use dtma_api_types as wire;
 use dtma_core::log::OriginLine;

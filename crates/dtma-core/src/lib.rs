@@ -7,8 +7,10 @@
 //!
 //! Words: a *spec* is wanted, an *observation* seen, a *plan* decided, a *status* reported.
 
+pub mod catalogue;
 pub mod change;
 pub mod container;
+pub mod contract;
 pub mod egress;
 pub mod graph;
 pub mod hash;

@@ -1,6 +1,7 @@
 //! What a person may want: groups, servers, and how they hang together. Already parsed and well formed; whether
 //! policy allows it is `dtma-config`'s business.
 
+use crate::contract::Pinning;
 use crate::egress::EgressRule;
 use crate::id::{GroupId, ImageRef, InstanceName, ReplicaId, VolumeName};
 use crate::platform::Platform;
@@ -143,6 +144,9 @@ pub struct ServerSpec {
     /// A create request in the engine's own words (`Env`, `HostConfig`, …), applied through policy.
     #[serde(default)]
     pub overrides: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What follows when an MCP server's tools are not those that were approved.
+    #[serde(default)]
+    pub pinning: Pinning,
     /// Labels for people and other tools.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -187,6 +191,7 @@ impl ServerSpec {
             stop_grace: default_stop_grace(),
             template: None,
             overrides: None,
+            pinning: Pinning::default(),
             labels: BTreeMap::new(),
         }
     }

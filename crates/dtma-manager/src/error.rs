@@ -149,6 +149,20 @@ pub enum ManagerError {
         /// Why it failed.
         message: String,
     },
+    /// The server was never asked what it offers: there is nothing to approve.
+    #[error("{0} has not answered yet; there is nothing to approve")]
+    NotDiscovered(InstanceName),
+    /// Neither the server nor its contract has such a tool.
+    #[error("{instance} has no tool {tool:?}")]
+    NoSuchTool {
+        /// The server.
+        instance: InstanceName,
+        /// The tool.
+        tool: String,
+    },
+    /// The server offers something else than the caller has seen.
+    #[error("{0} offers something else by now; look at it again")]
+    OfferChanged(InstanceName),
     /// The daemon is ending.
     #[error("the manager is shutting down")]
     ShuttingDown,

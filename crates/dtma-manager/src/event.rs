@@ -58,6 +58,13 @@ pub enum EventKind {
         /// Why it failed, when it did.
         error: Option<String>,
     },
+    /// The tools of a server differ from its contract, or do no longer.
+    Contract {
+        /// How many tools.
+        differs: usize,
+        /// What differs, a line each; of many tools only the first.
+        lines: Vec<String>,
+    },
     /// The group is gone.
     Removed,
 }
@@ -72,6 +79,7 @@ impl EventKind {
             Self::Pull { .. } => "pull",
             Self::Accepted { .. } => "accepted",
             Self::Finished { .. } => "finished",
+            Self::Contract { .. } => "contract",
             Self::Removed => "removed",
         }
     }

@@ -7,7 +7,9 @@
 #[cfg(debug_assertions)]
 mod armed {
     use async_trait::async_trait;
+    use dtma_core::catalogue::Catalogue;
     use dtma_core::container::{CreateContainer, ImageFacts, Launch};
+    use dtma_core::contract::Contract;
     use dtma_core::history::GroupHistory;
     use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
     use dtma_core::idempotency::KeptAnswer;
@@ -236,6 +238,12 @@ mod armed {
             container: &ContainerId,
         ) -> Result<(), StoreError> {
             pass!(self, "store.forget_handshake", self.0.forget_handshake(instance, container))
+        }
+        async fn put_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+            self.0.put_catalogue(catalogue).await
+        }
+        async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError> {
+            self.0.put_contract(contract).await
         }
         async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
             pass!(self, "store.forget_server", self.0.forget_server(instance))

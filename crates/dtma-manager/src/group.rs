@@ -14,6 +14,7 @@
 mod attend;
 mod begin;
 mod change;
+mod discover;
 mod hand;
 mod look;
 mod members;
@@ -192,6 +193,7 @@ impl GroupTask {
             resync,
         };
         task.furnish(seed.forwards, seed.handshakes, &seed.sessions);
+        task.keep_discovery();
         task.reopen(seed.interrupted);
         task.pending.extend(seed.order.map(orders::Pending::from));
         (task, watched)
@@ -281,6 +283,7 @@ impl GroupTask {
         }
         if !self.blind {
             self.keep_members();
+            self.keep_discovery();
             self.direct(&plan);
             for action in &plan.actions {
                 self.begin(action);

@@ -1,5 +1,6 @@
 //! The handle: everything that can be asked of a running manager. Cheap to clone; outlives nothing.
 
+use crate::discovery::{Approval, Discovered};
 use crate::error::ManagerError;
 use crate::event::Event;
 use crate::group::Expect;
@@ -358,6 +359,32 @@ impl ManagerHandle {
     #[must_use]
     pub fn mcp(&self, instance: &InstanceName) -> Option<dtma_mcp::Door> {
         self.registry.mcp(instance)
+    }
+
+    /// What is known of an MCP server: what it offers, or offered when it was last asked. Waits for nobody. `None`: there
+    /// is no such MCP server.
+    #[must_use]
+    pub fn discovered(&self, instance: &InstanceName) -> Option<Arc<Discovered>> {
+        self.registry.discovery.get(instance)
+    }
+
+    /// The same of every MCP server, by name. As long as nothing changes in one, the same [`Arc`] is given.
+    #[must_use]
+    pub fn discovery(&self) -> Vec<Arc<Discovered>> {
+        self.registry.discovery.all()
+    }
+
+    /// Approves of what a server offers: from now on its tools are held against this. Durable when it returns.
+    ///
+    /// # Errors
+    /// `NoSuchServer` (also for what is no MCP server), `NotDiscovered`, `NoSuchTool`, `OfferChanged`, `Store`.
+    pub async fn approve(
+        &self,
+        instance: &InstanceName,
+        approval: &Approval,
+        author: &str,
+    ) -> Result<Arc<Discovered>, ManagerError> {
+        self.registry.approve(instance, approval, author).await
     }
 
     /// The configurator this manager renders with: templates and policy.

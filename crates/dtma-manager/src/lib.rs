@@ -7,6 +7,7 @@
 //!
 //! What is *not* here: no decision (they are in `dtma-core`), no HTTP (`dtma-api`), no engine (`dtma-docker`).
 
+pub mod discovery;
 pub mod error;
 pub mod event;
 pub mod failpoint;
@@ -22,6 +23,7 @@ mod images;
 mod registry;
 mod start;
 
+pub use discovery::{Approval, Discovered};
 pub use error::ManagerError;
 pub use event::{Event, EventKind};
 pub use group::Expect;

@@ -5,6 +5,8 @@
 
 use async_trait::async_trait;
 use dtma_core::Timestamp;
+use dtma_core::catalogue::Catalogue;
+use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OperationId};
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer, is_remembered};
@@ -239,6 +241,14 @@ impl StateStore for NotedStore {
         container: &ContainerId,
     ) -> Result<(), StoreError> {
         self.store.forget_handshake(instance, container).await
+    }
+
+    async fn put_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+        self.store.put_catalogue(catalogue).await
+    }
+
+    async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError> {
+        self.store.put_contract(contract).await
     }
 
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {

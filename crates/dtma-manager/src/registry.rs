@@ -7,6 +7,7 @@ mod requests;
 
 pub use introduction::ENGINE_KNOWN_FOR;
 
+use crate::discovery::Desk;
 use crate::event::EventBus;
 use crate::group::{GroupTask, Inbox, Order, Seed, Wake};
 use crate::operations::{NotedStore, Operations};
@@ -41,6 +42,7 @@ pub(crate) struct Registry {
     pub(crate) owner: OwnerId,
     pub(crate) events: EventBus,
     pub(crate) operations: Arc<Operations>,
+    pub(crate) discovery: Desk,
     pub(crate) cancel: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Bounds creates and starts over all groups.
@@ -118,8 +120,12 @@ impl Registry {
     pub(crate) fn new(settings: Settings, mut backends: Backends) -> Self {
         let operations = Arc::new(Operations::new(&backends.loaded.operations));
         backends.store = Arc::new(NotedStore::new(backends.store, Arc::clone(&operations)));
+        let catalogues = std::mem::take(&mut backends.loaded.catalogues);
+        let contracts = std::mem::take(&mut backends.loaded.contracts);
+        let discovery = Desk::new(Arc::clone(&backends.store), catalogues, contracts);
         Self {
             operations,
+            discovery,
             owner: backends.loaded.owner.clone(),
             events: EventBus::new(settings.event_buffer, backends.wall.clone()),
             cancel: CancellationToken::new(),

@@ -122,6 +122,8 @@ pub struct ServerStatus {
     pub publish: Vec<PublishStatus>,
     /// What it said about itself in the handshake; MCP servers only, once it answered.
     pub mcp: Option<Arc<McpSummary>>,
+    /// What of its tools is not as approved, in one line.
+    pub contract: Option<String>,
 }
 
 /// One replica of a server, as it stands.

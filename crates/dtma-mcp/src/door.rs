@@ -11,6 +11,7 @@
 //! with an error that says so.
 
 pub(crate) mod drain;
+pub(crate) mod filter;
 mod house;
 mod logs;
 pub(crate) mod member;
@@ -46,6 +47,7 @@ struct Inner {
     parts: Parts,
     ids: Arc<Ids>,
     table: Mutex<Table>,
+    gate: filter::Gate,
     /// Told when members come, go or change their part.
     changes: watch::Sender<()>,
 }
@@ -55,7 +57,8 @@ impl Door {
     #[must_use]
     pub fn new(instance: InstanceName, parts: Parts) -> Self {
         let (table, changes) = (Mutex::new(Table::default()), watch::Sender::new(()));
-        let inner = Inner { instance, parts, ids: Arc::new(Ids::new()), table, changes };
+        let gate = filter::Gate::default();
+        let inner = Inner { instance, parts, ids: Arc::new(Ids::new()), table, gate, changes };
         Self { inner: Arc::new(inner), durable: true }
     }
 

@@ -5,8 +5,9 @@
 //! share it; [`ServerHandle`] is how the manager gives it containers ([`ServerHandle::connect`]). An [`upstream`] is a
 //! process that listens on a port and is made to look like one of these. [`Door`] is one MCP server as its clients see
 //! it, however many processes stand behind it. Its clients' HTTP is left to whoever calls [`Door::post`] and
-//! [`Door::listen`].
+//! [`Door::listen`]. [`discovery`] asks servers what they offer.
 
+pub mod discovery;
 pub(crate) mod door;
 mod envelope;
 mod interleave;
@@ -21,6 +22,7 @@ pub mod version;
 
 pub use door::Door;
 pub use door::drain::Drained;
+pub use door::filter::ToolFilter;
 pub use door::member::{MemberId, MemberTaken};
 pub use server::call::{CallError, Closed};
 pub use server::handle::ServerHandle;

@@ -8,6 +8,7 @@ pub(crate) mod code {
     pub(crate) const PARSE_ERROR: i64 = -32700;
     pub(crate) const INVALID_REQUEST: i64 = -32600;
     pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
+    pub(crate) const INVALID_PARAMS: i64 = -32602;
     pub(crate) const INTERNAL_ERROR: i64 = -32603;
     pub(crate) const CONNECTION_CLOSED: i64 = -32000;
     /// Not in JSON-RPC nor MCP; what the Language Server Protocol uses for the same.

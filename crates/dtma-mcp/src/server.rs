@@ -125,7 +125,9 @@ impl StdioServer {
         let (log, logs) = ring(limits.log_lines, limits.log_bytes);
         let closing = CancellationToken::new();
         let draining = AtomicBool::new(false);
-        let shared = Arc::new(Shared { instance, store, wall, limits, ids, closing, draining });
+        let lists_changed = watch::Sender::new(0);
+        let shared =
+            Arc::new(Shared { instance, store, wall, limits, ids, closing, draining, lists_changed });
         let (state, seen) = watch::channel(ServerState::Down { reason: "it was not started yet".into() });
         let (commands, orders) = mpsc::channel(QUEUE);
         let handle = ServerHandle::new(shared.clone(), commands, seen, logs);
@@ -152,4 +154,6 @@ pub(crate) struct Shared {
     pub(crate) closing: CancellationToken,
     /// Answers what is in flight and takes no new session or call.
     pub(crate) draining: AtomicBool,
+    /// How often the server said that one of its lists changed.
+    pub(crate) lists_changed: watch::Sender<u64>,
 }

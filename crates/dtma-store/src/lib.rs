@@ -1,5 +1,5 @@
 //! Durable desired state in one file, `state.redb`: groups, histories, operations, answers to questions
-//! with a key, gateway sessions, handshakes.
+//! with a key, gateway sessions, handshakes, what servers offer and what was approved of it.
 //!
 //! Every call returns only when its effect survives a power cut (redb's immediate durability: an fsync for each
 //! commit). A record that cannot be read is skipped, reported in [`LoadedState::damaged`] and left as it is; a file
@@ -10,7 +10,7 @@
 //! with a default needs no new schema. What does need one is described in `tests/fixtures/README.md`.
 //!
 //! # No secret can get in
-//! Only the record types of [`dtma_core::record`] and [`dtma_core::history`] are stored, and a type that carries a
+//! Only the record types of [`dtma_core`] are stored, and a type that carries a
 //! secret cannot become one of them: secrets are values of the crate `secrecy`, which do not
 //! serialise.
 //!
@@ -36,6 +36,7 @@
 
 mod answers;
 mod backup;
+mod catalogues;
 mod error;
 mod file;
 mod journal;

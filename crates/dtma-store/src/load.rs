@@ -2,6 +2,8 @@
 
 use crate::journal::{self, ENDED};
 use crate::table::{Stored, decode, handshake_of, unless_absent};
+use dtma_core::catalogue::Catalogue;
+use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
 use dtma_core::port::store::{DamagedRecord, LoadedState};
@@ -27,6 +29,8 @@ pub(crate) fn load(database: &Database, owner: OwnerId) -> Result<LoadedState, r
         operations,
         sessions: values(reader.records::<GatewaySession>()?),
         handshakes: named(reader.records::<Handshake>()?, |key| InstanceName::new(handshake_of(&key).0)),
+        catalogues: values(reader.records::<Catalogue>()?),
+        contracts: values(reader.records::<Contract>()?),
         damaged: reader.damaged,
     })
 }

@@ -3,8 +3,10 @@
 use crate::error::{explain, io};
 use crate::lock::StateLock;
 use crate::table::{Stored, handshake_key, handshake_of, keys_of, put, remove};
-use crate::{answers, file, journal, load, meta, migrate, revisions};
+use crate::{answers, catalogues, file, journal, load, meta, migrate, revisions};
 use async_trait::async_trait;
+use dtma_core::catalogue::Catalogue;
+use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId};
 use dtma_core::idempotency::KeptAnswer;
@@ -217,6 +219,15 @@ impl StateStore for RedbStore {
             .await
     }
 
+    async fn put_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+        let catalogue = catalogue.clone();
+        self.commit("keeping what a server offers", move |to| catalogues::keep(to, &catalogue)).await
+    }
+
+    async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError> {
+        self.put("keeping the contract", contract.instance.as_str(), contract).await
+    }
+
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
         let instance = instance.clone();
         self.commit("forgetting the server", move |from| {
@@ -225,6 +236,8 @@ impl StateStore for RedbStore {
             let mut sessions = from.open_table(GatewaySession::TABLE)?;
             let of_server = keys_of(&sessions, |session: &GatewaySession| session.instance == instance)?;
             of_server.iter().try_for_each(|id| sessions.remove(id.as_str()).map(drop))?;
+            catalogues::forget(from, &instance)?;
+            remove::<Contract>(from, instance.as_str())?;
             Ok(())
         })
         .await

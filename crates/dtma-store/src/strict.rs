@@ -4,6 +4,8 @@
 use crate::journal::ENDED;
 use crate::rows::{Row, Rows};
 use crate::table::Stored;
+use dtma_core::catalogue::Catalogue;
+use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Revision};
 use redb::TableHandle;
@@ -18,6 +20,8 @@ pub(crate) fn unknown_fields(rows: &Rows) -> Vec<String> {
     found.extend(of::<Operation>(rows, ENDED.name()));
     found.extend(of::<GatewaySession>(rows, GatewaySession::TABLE.name()));
     found.extend(of::<Handshake>(rows, Handshake::TABLE.name()));
+    found.extend(of::<Catalogue>(rows, Catalogue::TABLE.name()));
+    found.extend(of::<Contract>(rows, Contract::TABLE.name()));
     found
 }
 

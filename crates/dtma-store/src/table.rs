@@ -1,7 +1,9 @@
 //! The tables, and the only types that may stand in them.
 
+use dtma_core::catalogue::Catalogue;
+use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, GroupId, InstanceName};
+use dtma_core::id::{ConfigHash, ContainerId, GroupId, InstanceName};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Revision};
 use redb::{ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use serde::Serialize;
@@ -12,8 +14,17 @@ use std::collections::BTreeSet;
 pub(crate) type ByName<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 
 /// Every table of records there is.
-pub(crate) const NAMES: [&str; 7] =
-    ["groups", "histories", "revisions", "operations", "operations-ended", "sessions", "handshakes"];
+pub(crate) const NAMES: [&str; 9] = [
+    "groups",
+    "histories",
+    "revisions",
+    "operations",
+    "operations-ended",
+    "sessions",
+    "handshakes",
+    "catalogues",
+    "contracts",
+];
 
 /// A record with a table of its own. Implemented for these types and no others: that is the whole list of what can
 /// reach the disk.
@@ -82,6 +93,27 @@ impl Stored for Handshake {
             (Ok(_), None) => None,
         }
     }
+}
+
+impl Stored for Catalogue {
+    const TABLE: ByName<'static> = TableDefinition::new("catalogues");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        differs(key, &catalogue_key(&self.instance, &self.config))
+    }
+}
+
+impl Stored for Contract {
+    const TABLE: ByName<'static> = TableDefinition::new("contracts");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        differs(key, self.instance.as_str())
+    }
+}
+
+/// The key of what one configuration of a server offers. No instance name has a slash.
+pub(crate) fn catalogue_key(instance: &InstanceName, config: &ConfigHash) -> String {
+    format!("{instance}/{config}")
 }
 
 /// The key of the handshake with one of a server's containers. No instance name has a slash.

@@ -37,6 +37,8 @@ struct Script {
     /// How many answers are collected before they are given in reverse; 0 and 1 mean none.
     reverse: usize,
     kept: Vec<String>,
+    /// Instead of `echo`.
+    tools: Option<Vec<Value>>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +88,11 @@ impl FakeMcpServer {
             return Reaction::Nothing;
         }
         let after = script.delays.get(&method).copied().unwrap_or_default();
+        if let Some(tools) = script.tools.as_ref().filter(|_| method == "tools/list") {
+            let id = id.get();
+            let line = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{}}}"#, json!({ "tools": tools }));
+            return Reaction::Answer { after, line };
+        }
         Reaction::Answer { after, line: answer(id, &method, &message.params) }
     }
 
@@ -203,7 +210,15 @@ impl FakeMcpServerRemote {
         lock(&self.script).deaths.insert(method.to_owned(), code);
     }
 
-    /// Forgets delays, silences and deaths.
+    /// From now on these tools are listed instead of `echo`; whoever listed them before is told so.
+    pub fn offer(&self, tools: &[Value]) {
+        lock(&self.script).tools = Some(tools.to_vec());
+        // Nobody to be told is fine.
+        let changed = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
+        let _ = self.orders.send(Order::Stdout(changed.into()));
+    }
+
+    /// Forgets delays, silences, deaths and other tools.
     pub fn behave(&self) {
         let mut script = lock(&self.script);
         *script = Script { received: std::mem::take(&mut script.received), ..Script::default() };

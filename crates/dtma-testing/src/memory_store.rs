@@ -2,8 +2,10 @@
 //! daemon finds after a restart.
 
 use async_trait::async_trait;
+use dtma_core::catalogue::{Catalogue, MAX_CATALOGUES};
+use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, Generation, GroupId, InstanceName, OperationId, OwnerId};
+use dtma_core::id::{ConfigHash, ContainerId, Generation, GroupId, InstanceName, OperationId, OwnerId};
 use dtma_core::idempotency::{KeptAnswer, is_remembered};
 use dtma_core::port::store::{DamagedRecord, LoadedState, MAX_REVISIONS, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
@@ -43,6 +45,10 @@ pub enum StoreCall {
     PutHandshake(InstanceName),
     /// `forget_handshake`.
     ForgetHandshake(InstanceName),
+    /// `put_catalogue`.
+    PutCatalogue(InstanceName),
+    /// `put_contract`.
+    PutContract(InstanceName),
     /// `forget_server`.
     ForgetServer(InstanceName),
 }
@@ -56,6 +62,8 @@ struct Tables {
     answers: BTreeMap<(String, String), KeptAnswer>,
     sessions: BTreeMap<String, GatewaySession>,
     handshakes: BTreeMap<(InstanceName, ContainerId), Handshake>,
+    catalogues: BTreeMap<(InstanceName, ConfigHash), Catalogue>,
+    contracts: BTreeMap<InstanceName, Contract>,
 }
 
 #[derive(Debug)]
@@ -179,6 +187,8 @@ impl Shared {
             operations: tables.operations_by_age(),
             sessions: tables.sessions.values().cloned().collect(),
             handshakes: tables.handshakes.iter().map(pair).collect(),
+            catalogues: tables.catalogues.values().cloned().collect(),
+            contracts: tables.contracts.values().cloned().collect(),
             damaged: self.damaged.clone(),
         }
     }
@@ -197,6 +207,17 @@ impl Tables {
         while self.answers.len() > ANSWERS_KEPT {
             let oldest = self.answers.iter().min_by_key(|(_, kept)| kept.at).map(|(name, _)| name.clone());
             oldest.map(|oldest| self.answers.remove(&oldest));
+        }
+    }
+
+    fn put_catalogue(&mut self, catalogue: &Catalogue) {
+        let key = (catalogue.instance.clone(), catalogue.config.clone());
+        self.catalogues.insert(key, catalogue.clone());
+        let of_server = self.catalogues.iter().filter(|((of, _), _)| *of == catalogue.instance);
+        let mut ages: Vec<_> = of_server.map(|(key, kept)| (kept.at, key.clone())).collect();
+        ages.sort();
+        for (_, key) in ages.iter().take(ages.len().saturating_sub(MAX_CATALOGUES)) {
+            self.catalogues.remove(key);
         }
     }
 
@@ -306,11 +327,27 @@ impl StateStore for MemoryStore {
         self.answered().await
     }
 
+    async fn put_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+        let call = StoreCall::PutCatalogue(catalogue.instance.clone());
+        self.enter(call)?.tables.put_catalogue(catalogue);
+        self.answered().await
+    }
+
+    async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError> {
+        {
+            let tables = &mut self.enter(StoreCall::PutContract(contract.instance.clone()))?.tables;
+            tables.contracts.insert(contract.instance.clone(), contract.clone());
+        }
+        self.answered().await
+    }
+
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
         {
             let tables = &mut self.enter(StoreCall::ForgetServer(instance.clone()))?.tables;
             tables.handshakes.retain(|(of, _), _| of != instance);
             tables.sessions.retain(|_, session| session.instance != *instance);
+            tables.catalogues.retain(|(of, _), _| of != instance);
+            tables.contracts.remove(instance);
         }
         self.answered().await
     }

@@ -1,9 +1,11 @@
 //! Small, sound values of core's larger types, so that a test writes down only what it is about.
 
 use dtma_core::Timestamp;
+use dtma_core::catalogue::{Catalogue, Items, Offers};
 use dtma_core::container::{
     ContainerConfig, ContainerMount, CreateContainer, ImageFacts, Isolation, Launch, Limits, LogDriver, RunAs,
 };
+use dtma_core::contract::{Contract, FIRST};
 use dtma_core::history::{Exit, GroupHistory};
 use dtma_core::id::{
     ConfigHash, ContainerId, Generation, GroupId, ImageRef, InstanceName, OwnerId, ReplicaId, RunKey, SlotId,
@@ -234,6 +236,31 @@ pub fn session(id: &str, server: &str) -> GatewaySession {
         list_changed: vec!["tools".to_owned()],
         opened_at: at(5),
     }
+}
+
+/// What a server of that configuration offers at that second.
+#[must_use]
+pub fn catalogue(name: &str, config: &str, second: i64) -> Catalogue {
+    let items = |raw: &str| Items { raw: vec![raw.to_owned()], cut: None };
+    Catalogue {
+        instance: instance(name),
+        config: ConfigHash(config.to_owned()),
+        image: Some("sha256:0".into()),
+        generation: Generation(1),
+        at: at(second),
+        offers: Offers {
+            greeting: r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}}"#.to_owned(),
+            tools: items(r#"{"name": "echo", "inputSchema": {"type": "object"}}"#),
+            prompts: Items { raw: vec![], cut: Some("too many".to_owned()) },
+            ..Offers::default()
+        },
+    }
+}
+
+/// What was approved of a server at first sight.
+#[must_use]
+pub fn contract(name: &str) -> Contract {
+    Contract::of(&catalogue(name, "c", 1), FIRST, at(1))
 }
 
 /// The handshake with a run of `container`.

@@ -7,8 +7,12 @@ use std::time::Duration;
 /// `dtma mcp …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum McpCommand {
-    /// List MCP servers and their tools
+    /// List MCP servers and how much they offer
     Ls(McpLsArgs),
+    /// Show what a server offers, and what of its tools is not as approved
+    Inspect(McpInspectArgs),
+    /// Approve of a server's tools as they are now
+    Approve(McpApproveArgs),
     /// Call a tool
     Call(McpCallArgs),
     /// Be a server on standard input and output, for clients that only start commands
@@ -37,12 +41,53 @@ pub(crate) struct McpConnectArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dtma mcp ls                          every server, every tool in a line
-  dtma mcp ls time                     one server: descriptions in full, and what each tool takes")]
+  dtma mcp ls                          every server: transport, protocol, how many tools, how old that is
+  dtma mcp ls -o wide                  the same with groups, versions and what is not as approved
+  dtma mcp ls --tools                  every tool of every server in a line
+  dtma mcp ls time                     one server: descriptions in full, and what each tool takes
+
+A server that stands still is listed with what it offered last; its age says so.")]
 pub(crate) struct McpLsArgs {
     /// Only this server
     #[arg(value_name = "INSTANCE")]
     pub(crate) instance: Option<String>,
+    /// Every tool in a line
+    #[arg(long, conflicts_with = "instance")]
+    pub(crate) tools: bool,
+}
+
+/// `dtma mcp inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma mcp inspect time                what it says about itself; its tools, prompts and resources
+  dtma mcp inspect time --contract     what differs from what was approved, field by field
+  dtma mcp inspect time -o json        everything, as the server sent it")]
+pub(crate) struct McpInspectArgs {
+    /// The server
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    /// What was approved of its tools, and what differs since
+    #[arg(long)]
+    pub(crate) contract: bool,
+}
+
+/// `dtma mcp approve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma mcp approve time                             everything, as it is now
+  dtma mcp approve time --tool get_current_time     one tool
+
+What differs is printed before it is approved, and nothing else is: a server that offers something else by then is
+refused. See dtma mcp inspect INSTANCE --contract.")]
+pub(crate) struct McpApproveArgs {
+    /// The server
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    /// Only this tool
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) tool: Option<String>,
 }
 
 /// `dtma mcp call`.

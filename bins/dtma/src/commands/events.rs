@@ -108,6 +108,11 @@ fn what(app: &App, kind: &EventKind) -> String {
             let failed = ink.bad("failed");
             format!("{action} {failed} ({}){}", line(operation), because(error).unwrap_or_default())
         }
+        EventKind::Contract { differs: 0, .. } => "tools are as approved again".into(),
+        EventKind::Contract { differs, lines } => {
+            let lines = lines.iter().map(|told| format!("\n    {}", line(told)));
+            format!("{differs} tool(s) are not as approved{}", lines.collect::<String>())
+        }
         EventKind::Removed => "removed".into(),
         EventKind::Unknown => "something this program does not know".into(),
     }

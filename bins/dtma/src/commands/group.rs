@@ -44,6 +44,12 @@ pub(super) async fn deploy(
 /// What became of a group, beside the table of its servers.
 pub(super) fn remarks(app: &App, group: &GroupView, changed: bool, wait: WaitArgs, took: Duration) {
     app.output.remark(&remark(group, changed, wait, took));
+    for server in &group.servers {
+        if let Some(differs) = &server.contract {
+            let (name, differs) = (text::line(&server.instance_name), text::line(differs));
+            app.output.remark(&format!("{name}: {differs}; dtma mcp inspect {name} --contract"));
+        }
+    }
     // Deploying again does not undo what a person did.
     let stopped = group.servers.iter().filter(|server| server.phase == PhaseWord::Stopped);
     let stopped: Vec<String> = stopped.map(|server| text::line(&server.instance_name)).collect();

@@ -1,6 +1,6 @@
 //! `mcp ls`, `mcp call`.
 
-use super::arguments;
+use super::{arguments, inspect};
 use crate::app::{App, server, servers, there_is};
 use crate::cli::{McpCallArgs, McpLsArgs};
 use crate::exit::Exit;
@@ -16,14 +16,17 @@ const INVALID_PARAMS: i64 = -32602;
 
 /// `dtma mcp ls`: what the daemon saw when the servers answered.
 pub(super) async fn ls(app: &App, args: &McpLsArgs) -> Result<(), Failure> {
+    if args.instance.is_none() && !args.tools {
+        return inspect::ls(app).await;
+    }
     let status = app.status().await?;
     match &args.instance {
         Some(instance) => one(app, &status, instance),
-        None => all(app, &status),
+        None => tools(app, &status),
     }
 }
 
-fn all(app: &App, status: &StatusView) -> Result<(), Failure> {
+fn tools(app: &App, status: &StatusView) -> Result<(), Failure> {
     let servers: Vec<&ServerView> = servers(status).filter(|server| server.kind == Kind::Mcp).collect();
     app.output.list(&servers, |shape| layout::list(&servers, shape, app.output.ink))?;
     if servers.is_empty() && app.output.is_human() {

@@ -54,13 +54,13 @@ pub(crate) fn detail(server: &ServerView, mcp: &McpView, ink: Ink) -> String {
         for about in about(tool).trim().lines() {
             let _ = writeln!(told, "  {}", line(about.trim_end()));
         }
-        told.push_str(&parameters(tool));
+        told.push_str(&arguments(tool.input_schema.as_ref()));
     }
     told
 }
 
-fn parameters(tool: &ToolView) -> String {
-    let schema = tool.input_schema.as_ref();
+/// What a tool takes, a line each, by its schema.
+pub(crate) fn arguments(schema: Option<&Value>) -> String {
     let Some(properties) = schema.and_then(|schema| schema.get("properties")?.as_object()) else {
         return String::new();
     };

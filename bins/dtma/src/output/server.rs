@@ -131,6 +131,7 @@ fn facts(server: &ServerView, now: Timestamp, ink: Ink) -> Vec<(&'static str, St
         ("MCP", mcp(server)),
         ("endpoint", server.mcp.as_ref().map(|mcp| line(&mcp.endpoint)).unwrap_or_default()),
         ("tools", tool_names(server)),
+        ("contract", text(&server.contract)),
     ]
 }
 

@@ -70,6 +70,7 @@ impl Board {
             }
             EventKind::Removed => self.change(instance, |row| row.removed = true),
             EventKind::Group { .. }
+            | EventKind::Contract { .. }
             | EventKind::Accepted { .. }
             | EventKind::Finished { .. }
             | EventKind::Unknown => Vec::new(),

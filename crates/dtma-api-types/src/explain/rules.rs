@@ -13,6 +13,7 @@ pub(super) const ALL: &[Explanation] = &[
     e("taken.instance", "A server of another group bears the name.", "Choose another instanceName, or remove the other group."),
     e("taken.container-name", "A container that is not the daemon's bears the name that the server's would get.", "Remove that container, or choose another name."),
     e("taken.port", "Somebody listens on the host port.", "Choose another hostPort, or stop what listens there."),
+    e("contract.drift", "When this configuration of the server last ran, its tools were not those that were approved.", "Look at what differs (dtma mcp inspect NAME --contract); dtma mcp approve NAME approves of it."),
     e("server.failed", "The server failed for good.", "dtma logs NAME shows what it wrote; dtma restart NAME tries again."),
     e("group.empty", "A group has at least one server.", "Add one to servers, or remove the group with dtma down."),
     e("group.too-large", "A group has more servers than is sensible.", "Split it into several groups."),

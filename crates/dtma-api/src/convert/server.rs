@@ -3,6 +3,7 @@
 use super::number::Numbers;
 use super::{Finder, mount, placeholder};
 use dtma_api_types as wire;
+use dtma_core::contract::Pinning;
 use dtma_core::egress::{EgressRule, EgressRuleError};
 use dtma_core::platform::{Platform, PlatformError};
 use dtma_core::restart::{RestartMode, RestartPolicy};
@@ -31,6 +32,7 @@ pub(super) fn convert(
         restart: restart(&wire.restart.unwrap_or_default(), &mut finder.at("restart")),
         replicas: finder.at("replicas").within(wire.replicas.map(u64::from), 1, 32).unwrap_or(1),
         update: update(&wire.update.unwrap_or_default(), &mut finder.at("update")),
+        pinning: wire.pinning.map_or_else(Pinning::default, pinning),
         network: wire.network.map(network),
         egress: egress(&wire.egress, &mut finder.at("egress")),
         pull: wire.pull_policy.map_or_else(PullPolicy::default, pull),
@@ -198,6 +200,14 @@ fn platform(wire: Option<&str>, finder: &mut Finder<'_>) -> Option<Platform> {
     let hint = "write it as linux/amd64 or linux/arm/v7, or leave it out";
     let refuse = |error: PlatformError| finder.report_with_hint("platform.syntax", error.to_string(), hint);
     wire?.parse().map_err(refuse).ok()
+}
+
+fn pinning(wire: wire::Pinning) -> Pinning {
+    match wire {
+        wire::Pinning::Off => Pinning::Off,
+        wire::Pinning::Warn => Pinning::Warn,
+        wire::Pinning::Quarantine => Pinning::Quarantine,
+    }
 }
 
 fn pull(wire: wire::PullPolicy) -> PullPolicy {

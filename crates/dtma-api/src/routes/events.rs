@@ -90,6 +90,7 @@ fn name(event: &EventView) -> &'static str {
         dtma_api_types::EventKind::Pull { .. } => "pull",
         dtma_api_types::EventKind::Accepted { .. } => "accepted",
         dtma_api_types::EventKind::Finished { .. } => "finished",
+        dtma_api_types::EventKind::Contract { .. } => "contract",
         dtma_api_types::EventKind::Removed => "removed",
         dtma_api_types::EventKind::Unknown => "unknown",
     }

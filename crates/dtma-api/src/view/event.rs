@@ -28,6 +28,7 @@ fn kind(kind: EventKind) -> wire::EventKind {
             let (operation, action) = (operation.to_string(), operation_kind(kind));
             wire::EventKind::Finished { operation, action, author, error }
         }
+        EventKind::Contract { differs, lines } => wire::EventKind::Contract { differs, lines },
         EventKind::Removed => wire::EventKind::Removed,
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView
         last_exit: status.last_exit.as_ref().map(exit),
         refusal: status.refusal.as_ref().map(refusal),
         ports: status.publish.iter().map(port).collect(),
+        contract: status.contract.clone(),
         mcp: status.mcp.as_deref().map(|summary| mcp(&status.instance, summary)),
     }
 }
@@ -68,7 +69,7 @@ fn kind(kind: ServerKind) -> wire::Kind {
     }
 }
 
-fn transport(kind: ServerKind) -> Option<wire::Transport> {
+pub(crate) fn transport(kind: ServerKind) -> Option<wire::Transport> {
     match kind {
         ServerKind::Mcp(Transport::Stdio) => Some(wire::Transport::Stdio),
         ServerKind::Mcp(Transport::StreamableHttp) => Some(wire::Transport::StreamableHttp),

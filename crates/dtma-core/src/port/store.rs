@@ -1,5 +1,7 @@
 //! Durable desired state. Every method returns only when its effect survives a power cut.
 
+use crate::catalogue::Catalogue;
+use crate::contract::Contract;
 use crate::history::GroupHistory;
 use crate::id::{ContainerId, GroupId, InstanceName, OwnerId};
 use crate::idempotency::KeptAnswer;
@@ -21,6 +23,10 @@ pub struct LoadedState {
     pub sessions: Vec<GatewaySession>,
     /// Handshakes, by server and container.
     pub handshakes: Vec<(InstanceName, Handshake)>,
+    /// What servers offered when they were last asked, by server and configuration.
+    pub catalogues: Vec<Catalogue>,
+    /// What was approved of that, by server.
+    pub contracts: Vec<Contract>,
     /// What could not be read; it is left as it was and reported.
     pub damaged: Vec<DamagedRecord>,
 }
@@ -108,6 +114,11 @@ pub trait StateStore: Send + Sync {
         instance: &InstanceName,
         container: &ContainerId,
     ) -> Result<(), StoreError>;
-    /// Forgets a server's handshakes and all its gateway sessions. Unknown: no error.
+    /// Keeps what a server offers, in place of what the same configuration offered before. Of each server those of the
+    /// newest [`MAX_CATALOGUES`](crate::catalogue::MAX_CATALOGUES) configurations are kept.
+    async fn put_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError>;
+    /// Keeps what was approved of a server's tools, in place of what was before.
+    async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError>;
+    /// Forgets a server's handshakes, catalogues, contract and all its gateway sessions. Unknown: no error.
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError>;
 }

@@ -10,6 +10,7 @@ use dtma_core::observation::{ContainerObservation, Readiness, Subject};
 use dtma_core::port::RuntimeError;
 use dtma_core::restart::after;
 use dtma_mcp::ServerState;
+use dtma_mcp::discovery::{Follower, News};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,6 +34,12 @@ pub(super) enum Sign {
     Opened(Member, RunKey, Result<Ways, RuntimeError>),
     /// A pause after a failure is over.
     Cooled(Subject),
+    /// A member was asked what it offers.
+    Discovered(Member, Box<Follower>, News),
+    /// There will be nothing more to ask it.
+    Undiscovered(Member),
+    /// What was to be kept is kept, as far as the store takes it.
+    Kept,
     /// The MCP owner of a server ended.
     Closed,
 }
@@ -166,7 +173,9 @@ impl GroupTask {
             Ok(Sign::Attached(member, _, Ok(()))) => self.take_mcp_state(&member),
             Ok(Sign::Opened(member, run, opened)) => self.opened(&member, run, opened),
             Ok(Sign::Cooled(subject)) => self.cooled(&subject),
-            Ok(Sign::Closed) => {}
+            Ok(Sign::Discovered(member, follower, news)) => self.discovered(member, follower, news),
+            Ok(Sign::Undiscovered(member)) => self.undiscovered(&member),
+            Ok(Sign::Closed | Sign::Kept) => {}
             Err(defect) if defect.is_cancelled() => {}
             Err(defect) => self.trouble_with("a watcher ended by a defect", &defect),
         }
@@ -188,6 +197,7 @@ impl GroupTask {
             ServerState::Ready(ready) => {
                 attendance.summary = Some(Arc::new(summary(&ready)));
                 let since = ready.since;
+                self.judge_tools(member, &ready);
                 if self.live(member).and_then(ContainerObservation::run).as_ref() == Some(&ready.run) {
                     self.seen.readiness.insert(ready.run.clone(), Readiness::Ready { since });
                 }

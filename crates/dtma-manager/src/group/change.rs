@@ -280,6 +280,7 @@ impl GroupTask {
             if let Some(door) = self.servers.remove(instance).and_then(|server| server.door) {
                 door.close();
             }
+            self.registry.discovery.forget(instance);
             if let Err(error) = self.registry.backends.store.forget_server(instance).await {
                 self.trouble_with("a removed server could not be forgotten", &error);
             }

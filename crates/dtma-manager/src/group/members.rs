@@ -176,10 +176,11 @@ impl GroupTask {
             self.watchers.spawn(owner.run().map(|()| Sign::Closed));
             attendance.mcp = Some(handle);
         }
-        let state = attendance.mcp.as_ref().map(ServerHandle::state);
+        let mcp = attendance.mcp.clone();
         server.members.insert(member.clone(), attendance);
-        if let Some(state) = state {
-            self.watch_mcp(member.clone(), state);
+        if let Some(mcp) = mcp {
+            self.watch_mcp(member.clone(), mcp.state());
+            self.follow(member, mcp);
         }
     }
 

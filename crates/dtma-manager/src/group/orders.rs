@@ -408,6 +408,7 @@ impl GroupTask {
         for (instance, server) in &self.servers {
             if let Some(door) = &server.door {
                 door.close();
+                self.registry.discovery.forget(instance);
                 store.forget_server(instance).await?;
             }
         }

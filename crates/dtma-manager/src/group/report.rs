@@ -53,6 +53,7 @@ fn bare(spec: &ServerSpec, record: &ServerRecord, phase: Phase) -> ServerStatus 
         containers: Vec::new(),
         publish: Vec::new(),
         mcp: None,
+        contract: None,
     }
 }
 
@@ -143,6 +144,7 @@ impl GroupTask {
             containers: self.containers(&spec.instance),
             publish: spec.publish.iter().map(|wanted| self.published(*wanted)).collect(),
             mcp: server.summary(),
+            contract: self.registry.discovery.get(&spec.instance).and_then(|known| known.warning()),
             ..bare(spec, record, phase)
         })
     }

@@ -1,16 +1,22 @@
 //! Requests: finding the group's task, handing it an order, and waiting for the outcome.
 
 use super::{Live, Registry};
+use crate::discovery::{Approval, Discovered};
 use crate::error::ManagerError;
-use crate::group::{Accepted, Expect, Order, Want, Wish, preview};
+use crate::event::EventKind;
+use crate::group::{Accepted, Expect, Order, Wake, Want, Wish, preview};
 use crate::handle::{Applied, Asking, Deployed, Preview, Removed, Wait};
 use crate::status::GroupState;
+use dtma_config::Rendered;
 use dtma_core::change;
+use dtma_core::contract::{Drift, Pinning};
 use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{ExecRequest, ExecResult};
-use dtma_core::record::{Operation, OperationKind, Outcome, Removal, Revision};
-use dtma_core::spec::GroupSpec;
+use dtma_core::record::{Operation, OperationKind, Outcome, Previous, Removal, Revision};
+use dtma_core::spec::{GroupSpec, ServerSpec};
+use dtma_core::violation::Violation;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -22,6 +28,25 @@ const MOMENT: Duration = Duration::from_secs(3);
 type Ending = oneshot::Receiver<Result<(), ManagerError>>;
 
 impl Registry {
+    pub(crate) async fn approve(
+        &self,
+        instance: &InstanceName,
+        approval: &Approval,
+        author: &str,
+    ) -> Result<Arc<Discovered>, ManagerError> {
+        self.check_open()?;
+        let now = (self.backends.wall)();
+        let known = self.discovery.approve(instance, approval, author, now).await?;
+        let lines = known.drift.iter().flat_map(Drift::lines).collect();
+        let kind = EventKind::Contract { differs: known.drift.len(), lines };
+        self.events.emit(&known.group, Some(instance), kind);
+        // So that its status says it.
+        if let Some(live) = self.live(&known.group) {
+            live.wake(Wake::Resync);
+        }
+        Ok(known)
+    }
+
     pub(crate) async fn deploy(
         self: &Arc<Self>,
         spec: GroupSpec,
@@ -145,9 +170,37 @@ impl Registry {
         if let Some(present) = present {
             expect.judge(present.generation, present.spec == *spec)?;
         }
-        let validation = self.validate(spec);
+        let mut validation = self.validate(spec);
+        validation.warnings.extend(self.foreseen_drift(present, spec, &validation.effective));
         let changes = preview(present, spec, &validation.effective);
         Ok(Preview { generation: present.map(|present| present.generation), changes, validation })
+    }
+
+    /// What is known of tools that another configuration will not offer as they were approved: only where that
+    /// configuration ran before.
+    fn foreseen_drift(
+        &self,
+        present: Option<&Previous>,
+        spec: &GroupSpec,
+        rendered: &BTreeMap<InstanceName, Rendered>,
+    ) -> Vec<Violation> {
+        let warn = |(index, server): (usize, &ServerSpec)| {
+            let hash = &rendered.get(&server.instance)?.hash;
+            let stands = present?.servers.get(&server.instance).is_some_and(|one| one.config_hash == *hash);
+            let tools = self.discovery.foreseen(&server.instance, hash).filter(|_| !stands)?;
+            let name = &server.instance;
+            let message = format!("when this configuration last ran, tools were not as approved: {tools}");
+            let hint = format!(
+                "look at it when it stands (dtma mcp inspect {name} --contract), then dtma mcp approve {name}"
+            );
+            Some(Violation::new(format!("/servers/{index}"), "contract.drift", message).hint(hint))
+        };
+        spec.servers
+            .iter()
+            .enumerate()
+            .filter(|(_, server)| server.pinning != Pinning::Off)
+            .filter_map(warn)
+            .collect()
     }
 
     pub(crate) async fn revisions(&self, group: &GroupId) -> Result<Vec<Revision>, ManagerError> {

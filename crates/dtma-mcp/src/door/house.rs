@@ -22,6 +22,9 @@ impl Door {
         params: Option<&[u8]>,
         within: Duration,
     ) -> Result<Bytes, CallError> {
+        if let Some(problem) = self.refused(method, params) {
+            return Err(CallError::Refused { problem });
+        }
         let deadline = Instant::now() + within;
         loop {
             let member = self.until(deadline, |table: &mut Table| table.turn()).await?;
@@ -53,9 +56,11 @@ fn was_not_written(problem: &CallError) -> bool {
     match problem {
         CallError::NotReady { .. } | CallError::Closed(_) => true,
         CallError::Lost { may_have_executed } => !may_have_executed,
-        CallError::Invalid { .. } | CallError::Timeout { .. } | CallError::Rpc { .. } | CallError::Busy => {
-            false
-        }
+        CallError::Invalid { .. }
+        | CallError::Refused { .. }
+        | CallError::Timeout { .. }
+        | CallError::Rpc { .. }
+        | CallError::Busy => false,
     }
 }
 

@@ -66,13 +66,13 @@ impl Door {
         match message.kind() {
             Kind::Request if message.is("ping") => self.pong(session, &message).await,
             Kind::Request if too_long(&message) => refuse(&message, "its id or progress token is too long"),
-            Kind::Request => self.request(session, &message).await,
+            Kind::Request => self.filtered(session, &message).await,
             Kind::Notification | Kind::Response => self.notice(session, message).await,
         }
     }
 
     /// Passes a request on, and again while it was not written.
-    async fn request(&self, session: SessionId, message: &Message) -> PostReply {
+    pub(super) async fn request(&self, session: SessionId, message: &Message) -> PostReply {
         let mut at = match self.table().route(session) {
             Route::To(at) => Some(at),
             Route::Nowhere => None,

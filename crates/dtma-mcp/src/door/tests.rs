@@ -1,6 +1,7 @@
 //! Several processes behind one door.
 
 mod cost;
+mod filter;
 mod interleaving;
 mod moving;
 mod news;

@@ -18,6 +18,12 @@ pub enum CallError {
         /// What is wrong.
         problem: String,
     },
+    /// The tool is kept from everybody, see [`ToolFilter`](crate::ToolFilter).
+    #[error("the call is refused: {problem}")]
+    Refused {
+        /// Why.
+        problem: String,
+    },
     /// No process answers.
     #[error("the server is not ready: {reason}")]
     NotReady {

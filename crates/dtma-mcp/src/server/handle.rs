@@ -42,6 +42,10 @@ impl ServerHandle {
         &self.shared.instance
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Gives the server a process: greets it (or, when adopted, checks that it still answers), then lists its
     /// tools. Returns when the order is given; watch [`state`](Self::state) for the rest. A process that was
     /// attached before is let go, its calls in flight are answered with an error.
@@ -118,7 +122,7 @@ impl ServerHandle {
         let id = self.shared.ids.next();
         let request = checked(rpc::request(id, method, params), self.shared.limits.message)?;
         let (reply, answer) = oneshot::channel();
-        let (line, may_ask) = (request.to_line(&mut []), method != "ping");
+        let (line, may_ask) = (request.to_line(&mut []), !is_asked_nothing(method));
         self.order(Command::House(HouseCall { id, line, may_ask, reply })).await?;
         match tokio::time::timeout(within, answer).await {
             Ok(Ok(HouseAnswer::Refused(super::command::Refusal::NotReady))) => {
@@ -150,6 +154,11 @@ impl From<Closed> for SessionError {
     fn from(Closed: Closed) -> Self {
         Self::Closed
     }
+}
+
+/// Methods in whose course a server has nothing to ask its client.
+fn is_asked_nothing(method: &str) -> bool {
+    method == "ping" || method.ends_with("/list")
 }
 
 /// Raw parameters could be anything, even half of another message: the whole must be one request.

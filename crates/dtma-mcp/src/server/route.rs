@@ -27,6 +27,12 @@ use dtma_core::port::runtime::OutputStream;
 const NEEDS: [(&str, &str); 3] =
     [("sampling/createMessage", "sampling"), ("elicitation/create", "elicitation"), ("roots/list", "roots")];
 
+const LIST_CHANGED: [&str; 3] = [
+    "notifications/tools/list_changed",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+];
+
 const WHOM: &str = "several clients have calls in flight; whom to ask is unknown";
 
 impl Owner {
@@ -115,6 +121,9 @@ impl Owner {
         }
         if message.is("notifications/tools/list_changed") {
             self.tools_changed();
+        }
+        if LIST_CHANGED.iter().any(|method| message.is(method)) {
+            self.shared.lists_changed.send_modify(|count| *count += 1);
         }
         self.tell_all(&message.to_text(&mut []));
     }

@@ -8,6 +8,8 @@
 )]
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
+use dtma_core::catalogue::Catalogue;
+use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
 use dtma_core::idempotency::KeptAnswer;
@@ -27,6 +29,10 @@ pub(crate) struct Content {
     pub(crate) operations: Vec<Operation>,
     pub(crate) sessions: Vec<GatewaySession>,
     pub(crate) handshakes: Vec<(InstanceName, Handshake)>,
+    #[serde(default)]
+    pub(crate) catalogues: Vec<Catalogue>,
+    #[serde(default)]
+    pub(crate) contracts: Vec<Contract>,
     /// By group.
     #[serde(default)]
     pub(crate) revisions: Vec<Revision>,
@@ -37,8 +43,17 @@ pub(crate) struct Content {
 
 /// All of it, through the port.
 pub(crate) async fn read(store: &RedbStore) -> Content {
-    let LoadedState { owner, groups, histories, operations, sessions, handshakes, damaged } =
-        store.load().await.unwrap();
+    let LoadedState {
+        owner,
+        groups,
+        histories,
+        operations,
+        sessions,
+        handshakes,
+        catalogues,
+        contracts,
+        damaged,
+    } = store.load().await.unwrap();
     assert_eq!(damaged, vec![]);
     let (mut revisions, mut answers) = (Vec::new(), Vec::new());
     for group in &groups {
@@ -48,7 +63,18 @@ pub(crate) async fn read(store: &RedbStore) -> Content {
         let Some(key) = &operation.key else { continue };
         answers.extend(store.answer(&operation.author, &key.key).await.unwrap());
     }
-    Content { owner, groups, histories, operations, sessions, handshakes, revisions, answers }
+    Content {
+        owner,
+        groups,
+        histories,
+        operations,
+        sessions,
+        handshakes,
+        catalogues,
+        contracts,
+        revisions,
+        answers,
+    }
 }
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
@@ -81,6 +107,12 @@ pub(crate) async fn write(store: &RedbStore, content: &Content) {
     }
     for (instance, handshake) in &content.handshakes {
         store.put_handshake(instance, handshake).await.unwrap();
+    }
+    for catalogue in &content.catalogues {
+        store.put_catalogue(catalogue).await.unwrap();
+    }
+    for contract in &content.contracts {
+        store.put_contract(contract).await.unwrap();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::sample;
 use async_trait::async_trait;
+use dtma_core::contract::Contract;
 use dtma_core::port::store::MAX_REVISIONS;
 use dtma_core::port::store::{LoadedState, StateStore};
 use dtma_core::record::{Fate, GroupGoal, Handshake, Journal, Removal, Revision};
@@ -40,6 +41,8 @@ macro_rules! store_suite {
             each_container_of_a_server_has_a_handshake_of_its_own
             a_container_that_is_gone_loses_its_handshake_and_no_other_does
             a_forgotten_server_loses_handshake_and_sessions_and_no_other_does
+            what_a_server_offers_is_replaced_by_configuration_and_bounded
+            a_contract_is_replaced_and_forgotten_with_its_server
             concurrent_writers_lose_nothing
             everything_survives_together
         }
@@ -115,6 +118,8 @@ fn empty() -> LoadedState {
         operations: vec![],
         sessions: vec![],
         handshakes: vec![],
+        catalogues: vec![],
+        contracts: vec![],
         damaged: vec![],
     }
 }
@@ -312,6 +317,39 @@ pub async fn a_forgotten_server_loses_handshake_and_sessions_and_no_other_does(h
     assert_eq!(state.handshakes, vec![(b, sample::handshake("c"))]);
 }
 
+/// The last known list of each configuration, for as many as one goes back to.
+pub async fn what_a_server_offers_is_replaced_by_configuration_and_bounded(harness: impl StoreHarness) {
+    {
+        let store = harness.open().await;
+        for (config, second) in [("c0", 1), ("c1", 2), ("c0", 3), ("c2", 4), ("c3", 5), ("c4", 6)] {
+            let catalogue = sample::catalogue("a", config, second);
+            store.put_catalogue(&catalogue).await.expect("put_catalogue");
+        }
+        store.put_catalogue(&sample::catalogue("a-b", "c0", 1)).await.expect("put_catalogue");
+    }
+    let kept = |config, second| sample::catalogue("a", config, second);
+    let mut found = load(&harness).await.catalogues;
+    found.sort_by_key(|catalogue| (catalogue.instance.clone(), catalogue.at));
+    let wanted =
+        [kept("c0", 3), kept("c2", 4), kept("c3", 5), kept("c4", 6), sample::catalogue("a-b", "c0", 1)];
+    assert_eq!(found, wanted);
+}
+
+/// One of each server.
+pub async fn a_contract_is_replaced_and_forgotten_with_its_server(harness: impl StoreHarness) {
+    let later = Contract { author: "ann".to_owned(), ..sample::contract("b") };
+    {
+        let store = harness.open().await;
+        for contract in [sample::contract("a"), sample::contract("b"), later.clone()] {
+            store.put_contract(&contract).await.expect("put_contract");
+        }
+        store.put_catalogue(&sample::catalogue("a", "c", 1)).await.expect("put_catalogue");
+        store.forget_server(&sample::instance("a")).await.expect("forget_server");
+    }
+    let state = load(&harness).await;
+    assert_eq!((state.contracts, state.catalogues), (vec![later], vec![]));
+}
+
 /// Every group has a task of its own, and all write at once.
 pub async fn concurrent_writers_lose_nothing(harness: impl StoreHarness) {
     let names: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
@@ -338,6 +376,8 @@ pub async fn everything_survives_together(harness: impl StoreHarness) {
         store.put_history(&sample::group("g"), &sample::history("g-web", 7)).await.expect("put_history");
         store.put_session(&session).await.expect("put_session");
         store.put_handshake(&name, &handshake).await.expect("put_handshake");
+        store.put_catalogue(&sample::catalogue("g-web", "c", 1)).await.expect("put_catalogue");
+        store.put_contract(&sample::contract("g-web")).await.expect("put_contract");
         store.load().await.expect("load").owner
     };
     let expected = LoadedState {
@@ -347,6 +387,8 @@ pub async fn everything_survives_together(harness: impl StoreHarness) {
         operations: vec![operation],
         sessions: vec![session],
         handshakes: vec![(name, handshake)],
+        catalogues: vec![sample::catalogue("g-web", "c", 1)],
+        contracts: vec![sample::contract("g-web")],
         damaged: vec![],
     };
     assert_eq!(load(&harness).await, expected);

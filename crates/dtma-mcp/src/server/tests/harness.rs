@@ -4,6 +4,8 @@ use crate::{Attachment, Door, Limits, MemberId, MessageStream, Parts, PostReply,
 use async_trait::async_trait;
 use bytes::Bytes;
 use dtma_core::Timestamp;
+use dtma_core::catalogue::Catalogue;
+use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, Generation, GroupId, InstanceName, OwnerId, RunKey};
 use dtma_core::idempotency::KeptAnswer;
@@ -37,6 +39,8 @@ impl StateStore for Memory {
             operations: Vec::new(),
             sessions: self.sessions.lock().unwrap().clone(),
             handshakes: Vec::new(),
+            catalogues: Vec::new(),
+            contracts: Vec::new(),
             damaged: Vec::new(),
         })
     }
@@ -67,6 +71,12 @@ impl StateStore for Memory {
     }
     async fn remove_session(&self, id: &str) -> Result<(), StoreError> {
         self.sessions.lock().unwrap().retain(|session| session.id != id);
+        Ok(())
+    }
+    async fn put_catalogue(&self, _: &Catalogue) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn put_contract(&self, _: &Contract) -> Result<(), StoreError> {
         Ok(())
     }
     async fn put_handshake(&self, _: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {

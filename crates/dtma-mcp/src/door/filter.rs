@@ -1,0 +1,141 @@
+//! Which tools a server's clients see and may call. Nothing of this is done while no filter is set.
+
+use super::Door;
+use super::table::Table;
+use crate::envelope::Message;
+use crate::json::{Cursor, Fault, Span, find, member};
+use crate::rpc::{self, code};
+use crate::splice::{Edit, splice};
+use crate::{MessageStream, PostReply, SessionId};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Judges tools.
+pub trait ToolFilter: Send + Sync {
+    /// Why nobody is to see or call the tool of this name, in a person's words; `None`: everybody may. `raw` is the tool
+    /// as the server lists it, where that is known.
+    fn refuses(&self, name: &str, raw: Option<&str>) -> Option<String>;
+}
+
+/// A door's filter, if it has one.
+#[derive(Default)]
+pub(super) struct Gate {
+    /// Looked at for every message; the rest only where this says so.
+    set: AtomicBool,
+    filter: Mutex<Option<Arc<dyn ToolFilter>>>,
+}
+
+impl Gate {
+    fn put(&self, filter: Option<Arc<dyn ToolFilter>>) {
+        let mut held = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set.store(filter.is_some(), Ordering::Release);
+        *held = filter;
+    }
+
+    fn get(&self) -> Option<Arc<dyn ToolFilter>> {
+        let held = || self.filter.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.set.load(Ordering::Acquire).then(held).flatten()
+    }
+}
+
+impl Door {
+    /// From now on only the tools that `filter` does not refuse are listed and called; `None`: all. Calls in flight are
+    /// answered.
+    pub fn set_tool_filter(&self, filter: Option<Arc<dyn ToolFilter>>) {
+        self.inner.gate.put(filter);
+    }
+
+    /// [`request`](Self::request), as far as the filter lets it.
+    pub(super) async fn filtered(&self, session: SessionId, message: &Message) -> PostReply {
+        let Some(filter) = self.inner.gate.get() else { return self.request(session, message).await };
+        if message.is("tools/call") {
+            let params = message.raw(message.envelope.params).unwrap_or_default();
+            if let Some(why) = self.refusal(&*filter, params) {
+                let known = self.table().sessions.contains_key(&session);
+                let id = message.raw(message.envelope.id);
+                let refused = || PostReply::Body(rpc::error(id, code::INVALID_PARAMS, &why));
+                return if known { refused() } else { PostReply::UnknownSession };
+            }
+        }
+        let reply = self.request(session, message).await;
+        if message.is("tools/list") { sifted(filter, reply) } else { reply }
+    }
+
+    /// Why a call with these parameters is not passed on.
+    pub(super) fn refused(&self, method: &str, params: Option<&[u8]>) -> Option<String> {
+        let filter = self.inner.gate.get().filter(|_| method == "tools/call")?;
+        self.refusal(&*filter, params.unwrap_or_default())
+    }
+
+    fn refusal(&self, filter: &dyn ToolFilter, params: &[u8]) -> Option<String> {
+        let name = member(params, "name").and_then(|raw| serde_json::from_slice::<String>(raw).ok());
+        let Some(name) = name else { return Some("the call must name one tool".to_owned()) };
+        let listed = self.table().listed(&name);
+        let judge = |raw| filter.refuses(&name, raw);
+        match listed.is_empty() {
+            true => judge(None),
+            false => listed.iter().find_map(|raw| judge(std::str::from_utf8(raw).ok())),
+        }
+    }
+}
+
+impl Table {
+    /// The tool of this name as each serving process lists it, where they differ.
+    fn listed(&self, name: &str) -> Vec<Bytes> {
+        let of = |ready: &crate::Ready| {
+            let tools = ready.tools.known().iter().filter(|tool| tool.name == name);
+            tools.map(|tool| tool.raw.clone()).collect::<Vec<_>>()
+        };
+        let states = self.serving.iter().map(|member| member.handle.state());
+        let mut listed: Vec<Bytes> =
+            states.filter_map(|state| state.borrow().ready().map(|ready| of(ready))).flatten().collect();
+        listed.dedup();
+        listed
+    }
+}
+
+/// A listing without what is refused; all that is left stays as it is.
+fn sifted(filter: Arc<dyn ToolFilter>, reply: PostReply) -> PostReply {
+    match reply {
+        PostReply::Body(body) => PostReply::Body(sift(&*filter, body)),
+        PostReply::Stream(messages) => {
+            let messages = messages.map(move |message| sift(&*filter, message));
+            PostReply::Stream(MessageStream::merged(messages.boxed()))
+        }
+        other => other,
+    }
+}
+
+fn sift(filter: &dyn ToolFilter, message: Bytes) -> Bytes {
+    let Some(list) = within(&message, find(&message, "result"), "tools") else { return message };
+    let (mut kept, mut refused) = (Vec::new(), false);
+    let elements = list.of(&message);
+    let mut cursor = Cursor::new(elements);
+    let walked: Result<(), Fault> = cursor.array(|cursor| {
+        let raw = cursor.value(1)?.of(elements);
+        match passes(filter, raw) {
+            true => kept.push(raw),
+            false => refused = true,
+        }
+        Ok(())
+    });
+    if walked.is_err() || !refused {
+        return message;
+    }
+    let text = [b"[".as_slice(), &kept.join(&b","[..]), b"]"].concat();
+    splice(&message, &mut [Edit { at: list, text: &text }], 0).into()
+}
+
+/// What has no name cannot be called.
+fn passes(filter: &dyn ToolFilter, raw: &[u8]) -> bool {
+    let name = member(raw, "name").and_then(|name| serde_json::from_slice::<String>(name).ok());
+    name.is_some_and(|name| filter.refuses(&name, std::str::from_utf8(raw).ok()).is_none())
+}
+
+fn within(text: &[u8], object: Option<Span>, name: &str) -> Option<Span> {
+    let object = object?;
+    let inner = find(object.of(text), name)?;
+    Some(Span { start: object.start + inner.start, end: object.start + inner.end })
+}
