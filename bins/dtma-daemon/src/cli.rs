@@ -211,6 +211,18 @@ pub(crate) struct SettingArgs {
         global = true
     )]
     pub(crate) allowed_hosts: Vec<String>,
+    /// What the daemon's URLs begin with for clients, where a proxy stands in front [default: as the client called]
+    #[arg(long, env = "DTMA_PUBLIC_URL", value_name = "URL", global = true)]
+    pub(crate) public_url: Option<String>,
+    /// Who gives out tokens that are known here, for clients that ask; several with commas between
+    #[arg(
+        long,
+        env = "DTMA_AUTHORIZATION_SERVERS",
+        value_name = "URL",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub(crate) authorization_servers: Vec<String>,
     /// How logs are written: human or json [default: human]
     #[arg(long, env = "DTMA_LOG_FORMAT", value_name = "FORMAT", global = true)]
     pub(crate) log_format: Option<String>,

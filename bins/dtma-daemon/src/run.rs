@@ -69,6 +69,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         manager: manager.clone(),
         auth: Arc::clone(&auth),
         hosts,
+        front: settings.front.clone(),
         rates,
         access,
         audit,

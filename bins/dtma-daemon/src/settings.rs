@@ -24,7 +24,7 @@ use crate::tls::TlsFiles;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use dtma_api::limit::Rates;
-use dtma_api::{AuditBounds, ServeLimits};
+use dtma_api::{AuditBounds, Front, ServeLimits};
 use dtma_config::{Policy, Templates};
 use dtma_core::image_gc::ImageGc;
 use dtma_docker::NetworkPool;
@@ -58,6 +58,7 @@ pub(crate) struct Settings {
     pub(crate) shims: bool,
     pub(crate) image_gc: Option<ImageGc>,
     pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) front: Front,
     pub(crate) log_format: LogFormat,
     pub(crate) log: String,
     pub(crate) log_file: Option<PathBuf>,
@@ -137,6 +138,8 @@ struct File {
     templates: Option<PathBuf>,
     network_pool: Option<String>,
     allowed_hosts: Option<Vec<String>>,
+    public_url: Option<String>,
+    authorization_servers: Option<Vec<String>>,
     log_format: Option<String>,
     log: Option<String>,
     log_file: Option<PathBuf>,
@@ -215,6 +218,7 @@ impl Sources<'_> {
         let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
         let shims = self.shims(args, &file);
         let (audit, image_gc) = (self.audit(args, &file), self.image_gc(args, &file));
+        let front = self.front(args, &mut file);
         let said = engine(args, &mut file);
         let conf = args.conf.clone().or(file.conf.take()).unwrap_or_else(|| CONF.into());
         let backend = self.backend(args, &mut file, &conf);
@@ -248,6 +252,7 @@ impl Sources<'_> {
                 None => NetworkPool::default(),
             },
             allowed_hosts: allowed.unwrap_or_default(),
+            front,
             log_format: self
                 .parsed("log_format", args.log_format.clone().or(file.log_format), "human")
                 .unwrap_or(LogFormat::Human),

@@ -221,9 +221,10 @@ mod tests {
     }
 
     /// What holds for these when nobody says anything is nothing.
-    const UNSET: [&str; 16] = [
+    const UNSET: [&str; 18] = [
         "access_log",
         "allowed_hosts",
+        "authorization_servers",
         "backend_ca_file",
         "backend_token_file",
         "backend_url",
@@ -233,6 +234,7 @@ mod tests {
         "insecure_http",
         "log_file",
         "policy",
+        "public_url",
         "registry_auth",
         "templates",
         "tls_cert",

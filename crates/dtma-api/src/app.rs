@@ -7,6 +7,7 @@ use crate::compat::Claims;
 use crate::discovery::Prepared;
 use crate::egress::EgressJournal;
 use crate::error::ApiError;
+use crate::front::Front;
 use crate::gateway::pair::Streams;
 use crate::journal::Journal;
 use crate::limit::{Limiter, Rates};
@@ -32,6 +33,8 @@ pub struct Parts {
     pub auth: Arc<Auth>,
     /// By which names the daemon is called.
     pub hosts: Hosts,
+    /// What is told about the daemon's own address.
+    pub front: Front,
     /// How often they may ask.
     pub rates: Rates,
     /// Where a line about each request goes.
@@ -123,6 +126,10 @@ impl App {
 
     pub(crate) fn hosts(&self) -> &Hosts {
         &self.0.parts.hosts
+    }
+
+    pub(crate) fn front(&self) -> &Front {
+        &self.0.parts.front
     }
 
     pub(crate) fn meter(&self) -> Option<&dyn Meter> {

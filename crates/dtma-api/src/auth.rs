@@ -4,6 +4,7 @@
 //! 256-bit random tokens need no slow hash. The daemon decides where tokens come from and may
 //! [`replace`](Auth::replace) them while requests are served.
 
+mod challenge;
 mod hosts;
 mod scope;
 

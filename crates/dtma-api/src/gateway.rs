@@ -3,12 +3,14 @@
 //! This file speaks HTTP only: headers, status codes, streams. Messages pass as bytes to and from
 //! [`dtma_mcp::Door`], which knows sessions and calls.
 
+pub(crate) mod card;
 mod duplex;
 mod header;
 #[expect(unused_qualifications, reason = "utoipa's macro writes query types with a path")]
 pub(crate) mod pair;
 mod stream;
 pub(crate) mod websocket;
+pub(crate) mod well_known;
 
 use crate::answer::{Answer, json};
 use crate::app::App;

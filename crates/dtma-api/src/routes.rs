@@ -127,6 +127,10 @@ pub(crate) fn table() -> Vec<Route> {
         route("GET", "/gateway/servers/{instanceName}/sse", "gatewaySse", GATEWAY, get(gateway::pair::gateway_sse)),
         route("POST", "/gateway/servers/{instanceName}/messages", "gatewayMessages", GATEWAY, post(gateway::pair::gateway_messages)),
         route("GET", "/gateway/servers/{instanceName}/ws", "gatewayWs", GATEWAY, get(gateway::websocket::gateway_ws)),
+        route("GET", "/gateway/servers/{instanceName}/mcp/server-card", "getServerCard", GATEWAY, get(gateway::card::get_server_card)),
+        route("GET", "/.well-known/ai-catalog.json", "getCatalogue", GATEWAY, get(gateway::well_known::get_catalogue)),
+        route("GET", "/.well-known/oauth-protected-resource", "getProtection", OPEN, get(gateway::well_known::get_protection)),
+        route("GET", "/.well-known/oauth-protected-resource/gateway/servers/{instanceName}/{door}", "getDoorProtection", OPEN, get(gateway::well_known::get_door_protection)),
     ]
 }
 

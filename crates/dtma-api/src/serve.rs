@@ -8,6 +8,7 @@ mod shake;
 mod upgrade;
 
 use crate::app::App;
+use crate::front::Secure;
 use crate::routes::router;
 use crate::tls::Tls;
 use axum::Router;
@@ -116,7 +117,8 @@ async fn accept(door: &Door, app: &App, connections: &mut JoinSet<()>, shutdown:
             taken = take(door, &seats) => {
                 let Some((stream, peer, seat)) = taken else { continue };
                 let (tls, limits) = (door.tls.clone(), door.limits);
-                let talk = Talk { router: router.clone(), app: app.clone(), peer, limits };
+                let secure = tls.is_some();
+                let talk = Talk { router: router.clone(), app: app.clone(), peer, secure, limits };
                 connections.spawn(connection(stream, seat, tls, talk));
             }
         }
@@ -150,6 +152,7 @@ struct Talk {
     router: Router,
     app: App,
     peer: IpAddr,
+    secure: bool,
     limits: ServeLimits,
 }
 
@@ -173,7 +176,7 @@ async fn converse<S>(stream: S, talk: Talk)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Talk { router, app, peer, limits } = talk;
+    let Talk { router, app, peer, secure, limits } = talk;
     let turn = Turn::default();
     let io = TokioIo::new(Patient::new(stream, turn.clone(), limits.head));
     let upgrade = Upgrade::default();
@@ -181,6 +184,9 @@ where
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         let (router, speaking) = (router.clone(), turn.server());
         request.extensions_mut().insert(Peer(peer));
+        if secure {
+            request.extensions_mut().insert(Secure);
+        }
         request.extensions_mut().insert(wanted.clone());
         async move {
             let response = router.oneshot(request.map(Body::new)).await?;

@@ -3,8 +3,8 @@
 use super::{File, Sources};
 use crate::cli::SettingArgs;
 use crate::tls::TlsFiles;
-use dtma_api::ServeLimits;
 use dtma_api::limit::Rates;
+use dtma_api::{Front, ServeLimits};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -37,6 +37,18 @@ impl Sources<'_> {
             gateway: rate("rate_gateway", &args.rate_gateway, &file.rate_gateway, usual.gateway),
             failures: rate("rate_failures", &args.rate_failures, &file.rate_failures, usual.failures),
         }
+    }
+
+    /// What clients are told of the daemon's address and of who gives out tokens.
+    pub(super) fn front(&mut self, args: &SettingArgs, file: &mut File) -> Front {
+        let public = args.public_url.clone().or(file.public_url.take());
+        let public = public.and_then(|url| self.parsed("public_url", Some(url), ""));
+        let said = match args.authorization_servers.is_empty() {
+            true => file.authorization_servers.take().unwrap_or_default(),
+            false => args.authorization_servers.clone(),
+        };
+        let servers = said.into_iter().filter_map(|url| self.parsed("authorization_servers", Some(url), ""));
+        Front { public, authorization_servers: servers.collect() }
     }
 
     /// Certificate and key, or neither; a client authority only with them.

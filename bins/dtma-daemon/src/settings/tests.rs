@@ -36,6 +36,17 @@ fn every_wrong_setting_is_named_with_its_origin() {
 }
 
 #[test]
+fn only_urls_that_clients_may_follow_are_told_to_them() {
+    let line = ["--public-url", "http://tools.example", "--authorization-servers", "https://a,b"];
+    check(&line, &["--public-url: \"http://tools.example\": tokens would", "--authorization-servers: \"b\""]);
+    let line = ["--public-url", "https://tools.example/x/", "--authorization-servers", "https://a,https://b"];
+    let front = resolve(&line).ok().unwrap().front;
+    assert_eq!(front.public.unwrap().to_string(), "https://tools.example/x");
+    assert_eq!(front.authorization_servers.len(), 2);
+    assert_eq!(resolve(&[]).ok().unwrap().front, Front::default());
+}
+
+#[test]
 fn what_cannot_be_used_to_reach_the_engine_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let (certs, open) = (dir.path().to_str().unwrap(), dir.path().join("config.json"));

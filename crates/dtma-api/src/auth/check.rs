@@ -1,17 +1,19 @@
 //! The check in front of every route that is not open.
 
+use super::challenge::challenge;
 use super::scope::{Access, Scope, enough};
 use super::{Caller, Token};
 use crate::app::App;
 use crate::audit::Draft;
 use crate::error::ApiError;
+use crate::front::Base;
 use crate::limit::Asker;
 use crate::serve::Peer;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -28,9 +30,15 @@ pub(crate) async fn authorise(State(guard): State<Guard>, mut request: Request, 
             response
         }
         Err(Denied(actor, error)) => {
+            let base = Base::of(guard.app.front(), &request);
+            let challenge = challenge(guard.access, &error, &base, request.uri().path());
             let (draft, _) = Draft::of(request, guard.action, actor.as_deref()).await;
             guard.app.audit().deny(&guard.app, draft, &error).await;
-            error.into_response()
+            let mut response = error.into_response();
+            if let Some(challenge) = challenge {
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            response
         }
     }
 }

@@ -14,6 +14,7 @@ fn routes() -> Vec<(String, String, Option<Scope>)> {
             let path = path
                 .replace("{groupId}", "g")
                 .replace("{instanceName}", "i")
+                .replace("{door}", "mcp")
                 .replace("{name}", "n")
                 .replace("{id}", "d");
             let path = path.replace("{operationId}", "o");

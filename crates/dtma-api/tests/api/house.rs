@@ -106,6 +106,7 @@ impl House {
             manager,
             auth,
             hosts: Hosts::new(address, []),
+            front: dtma_api::Front::default(),
             rates,
             access,
             audit,

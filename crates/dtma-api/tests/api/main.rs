@@ -20,4 +20,5 @@ mod malformed;
 mod operations;
 mod streams;
 mod tls;
+mod well_known;
 mod wire;
