@@ -18,6 +18,7 @@ mod images;
 mod node;
 mod openapi;
 mod package;
+mod peers;
 mod pip;
 mod process;
 mod schemathesis;

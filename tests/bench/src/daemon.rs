@@ -55,9 +55,13 @@ impl Daemon {
         Ok(Self { child, client, url, started_in: began.elapsed(), state })
     }
 
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.child.id().context("the daemon ended")
+    }
+
     /// Resident memory, in kilobytes, and how much of it is private to the process.
     pub(crate) fn memory(&self) -> Result<(u64, u64)> {
-        let pid = self.child.id().context("the daemon ended")?;
+        let pid = self.pid()?;
         let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let field = |name: &str| -> u64 {
             let lines = rollup.lines().filter(|line| line.starts_with(name));

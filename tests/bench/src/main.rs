@@ -2,7 +2,8 @@
 //!
 //! Five questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
 //! tool call through the gateway than on a raw attach to the same server; what does the daemon cost when it starts
-//! and when it idles; what do many servers cost; what is gained by the shim. Rounds are interleaved, medians are reported, nothing is asserted.
+//! and when it idles; what do many servers cost; what is gained by the shim. `gateway` asks a sixth: how long is a tool
+//! call on every way there is, ours and others'. Rounds are interleaved, medians are reported, nothing is asserted.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -14,6 +15,7 @@ mod calls;
 mod daemon;
 mod deploy;
 mod fleet;
+mod gateway;
 mod idle;
 mod memory;
 mod raw;
@@ -23,7 +25,7 @@ mod stdio;
 mod takeover;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use daemon::Daemon;
 use raw::RawEngine;
 use report::Report;
@@ -47,11 +49,23 @@ pub(crate) struct Args {
     /// Only the parts whose name contains this: deploy, call, idle, fleet, shim, shim-memory
     #[arg(long, default_value = "")]
     only: String,
+    #[command(subcommand)]
+    alone: Option<Alone>,
+}
+
+/// What is measured alone.
+#[derive(Subcommand)]
+enum Alone {
+    /// A tool call on every way to the same server
+    Gateway(gateway::Options),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args = Args::parse();
+    if let Some(Alone::Gateway(options)) = &args.alone {
+        return gateway::measure(&args, options).await;
+    }
     let mut report = Report::new(&args);
     if "idle".contains(&args.only) {
         idle::measure(&args, &mut report).await.context("idle")?;

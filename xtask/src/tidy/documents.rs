@@ -70,10 +70,10 @@ fn wrong_commands(line: &str, known: &Known) -> Vec<String> {
     line.split("cargo xtask ").skip(1).filter_map(|words| wrong_command(words, &known.commands)).collect()
 }
 
-/// Follows the words down the tree of subcommands; `up|down` names several at once.
+/// Follows the words down the tree of subcommands as far as the first option; `up|down` names several at once.
 fn wrong_command(words: &str, root: &clap::Command) -> Option<String> {
     let mut command = root;
-    for word in words.split_whitespace() {
+    for word in words.split_whitespace().take_while(|word| !word.starts_with('-')) {
         let names: Vec<&str> =
             word.split('|').map(|name| name.trim_end_matches(|c: char| !is_name(c))).collect();
         if !command.has_subcommands()
