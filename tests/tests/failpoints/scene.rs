@@ -302,6 +302,8 @@ fn document(toolbox: &Toolbox, act: Act) -> Value {
     let idle = groups::after(groups::peer("idle"), &[("fixture", "started")]);
     let absent = json!({"instanceName": "absent", "kind": "tool", "image": "dtma/no-such-image:dev",
                         "pullPolicy": "never", "dependsOn": [{"instance": "fixture", "condition": "healthy"}]});
+    // Made before the container is refused, so that there is surely something to take back.
+    let absent = groups::with(absent, &mounts);
     match act {
         Act::Undo => toolbox.group("scene", &[fixture, idle, absent]),
         Act::Deploy | Act::Remove | Act::Restart | Act::OpenSession | Act::CloseSession => {
