@@ -144,7 +144,12 @@ impl Shim {
             nonce: self.nonce,
             build: env!("CARGO_PKG_VERSION").to_owned(),
             child: self.run.child.clone(),
-            output: Output { base: buffer.base(), end: buffer.end(), torn: buffer.is_torn() },
+            output: Output {
+                base: buffer.base(),
+                acknowledged: buffer.acknowledged(),
+                end: buffer.end(),
+                torn: buffer.is_torn(),
+            },
             input: input.accepted(),
             torn: input.is_torn(),
             log: self.log.first(),

@@ -1,6 +1,6 @@
 //! The shim's ends of a server's pipes, and what is buffered before them.
 
-use dtma_wire::{INPUT_WINDOW, Input, OUTPUT_WINDOW, SendBuffer, WireError};
+use dtma_wire::{INPUT_WINDOW, Input, OUTPUT_HISTORY, OUTPUT_WINDOW, SendBuffer, WireError};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 
@@ -113,7 +113,7 @@ pub(crate) struct Stdout {
 
 impl Default for Stdout {
     fn default() -> Self {
-        Self { pipe: None, buffer: SendBuffer::new(0, OUTPUT_WINDOW) }
+        Self { pipe: None, buffer: SendBuffer::new(0, OUTPUT_WINDOW).with_history(OUTPUT_HISTORY) }
     }
 }
 

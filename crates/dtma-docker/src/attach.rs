@@ -27,7 +27,7 @@ pub(crate) async fn attach(link: &Link, id: &ContainerId) -> Result<Attached, Ru
 
 /// One frame of the multiplexed stream.
 pub(crate) fn chunk(frame: Result<LogOutput, Error>) -> io::Result<Option<OutputChunk>> {
-    let of = |stream, bytes| Ok(Some(OutputChunk { stream, bytes }));
+    let of = |stream, bytes| Ok(Some(OutputChunk::new(stream, bytes)));
     match frame.map_err(io::Error::other)? {
         LogOutput::StdOut { message } => of(OutputStream::Stdout, message),
         LogOutput::StdErr { message } => of(OutputStream::Stderr, message),

@@ -150,7 +150,7 @@ impl Desk {
             self.log = 0;
         }
         self.intake.end();
-        self.intake = Intake::new(hello.output.base, hello.output.torn);
+        self.intake = Intake::after(&hello.output);
         self.attached = 0;
         self.wake_writer();
     }
@@ -333,7 +333,7 @@ impl Desk {
         let attached = self.awaited.take();
         let mode = if attached.is_some() { Mode::Messages } else { Mode::Log };
         self.attached = attached.unwrap_or(0);
-        self.intake = Intake::new(0, false);
+        self.intake = Intake::new(0);
         self.input = SendBuffer::new(0, INPUT_WINDOW);
         self.input.resume(0, INPUT_WINDOW as u64).map_err(invalid)?;
         self.input_open = true;
@@ -377,7 +377,7 @@ impl Desk {
             // What the last one did not take care of has to come again.
             Some(from) => {
                 self.intake.end();
-                self.intake = Intake::new(from, false);
+                self.intake = Intake::new(from);
                 self.hang_up();
             }
             None => self.logbook.drain().iter().for_each(|line| self.intake.errors(line.as_bytes())),

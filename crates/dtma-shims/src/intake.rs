@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dtma_core::port::runtime::{OutputChunk, OutputStream};
-use dtma_wire::{LOG_BYTES, OUTPUT_WINDOW};
+use dtma_wire::{LOG_BYTES, OUTPUT_WINDOW, Output};
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
@@ -15,12 +15,16 @@ use std::task::{Context, Waker};
 ///   acknowledged   half a line in          waits here      may come
 ///   to the shim    the reader's hands
 /// ```
+///
+/// At first all but `consumed` may be before it: what a former daemon acknowledged and comes again.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
     queue: VecDeque<OutputChunk>,
     errors: usize,
     /// Where the run's output was acknowledged to.
     consumed: u64,
+    /// What is before comes again.
+    known: u64,
     /// After the last newline that was taken.
     line: u64,
     taken: u64,
@@ -35,10 +39,16 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Output that goes on at `base`.
-    pub(crate) fn new(base: u64, torn: bool) -> Self {
-        let told = (base, base);
-        Self { consumed: base, line: base, taken: base, received: base, told, skips: torn, ..Self::default() }
+    /// Output that begins with a line and goes on at `base`.
+    pub(crate) fn new(base: u64) -> Self {
+        Self::after(&Output { base, acknowledged: base, end: base, torn: false })
+    }
+
+    /// Output of which a shim told.
+    pub(crate) fn after(output: &Output) -> Self {
+        let Output { base, acknowledged: known, torn, .. } = *output;
+        let (consumed, line, told) = (known, known, (known, base));
+        Self { consumed, known, line, taken: base, received: base, told, skips: torn, ..Self::default() }
     }
 
     /// From where it is wanted after a lost connection.
@@ -61,8 +71,15 @@ impl Intake {
         if offset != self.received || offset + bytes.len() as u64 > self.limit() {
             return false;
         }
-        self.received += bytes.len() as u64;
-        self.push(OutputStream::Stdout, bytes);
+        let border = usize::try_from(self.known.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let (again, new) = bytes.split_at(border.min(bytes.len()));
+        for (bytes, again) in [(again, true), (new, false)] {
+            if !bytes.is_empty() {
+                let chunk = OutputChunk::new(OutputStream::Stdout, Bytes::copy_from_slice(bytes));
+                self.push(OutputChunk { offset: Some(self.received), again, ..chunk });
+                self.received += bytes.len() as u64;
+            }
+        }
         true
     }
 
@@ -70,12 +87,12 @@ impl Intake {
     pub(crate) fn errors(&mut self, bytes: &[u8]) {
         if self.errors + bytes.len() <= LOG_BYTES {
             self.errors += bytes.len();
-            self.push(OutputStream::Stderr, bytes);
+            self.push(OutputChunk::new(OutputStream::Stderr, Bytes::copy_from_slice(bytes)));
         }
     }
 
-    fn push(&mut self, stream: OutputStream, bytes: &[u8]) {
-        self.queue.push_back(OutputChunk { stream, bytes: Bytes::copy_from_slice(bytes) });
+    fn push(&mut self, chunk: OutputChunk) {
+        self.queue.push_back(chunk);
         self.wake();
     }
 
@@ -111,7 +128,7 @@ impl Intake {
     /// Whole lines are acknowledged; of a line longer than half the window its parts have to be.
     fn settle(&mut self) {
         self.consumed = self.line;
-        if self.taken - self.consumed > OUTPUT_WINDOW as u64 / 2 {
+        if self.taken.saturating_sub(self.consumed) > OUTPUT_WINDOW as u64 / 2 {
             (self.consumed, self.line) = (self.taken, self.taken);
         }
     }
@@ -126,7 +143,7 @@ impl Intake {
             OutputStream::Stdout => {
                 let newline = chunk.bytes.iter().rposition(|byte| *byte == b'\n');
                 if let Some(newline) = newline {
-                    self.line = self.taken + newline as u64 + 1;
+                    self.line = self.line.max(self.taken + newline as u64 + 1);
                 }
                 self.taken += length as u64;
                 self.without_tail(chunk)
@@ -142,6 +159,7 @@ impl Intake {
         let newline = chunk.bytes.iter().position(|byte| *byte == b'\n')?;
         self.skips = false;
         chunk.bytes = chunk.bytes.slice(newline + 1..);
+        chunk.offset = chunk.offset.map(|offset| offset + newline as u64 + 1);
         (!chunk.bytes.is_empty()).then_some(chunk)
     }
 
@@ -177,7 +195,7 @@ mod tests {
 
     #[test]
     fn only_whole_lines_are_acknowledged_and_only_when_the_reader_comes_back() {
-        let mut intake = Intake::new(100, false);
+        let mut intake = Intake::new(100);
         assert!(intake.output(100, b"one\ntw"));
         assert_eq!(next(&mut intake), Some(Some("one\ntw".into())));
         assert_eq!(intake.news(), Some((100, 106 + OUTPUT_WINDOW as u64)));
@@ -195,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_line_longer_than_the_window_passes() {
-        let mut intake = Intake::new(0, false);
+        let mut intake = Intake::new(0);
         let piece = vec![b'x'; 64 << 10];
         let mut offset = 0;
         for _ in 0..64 {
@@ -208,15 +226,32 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_torn_line_is_dropped() {
-        let mut intake = Intake::new(10, true);
+        let mut intake =
+            Intake::after(&Output { base: 10, acknowledged: 10, torn: true, ..Output::default() });
         assert!(intake.output(10, b"rest of it"));
         assert!(intake.output(20, b"\nnext\n"));
         assert_eq!(next(&mut intake), Some(Some("next\n".into())));
     }
 
     #[test]
+    fn what_was_acknowledged_comes_again_and_says_so() {
+        let output = Output { base: 10, acknowledged: 20, end: 26, torn: true };
+        let mut intake = Intake::after(&output);
+        assert!(intake.output(10, b"il\nagain.\nnew\nne"));
+        let context = Context::from_waker(Waker::noop());
+        let mut next = || match intake.take(&context) {
+            Some(Some(chunk)) => (chunk.bytes, chunk.offset, chunk.again),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(next(), (Bytes::from_static(b"again.\n"), Some(13), true));
+        assert_eq!(next(), (Bytes::from_static(b"new\nne"), Some(20), false));
+        assert!(intake.take(&context).is_none());
+        assert_eq!(intake.news(), Some((24, 26 + OUTPUT_WINDOW as u64)));
+    }
+
+    #[test]
     fn nobody_waits_for_a_reader_of_errors() {
-        let mut intake = Intake::new(0, false);
+        let mut intake = Intake::new(0);
         for _ in 0..1000 {
             intake.errors(&[b'e'; 1000]);
         }

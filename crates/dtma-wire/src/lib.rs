@@ -34,14 +34,14 @@ pub use shim::{Child, FromShim, Hello, Output, Phase};
 
 /// The versions of the wire that the daemon speaks, both ends included.
 ///
-/// Version 2 adds [`Spawn::tag`]; all else is as in version 1.
+/// Version 2 adds [`Spawn::tag`] and [`Output::acknowledged`]; all else is as in version 1.
 pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=2;
 
 /// The versions that the shim speaks. A shim outlives the daemon that made its container, so daemons must understand
 /// what is older; a shim is never younger than its daemon, unless somebody went back to an older one.
 pub const SHIM_VERSIONS: std::ops::RangeInclusive<u16> = 2..=2;
 
-/// From this version on there are tags.
+/// From this version on there are tags and a history.
 pub const TAGGED: u16 = 2;
 
 /// Most bytes of a tag.
@@ -55,6 +55,10 @@ pub const MAX_DATA: usize = 32 << 10;
 
 /// Bytes of output that the shim keeps until the daemon has acknowledged them; a server that has written more waits.
 pub const OUTPUT_WINDOW: usize = 1 << 20;
+
+/// Bytes of output that the shim keeps although they were acknowledged: for whoever passed them on to somebody who may
+/// not have got them.
+pub const OUTPUT_HISTORY: usize = 64 << 10;
 
 /// Bytes of input that may be on their way to a server that does not read.
 pub const INPUT_WINDOW: usize = 256 << 10;

@@ -1,4 +1,4 @@
-//! The sending end of a stream that loses nothing: what was not acknowledged can be sent again.
+//! The sending end of a stream that loses nothing: what was not acknowledged can be sent again, and the last of what was.
 
 use crate::{MAX_DATA, WireError};
 use std::collections::VecDeque;
@@ -6,19 +6,21 @@ use std::collections::VecDeque;
 /// Bytes on their way to somebody who may go away and come back. Offsets count from the stream's first byte:
 ///
 /// ```text
-///        base            next                    end
-///   gone  |  sent, kept   |  to be sent           |   room up to the capacity
-/// --------+---------------+-----------+-----------+------------
-///                                   limit: how far it may be sent
+///        base       acknowledged      next                    end
+///   gone  |  history   |  sent, kept   |  to be sent           |   room up to the capacity
+/// --------+------------+---------------+-----------+-----------+------------
+///                                                limit: how far it may be sent
 /// ```
 #[derive(Debug)]
 pub struct SendBuffer {
     bytes: VecDeque<u8>,
     base: u64,
+    acknowledged: u64,
     next: u64,
     limit: u64,
     capacity: usize,
-    /// What was acknowledged ends in the middle of a line.
+    history: usize,
+    /// What is gone ends in the middle of a line.
     torn: bool,
 }
 
@@ -27,16 +29,37 @@ impl SendBuffer {
     /// [`resume`](Self::resume).
     #[must_use]
     pub fn new(base: u64, capacity: usize) -> Self {
-        Self { bytes: VecDeque::new(), base, next: base, limit: base, capacity, torn: false }
+        Self {
+            bytes: VecDeque::new(),
+            base,
+            acknowledged: base,
+            next: base,
+            limit: base,
+            capacity,
+            history: 0,
+            torn: false,
+        }
     }
 
-    /// Everything before this was acknowledged.
+    /// Keeps so many bytes beyond the capacity of what was acknowledged, too.
+    #[must_use]
+    pub fn with_history(self, history: usize) -> Self {
+        Self { history, ..self }
+    }
+
+    /// Where what is still there begins.
     #[must_use]
     pub fn base(&self) -> u64 {
         self.base
     }
 
-    /// True when what was acknowledged does not end with a newline: whoever comes now begins within a line.
+    /// Everything before this was acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// True when what is gone does not end with a newline: whoever begins at the base begins within a line.
     #[must_use]
     pub fn is_torn(&self) -> bool {
         self.torn
@@ -51,7 +74,7 @@ impl SendBuffer {
     /// Bytes that may be pushed now.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.bytes.len())
+        self.capacity.saturating_sub((self.end() - self.acknowledged) as usize)
     }
 
     /// Takes in as much as there is room for, and says how much that is.
@@ -92,14 +115,18 @@ impl SendBuffer {
     /// # Errors
     /// It says that it has what was never sent.
     pub fn window(&mut self, consumed: u64, limit: u64) -> Result<(), WireError> {
-        if consumed > self.next {
-            return Err(WireError::Offset { expected: self.next, found: consumed });
+        let sent = self.next.max(self.acknowledged);
+        if consumed > sent {
+            return Err(WireError::Offset { expected: sent, found: consumed });
         }
-        let done = consumed.saturating_sub(self.base);
-        if let Some(last) = self.bytes.drain(..done as usize).next_back() {
+        self.acknowledged = self.acknowledged.max(consumed);
+        // What is being said again is not taken away from under it.
+        let done = self.acknowledged.saturating_sub(self.history as u64).min(self.next);
+        let gone = done.saturating_sub(self.base);
+        if let Some(last) = self.bytes.drain(..gone as usize).next_back() {
             self.torn = last != b'\n';
         }
-        self.base += done;
+        self.base += gone;
         self.limit = self.limit.max(limit);
         self.give_back();
         Ok(())
@@ -108,7 +135,7 @@ impl SendBuffer {
     /// Somebody (perhaps somebody else) is there again and wants everything from `from` on.
     ///
     /// # Errors
-    /// That is not there: acknowledged already, or not written yet.
+    /// That is not there: gone already, or not written yet.
     pub fn resume(&mut self, from: u64, limit: u64) -> Result<(), WireError> {
         if from < self.base || from > self.end() {
             return Err(WireError::Offset { expected: self.base, found: from });
@@ -119,8 +146,9 @@ impl SendBuffer {
 
     /// The memory of a burst is not kept for ever.
     fn give_back(&mut self) {
-        if self.bytes.is_empty() && self.bytes.capacity() > MAX_DATA {
-            self.bytes = VecDeque::new();
+        let rests = self.acknowledged == self.end();
+        if rests && self.bytes.capacity() > self.history.max(self.bytes.len()) + MAX_DATA {
+            self.bytes.shrink_to_fit();
         }
     }
 }
@@ -142,6 +170,24 @@ mod tests {
         assert_eq!((buffer.room(), buffer.chunk()), (3, Some((5, &b" worl"[..]))));
         buffer.resume(3, 100).unwrap();
         assert_eq!(buffer.chunk().map(|(at, chunk)| (at, chunk[0])), Some((3, b'l')));
+    }
+
+    #[test]
+    fn the_last_of_what_was_acknowledged_can_be_sent_again() {
+        let mut buffer = SendBuffer::new(0, 4).with_history(3);
+        assert_eq!(buffer.push(b"ab\ncd"), 4);
+        buffer.resume(0, 100).unwrap();
+        buffer.sent(4);
+        buffer.window(4, 100).unwrap();
+        assert_eq!((buffer.base(), buffer.acknowledged(), buffer.room(), buffer.is_torn()), (1, 4, 4, true));
+        assert_eq!(buffer.push(b"d\ne"), 3);
+        buffer.resume(1, 100).unwrap();
+        assert_eq!(buffer.chunk().map(|(at, chunk)| (at, &chunk[..3])), Some((1, &b"b\nc"[..])));
+        buffer.window(4, 100).unwrap();
+        assert_eq!(buffer.base(), 1, "nothing new was acknowledged");
+        buffer.sent(3);
+        assert_eq!(buffer.chunk(), Some((4, &b"d\ne"[..])));
+        assert!(buffer.window(7, 100).is_err(), "it was not sent yet");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a shim says.
 
 use crate::codec::{Fields, frame, put_bytes, put_tag};
-use crate::{Frame, WireError};
+use crate::{Frame, TAGGED, WireError};
 
 /// One frame from a shim to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +98,14 @@ pub struct Hello {
 /// How far the output of the present run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Output {
-    /// Everything before was acknowledged and is not there any more.
+    /// What was before is not there any more.
     pub base: u64,
+    /// Everything before was taken care of by some daemon. The last of it is still there
+    /// ([`OUTPUT_HISTORY`](crate::OUTPUT_HISTORY)); with a shim of version 1 it is the same as the base.
+    pub acknowledged: u64,
     /// How much there is.
     pub end: u64,
-    /// What was acknowledged ends in the middle of a line, longer than anybody could keep.
+    /// What is there begins in the middle of a line.
     pub torn: bool,
 }
 
@@ -262,6 +265,9 @@ impl Hello {
         out.extend(self.input.to_be_bytes());
         out.push(self.torn.into());
         out.extend(self.log.to_be_bytes());
+        if self.highest >= TAGGED {
+            out.extend(self.output.acknowledged.to_be_bytes());
+        }
         put_tag(out, self.child.tag.as_deref());
     }
 
@@ -278,11 +284,13 @@ impl Hello {
             return Ok(hello);
         }
         let child = Child::read(fields)?;
-        let output = Output { base: fields.u64()?, end: fields.u64()?, torn: fields.bool()? };
+        let (base, end, output_torn) = (fields.u64()?, fields.u64()?, fields.bool()?);
         let (input, torn, log) = (fields.u64()?, fields.bool()?, fields.u64()?);
-        if output.base > output.end || output.end.max(input) > LONGEST {
+        let acknowledged = if highest >= TAGGED { fields.u64()? } else { base };
+        if !(base..=end).contains(&acknowledged) || end.max(input) > LONGEST {
             return fields.refuse();
         }
+        let output = Output { base, acknowledged, end, torn: output_torn };
         Ok(Self { child: child.tagged(fields)?, output, input, torn, log, ..hello })
     }
 
@@ -375,7 +383,7 @@ mod tests {
     #[test]
     fn places_and_runs_after_which_nothing_can_come_are_refused() {
         let sound = Hello { lowest: 1, highest: 1, ..Hello::nothing() };
-        let far = Output { base: 0, end: u64::MAX, torn: false };
+        let far = Output { end: u64::MAX, ..Output::default() };
         let last = Child { run: u32::MAX, ..Child::default() };
         for (hello, taken) in [
             (sound.clone(), true),

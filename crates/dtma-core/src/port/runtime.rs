@@ -213,6 +213,19 @@ pub struct OutputChunk {
     pub stream: OutputStream,
     /// The bytes.
     pub bytes: Bytes,
+    /// Where in all that the process wrote there they begin; `None` where nobody counts.
+    pub offset: Option<u64>,
+    /// Whoever was attached before has taken care of it. It comes again because the one to whom that was passed on may
+    /// not have got it.
+    pub again: bool,
+}
+
+impl OutputChunk {
+    /// Output that nobody counts.
+    #[must_use]
+    pub fn new(stream: OutputStream, bytes: Bytes) -> Self {
+        Self { stream, bytes, offset: None, again: false }
+    }
 }
 
 /// A line (or a part of one, cut at the engine's limit) from the engine's log.
@@ -245,8 +258,8 @@ pub struct Attached {
     pub output: BoxStream<'static, std::io::Result<OutputChunk>>,
     /// What it reads.
     pub input: Box<dyn AttachInput>,
-    /// Both begin where the last attachment left off: no half line is at either's beginning, and of what the process
-    /// wrote meanwhile nothing is missing.
+    /// Both begin where the last attachment left off, or a little before ([`OutputChunk::again`]): no half line is at
+    /// either's beginning, and of what the process wrote meanwhile nothing is missing.
     pub exact: bool,
 }
 

@@ -67,6 +67,6 @@ impl Ear {
 
     async fn put(&self, bytes: Bytes) {
         // It fails only when the output was dropped: nobody listens any more.
-        let _ = self.out.send(OutputChunk { stream: OutputStream::Stdout, bytes }).await;
+        let _ = self.out.send(OutputChunk::new(OutputStream::Stdout, bytes)).await;
     }
 }

@@ -195,7 +195,7 @@ async fn after_a_lost_connection_everything_goes_on_where_it_was() {
     drop(peer);
     scene.until(|known| !known.connected).await;
     attached.input.send("third\n".into()).await.unwrap();
-    let output = Output { base: 0, end: 8, torn: false };
+    let output = Output { base: 0, acknowledged: 0, end: 8, torn: false };
     let (mut peer, welcome) =
         scene.shim(Hello { child: running(1), output, input: 6, ..scene.hello() }).await;
     assert_eq!(welcome.output, 6, "what was received is not wanted again");
@@ -208,7 +208,7 @@ async fn after_a_lost_connection_everything_goes_on_where_it_was() {
 #[tokio::test]
 async fn another_daemon_begins_with_whole_lines() {
     let scene = Scene::new();
-    let output = Output { base: 40, end: 60, torn: true };
+    let output = Output { base: 40, acknowledged: 40, end: 60, torn: true };
     let hello = Hello { child: running(7), output, input: 90, torn: true, ..scene.hello() };
     let (mut peer, welcome) = scene.shim(hello).await;
     assert_eq!((welcome.output, welcome.limit), (40, 40), "nobody is attached yet");
@@ -235,7 +235,7 @@ async fn whoever_attaches_anew_gets_again_what_the_last_one_did_not_finish() {
     assert_eq!(said(&mut first).await, None);
     assert!(first.input.send("x".into()).await.is_err());
     while peer.hear().await != Heard::End {}
-    let output = Output { base: 0, end: 11, torn: false };
+    let output = Output { base: 0, acknowledged: 0, end: 11, torn: false };
     let (mut peer, welcome) =
         scene.shim(Hello { child: running(1), output, input: 0, ..scene.hello() }).await;
     assert_eq!(welcome.output, 0, "it never came back for more, so nothing of it counts as done");
@@ -254,7 +254,7 @@ async fn who_attaches_after_a_time_without_anybody_is_heard() {
     peer.say(FromShim::Output { run: 1, offset: 0, bytes: b"one\n" }).await;
     drop(peer);
     scene.until(|known| !known.connected).await;
-    let output = Output { base: 0, end: 4, torn: false };
+    let output = Output { base: 0, acknowledged: 0, end: 4, torn: false };
     let (mut peer, welcome) = scene.shim(Hello { child: running(1), output, ..scene.hello() }).await;
     assert_eq!(welcome.limit, welcome.output, "nobody wants any");
     let mut second = attach(&scene.session);

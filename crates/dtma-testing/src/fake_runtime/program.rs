@@ -139,7 +139,7 @@ impl ProcessOutput {
     /// Writes bytes as they are.
     pub async fn write(&self, bytes: impl Into<Bytes>) {
         let Some(sinks) = self.sinks.upgrade() else { return };
-        let chunk = OutputChunk { stream: self.stream, bytes: bytes.into() };
+        let chunk = OutputChunk::new(self.stream, bytes.into());
         for (sink, cut) in self.note(&sinks, &chunk) {
             // A client that detaches while we wait for it to read is not waited for.
             tokio::select! {

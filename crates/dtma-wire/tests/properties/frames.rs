@@ -80,17 +80,12 @@ fn hello() -> impl Strategy<Value = Hello> {
     let who = (any::<[u8; 16]>(), text(), child());
     // What no stream ever reaches is refused.
     let place = || 0..=1_u64 << 62;
-    let streams = (place(), place(), place(), any::<bool>(), any::<bool>(), any::<u64>());
-    (who, streams).prop_map(|((nonce, build, child), (one, other, input, torn, begun, log))| Hello {
-        lowest: 0,
-        highest: 3,
-        nonce,
-        build,
-        child,
-        output: Output { base: one.min(other), end: one.max(other), torn: begun },
-        input,
-        torn,
-        log,
+    let streams = ([place(), place(), place()], place(), any::<bool>(), any::<bool>(), any::<u64>());
+    (who, streams).prop_map(|((nonce, build, child), (mut places, input, torn, begun, log))| {
+        places.sort_unstable();
+        let [base, acknowledged, end] = places;
+        let output = Output { base, acknowledged, end, torn: begun };
+        Hello { lowest: 0, highest: 3, nonce, build, child, output, input, torn, log }
     })
 }
 

@@ -299,7 +299,7 @@ impl Process {
 
     fn chunk(&self, stream: OutputStream, bytes: Bytes) {
         // The daemon may have let go of it.
-        let _gone = self.output.send(Ok(OutputChunk { stream, bytes }));
+        let _gone = self.output.send(Ok(OutputChunk::new(stream, bytes)));
     }
 
     pub(crate) fn answer(&self, id: &Value, result: &str) {
