@@ -1,6 +1,9 @@
 //! What the daemon is to a server's streams, and nothing else: holds them through the shim, writes down every line that
 //! comes, and sends numbered lines, until it is killed or everything is through. `tests/tests/ten_thousand.rs` kills it.
 //!
+//! What was taken care of may come again. The journal knows up to which place of the output it holds everything, and
+//! nothing before that is written down twice.
+//!
 //! `holds_the_stream DIR OWNER GROUP SERVER TOTAL LIFE`: in `DIR` are the places of the shims, the container's id and the
 //! journal; `SERVER` is what Python runs in the container, `TOTAL` how many lines are sent and awaited.
 #![allow(clippy::disallowed_methods, reason = "an example reads its arguments and its environment")]
@@ -43,9 +46,24 @@ async fn main() -> Result<()> {
         runtime.start(&id, &launch).await?;
         fs::write(known, id.as_str())?;
     }
-    let journal = File::options().create(true).append(true).open(dir.join("journal"))?;
+    let journal = dir.join("journal");
+    let (known, said) = taken_down(&journal)?;
+    let journal = File::options().create(true).append(true).open(journal)?;
     let (life, total) = (life.clone(), total.parse()?);
-    Holder { journal, life, total, next: None, heard: 0, said: 0, over: false }.hold(attached).await
+    let holder = Holder { journal, known, life, total, next: None, heard: 0, said, over: false };
+    holder.hold(attached).await
+}
+
+/// Up to which place the journal holds everything, and the last number that was said.
+fn taken_down(journal: &Path) -> Result<(u64, u64)> {
+    let journal = fs::read_to_string(journal).unwrap_or_default();
+    let place = journal.lines().last().and_then(|line| line.rsplit_once('@'));
+    let said = journal.lines().rev().find_map(|line| line.split_once(" said "));
+    let number = |text: Option<(&str, &str)>| -> Result<u64> {
+        let word = text.and_then(|(_, rest)| rest.split(' ').next());
+        Ok(word.map(str::parse).transpose()?.unwrap_or(0))
+    };
+    Ok((number(place)?, number(said)?))
 }
 
 fn runtime(dir: &Path, owner: &OwnerId) -> Result<ShimRuntime> {
@@ -74,6 +92,8 @@ async fn create(
 
 struct Holder {
     journal: File,
+    /// The place up to which it is complete.
+    known: u64,
     life: String,
     total: u64,
     /// The next number to be sent, as soon as the server has said how far it is.
@@ -88,7 +108,7 @@ impl Holder {
     async fn hold(mut self, mut attached: dtma_core::port::runtime::Attached) -> Result<()> {
         let ask = format!("? {}\n", self.life);
         attached.input.send(Bytes::from(ask)).await?;
-        let mut rest = Vec::new();
+        let (mut rest, mut place) = (Vec::new(), None);
         let mut asked = false;
         while !self.over {
             // Whoever asks for more has taken care of what came before.
@@ -96,10 +116,12 @@ impl Holder {
             if chunk.stream == OutputStream::Stderr {
                 bail!("the server complains: {}", String::from_utf8_lossy(&chunk.bytes));
             }
+            let begin = *place.get_or_insert(chunk.offset.context("a shim counts its output")?);
             rest.extend_from_slice(&chunk.bytes);
             let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
             let lines: Vec<u8> = rest.drain(..whole).collect();
-            self.take(&String::from_utf8(lines)?)?;
+            place = Some(begin + lines.len() as u64);
+            self.take(&String::from_utf8(lines)?, begin)?;
             while let Some(number) = self.next.filter(|next| *next <= self.total.min(self.heard + AHEAD)) {
                 attached.input.send(Bytes::from(format!("{number}\n"))).await?;
                 self.next = Some(number + 1);
@@ -112,10 +134,19 @@ impl Holder {
         Ok(())
     }
 
-    fn take(&mut self, lines: &str) -> Result<()> {
-        let noted: String = lines.lines().map(|line| format!("{} {line}\n", self.life)).collect();
-        self.journal.write_all(noted.as_bytes())?;
+    fn take(&mut self, lines: &str, begin: u64) -> Result<()> {
+        let (mut place, mut noted, mut new) = (begin, String::new(), Vec::new());
         for line in lines.lines() {
+            place += line.len() as u64 + 1;
+            if place > self.known {
+                noted.push_str(&format!("{} {line} @{place}\n", self.life));
+                new.push(line);
+            }
+        }
+        self.known = self.known.max(place);
+        // In one piece: who is killed has written all of it or nothing.
+        self.journal.write_all(noted.as_bytes())?;
+        for line in new {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
                 ["said", number] => self.said = number.parse()?,

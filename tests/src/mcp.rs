@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use dtma_client::Client;
-use dtma_client::sse::SseParser;
+use dtma_client::sse::{SseEvent, SseParser};
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::BodyExt;
@@ -35,7 +36,7 @@ impl McpClient {
     pub async fn try_open(client: &Client, instance: &str) -> Result<Self, String> {
         let mut opened =
             Self { client: client.clone(), instance: instance.to_owned(), headers: HeaderMap::new() };
-        let params = json!({"protocolVersion": "2025-06-18", "capabilities": {},
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {},
                             "clientInfo": {"name": "test", "version": "0"}});
         let greeting = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
         let response = opened.post(&greeting).await?;
@@ -62,15 +63,25 @@ impl McpClient {
 
     /// What the server says that belongs to no call.
     pub async fn listen(&self) -> BoxStream<'static, Result<Value, dtma_client::Error>> {
-        self.try_listen().await.unwrap_or_else(|error| panic!("{}: {error}", self.instance))
+        let events =
+            self.listen_after(None).await.unwrap_or_else(|error| panic!("{}: {error}", self.instance));
+        let messages = events.filter_map(async |event| match event {
+            Ok(event) if event.data.is_empty() => None,
+            Ok(event) => Some(Ok(serde_json::from_str(&event.data).expect("a message"))),
+            Err(error) => Some(Err(error)),
+        });
+        messages.boxed()
     }
 
-    /// The same with a daemon that may be dying.
+    /// The same event by event, and from where an earlier stream was heard to, with a daemon that may be dying.
     ///
     /// # Errors
     /// What went wrong.
-    pub async fn try_listen(&self) -> Result<BoxStream<'static, Result<Value, dtma_client::Error>>, String> {
-        let listening = self.client.gateway_listen(&self.instance, self.headers.clone()).await;
+    pub async fn listen_after(
+        &self,
+        last: Option<&str>,
+    ) -> Result<BoxStream<'static, Result<SseEvent, dtma_client::Error>>, String> {
+        let listening = self.client.gateway_listen(&self.instance, self.headers.clone(), last).await;
         listening.map_err(|error| format!("{error:?}"))
     }
 

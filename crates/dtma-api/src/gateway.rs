@@ -97,10 +97,13 @@ fn empty(status: StatusCode) -> Response {
 
 /// Listen to a server
 ///
-/// What it says that belongs to no call, as server-sent events.
+/// What it says that belongs to no call, as server-sent events. Each has an id; whoever comes back with the last one it
+/// got (`Last-Event-ID`) is told first what was said since, as far as it is remembered (256 messages, 256 KiB), also
+/// after a restart of the daemon. A client of 2025-11-25 gets an event with an id and no message first.
 #[utoipa::path(get, path = "/gateway/servers/{instanceName}/mcp", operation_id = "gatewayListen", tag = "gateway",
     params(("instanceName" = String, Path, description = "The server"),
-        ("Mcp-Session-Id" = String, Header, description = "The session")),
+        ("Mcp-Session-Id" = String, Header, description = "The session"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard")),
     responses((status = 200, description = "Messages until the session ends", body = String,
                content_type = "text/event-stream")))]
 pub(crate) async fn gateway_listen(
@@ -111,8 +114,9 @@ pub(crate) async fn gateway_listen(
     header::accepts(&headers, &["text/event-stream"])?;
     header::known_version(&headers)?;
     let server = server(&app, &instance)?;
-    let messages = server.listen(&header::needed_session(&headers)?).await.map_err(lost)?;
-    Ok(sse::answer(&app, stream::frames(messages)))
+    let session = header::needed_session(&headers)?;
+    let events = server.listen_after(&session, header::last_event(&headers)).await.map_err(lost)?;
+    Ok(sse::answer(&app, stream::events(events)))
 }
 
 /// End a session with a server

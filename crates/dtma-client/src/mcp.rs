@@ -6,6 +6,7 @@
 use crate::client::Client;
 use crate::error::Error;
 use crate::query::escape;
+use crate::sse::SseEvent;
 use crate::stream::sse;
 use crate::transport::whole;
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use std::time::Duration;
 const VERSION: &str = "2025-11-25";
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// Pages of one listing that are fetched before the server is thought to go in circles.
 const MAX_PAGES: usize = 1000;
 
@@ -43,26 +45,21 @@ impl Client {
         call.send().await
     }
 
-    /// `GET /gateway/servers/{instanceName}/mcp`: what the server says that belongs to no call.
+    /// `GET /gateway/servers/{instanceName}/mcp`: what the server says that belongs to no call. Whoever gives the id of
+    /// the last event it got (`after`) is told first what came since. An event without data only says where it stands.
     pub async fn gateway_listen(
         &self,
         instance: &str,
         headers: HeaderMap,
-    ) -> Result<BoxStream<'static, Result<Value, Error>>, Error> {
-        let raw = raw_messages(self.gateway_listen_raw(instance, headers).await?);
-        Ok(raw.map(|message| message.and_then(|message| parse(&message))).boxed())
-    }
-
-    /// The same, for whoever reads it by [`raw_messages`].
-    pub async fn gateway_listen_raw(
-        &self,
-        instance: &str,
-        headers: HeaderMap,
-    ) -> Result<Response<Incoming>, Error> {
+        after: Option<&str>,
+    ) -> Result<BoxStream<'static, Result<SseEvent, Error>>, Error> {
         let mut call = self.call(Method::GET, door(instance));
         call.headers = headers;
         call.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        call.send().await
+        if let Some(after) = after.and_then(|after| HeaderValue::from_str(after).ok()) {
+            call.headers.insert(LAST_EVENT, after);
+        }
+        Ok(sse(call.send().await?.into_body()))
     }
 
     /// `DELETE /gateway/servers/{instanceName}/mcp`: ends a session.

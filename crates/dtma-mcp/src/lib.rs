@@ -26,7 +26,7 @@ pub use door::filter::ToolFilter;
 pub use door::member::{MemberId, MemberTaken};
 pub use server::call::{CallError, Closed};
 pub use server::handle::ServerHandle;
-pub use server::reply::{MessageStream, PostReply, SessionError};
+pub use server::reply::{Event, EventId, EventStream, MessageStream, PostReply, SessionError};
 pub use server::session::SessionId;
 pub use server::state::{Greeting, Ready, ServerState, Tool, ToolList};
 pub use server::{Attachment, Limits, Parts, StdioServer, Wall};

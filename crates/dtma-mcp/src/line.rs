@@ -35,14 +35,15 @@ impl Framer {
         Self { limit, overlong, partial: BytesMut::new(), dropping: None }
     }
 
-    /// Takes the next chunk and gives `each` whatever it completes.
-    pub(crate) fn push(&mut self, mut chunk: Bytes, mut each: impl FnMut(Framed)) {
+    /// Takes the next chunk and gives `each` whatever it completes, and how many of the chunk's bytes are behind that.
+    pub(crate) fn push(&mut self, mut chunk: Bytes, mut each: impl FnMut(Framed, usize)) {
         while let Some(end) = memchr::memchr(b'\n', &chunk) {
             let head = chunk.split_to(end);
             chunk.advance(1);
-            self.end_line(head, &mut each);
+            let left = chunk.len();
+            self.end_line(head, &mut |framed| each(framed, left));
         }
-        self.keep(&chunk, &mut each);
+        self.keep(&chunk, &mut |framed| each(framed, 0));
     }
 
     /// What stands without a newline at the end of the stream.
@@ -90,7 +91,7 @@ mod tests {
     fn frame(framer: &mut Framer, chunks: &[&[u8]]) -> Vec<Framed> {
         let mut out = Vec::new();
         for chunk in chunks {
-            framer.push(Bytes::copy_from_slice(chunk), |framed| out.push(framed));
+            framer.push(Bytes::copy_from_slice(chunk), |framed, _| out.push(framed));
         }
         out
     }
@@ -139,7 +140,7 @@ mod tests {
             let mut framer = Framer::new(1000, Overlong::Drop);
             let mut lines: Vec<Vec<u8>> = Vec::new();
             for chunk in text.chunks(size) {
-                framer.push(Bytes::copy_from_slice(chunk), |framed| match framed {
+                framer.push(Bytes::copy_from_slice(chunk), |framed, _| match framed {
                     Framed::Line(line) => lines.push(line.to_vec()),
                     Framed::Dropped { .. } => panic!("nothing is that long"),
                 });

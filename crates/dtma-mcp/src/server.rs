@@ -15,6 +15,7 @@ mod link;
 mod owner;
 pub(crate) mod post;
 mod questions;
+mod recent;
 pub(crate) mod reply;
 mod route;
 pub(crate) mod session;

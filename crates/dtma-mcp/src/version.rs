@@ -9,6 +9,9 @@ pub const LATEST: &str = "2025-11-25";
 /// The only version that knows JSON-RPC batches.
 pub const BATCHING: &str = "2025-03-26";
 
+/// From this version on the stream of a GET may begin with an event that has an id and no message.
+pub(crate) const PRIMING: &str = "2025-11-25";
+
 /// True for a published handshake-era version; also what the `MCP-Protocol-Version` header may say.
 #[must_use]
 pub fn is_known(version: &str) -> bool {

@@ -1,12 +1,13 @@
 //! Headers of the Streamable HTTP transport.
 
 use crate::error::ApiError;
-use dtma_mcp::version;
+use dtma_mcp::{EventId, version};
 use http::HeaderMap;
 use http::header::{ACCEPT, HeaderName};
 
 /// The session's id.
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// The client has to be ready for every form the answer may take.
@@ -48,6 +49,11 @@ pub(super) fn session(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 
 pub(super) fn needed_session(headers: &HeaderMap) -> Result<String, ApiError> {
     session(headers)?.ok_or_else(|| ApiError::McpHeader("Mcp-Session-Id is missing".into()))
+}
+
+/// Up to where an earlier stream was heard. An id that was never given out says nothing.
+pub(super) fn last_event(headers: &HeaderMap) -> Option<EventId> {
+    EventId::parse(headers.get(LAST_EVENT)?.to_str().ok()?)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::sse;
 use bytes::Bytes;
-use dtma_mcp::{Door, MessageStream, PostReply};
+use dtma_mcp::{Door, EventStream, MessageStream, PostReply};
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -33,6 +33,14 @@ pub(super) async fn patient(server: Door, session: Option<String>, body: Bytes) 
 /// Each message as one event.
 pub(super) fn frames(messages: MessageStream) -> impl Stream<Item = Bytes> + Send {
     messages.map(|message| sse::event("message", None, &message))
+}
+
+/// Each as it is, with its id.
+pub(super) fn events(events: EventStream) -> impl Stream<Item = Bytes> + Send {
+    events.map(|event| {
+        let id = event.id.map(|id| id.to_string());
+        sse::event("message", id.as_deref(), &event.text)
+    })
 }
 
 /// The events of an answer that is still awaited. A session that went away meanwhile ends the stream.

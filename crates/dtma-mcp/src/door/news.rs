@@ -9,12 +9,12 @@ use super::member::Member;
 use super::{Door, Inner};
 use crate::rpc;
 use crate::server::state::{Ready, ServerState, Tool, ToolList};
-use crate::{MessageStream, SessionId};
+use crate::{Event, SessionId};
 use bytes::Bytes;
 use dtma_core::id::Generation;
 use dtma_core::record::GatewaySession;
 use futures_util::future;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
@@ -61,17 +61,17 @@ impl Door {
         &self,
         session: SessionId,
         at: &Arc<Member>,
-        stream: MessageStream,
-    ) -> MessageStream {
+        stream: BoxStream<'static, Event>,
+    ) -> BoxStream<'static, Event> {
         let before = self.table().before(session, at);
         let Some((kept, before)) = before else { return stream };
         let teller = Teller { door: Arc::downgrade(&self.inner), session, kept, before };
         let news = teller.news(at.origin.generation, at.handle.state());
-        let news = stream::once(news).flat_map(stream::iter).map(Some);
+        let news = stream::once(news).flat_map(stream::iter).map(Event::unnumbered).map(Some);
         // What ends the one ends the other: a member that never answers has no news.
         let rest = stream.map(Some).chain(stream::iter([None]));
         let both = stream::select(news, rest).take_while(|message| future::ready(message.is_some()));
-        MessageStream::merged(both.filter_map(future::ready).boxed())
+        both.filter_map(future::ready).boxed()
     }
 }
 

@@ -4,9 +4,11 @@ use super::Door;
 use super::member::Member;
 use super::table::{Settled, Table, Unknown};
 use super::wait::Unserved;
-use crate::server::command::Opened;
-use crate::{MessageStream, SessionError, SessionId};
+use crate::server::command::{Listening, Opened};
+use crate::{Event, EventId, EventStream, MessageStream, SessionError, SessionId, version};
+use bytes::Bytes;
 use dtma_core::record::GatewaySession;
+use futures_util::stream::{self, StreamExt};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -28,17 +30,42 @@ impl Door {
     /// [`SessionError::Unknown`] when there is no such session, [`SessionError::Closed`] when nobody serves, or
     /// when every session of its member is in use.
     pub async fn listen(&self, session: &str) -> Result<MessageStream, SessionError> {
+        self.listen_after(session, None).await.map(EventStream::messages)
+    }
+
+    /// The same for a client that can say up to where it heard the last stream: what was said after that comes first, as
+    /// far as it is remembered (the last 256 messages and 256 KiB). It may have been said to another life of the
+    /// daemon: a shim keeps the last of it. A client of 2025-11-25 is told at once where it stands.
+    ///
+    /// # Errors
+    /// As of [`listen`](Self::listen).
+    pub async fn listen_after(
+        &self,
+        session: &str,
+        after: Option<EventId>,
+    ) -> Result<EventStream, SessionError> {
         let session = SessionId::parse(session).ok_or(SessionError::Unknown)?;
         let deadline = self.patience();
         loop {
             let at = self.home(session, deadline, Table::place).await?;
-            match at.handle.listen(session).await {
-                Ok(Some(stream)) => return Ok(self.with_news(session, &at, stream)),
+            match at.handle.listen(session, after.clone()).await {
+                Ok(Some(listening)) => return Ok(self.events(session, &at, listening)),
                 Ok(None) => self.move_in(session, &at).await.map_err(|Full| SessionError::Closed)?,
                 Err(_) if Instant::now() >= deadline => return Err(SessionError::Closed),
                 Err(_) => {}
             }
         }
+    }
+
+    fn events(&self, session: SessionId, at: &Arc<Member>, listening: Listening) -> EventStream {
+        let kept = self.table().sessions.get(&session).map(|entry| Arc::clone(&entry.kept));
+        let primed = kept.is_some_and(|kept| kept.protocol_version.as_str() >= version::PRIMING);
+        let primer = primed.then(|| Event { id: Some(listening.last), text: Bytes::new() });
+        let events = stream::poll_fn({
+            let mut events = listening.events;
+            move |context| events.poll_recv(context)
+        });
+        EventStream::of(stream::iter(primer).chain(self.with_news(session, at, events.boxed())))
     }
 
     /// A session as it stands (its protocol version, for the check of the header). Counts as a use of it.

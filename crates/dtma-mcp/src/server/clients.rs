@@ -1,9 +1,9 @@
 //! The owner's dealings with clients: their sessions, calls, notifications and answers.
 
 use super::calls::{Call, Caller, ClientCaller, Way};
-use super::command::{ClientCall, First, Opened, Refusal};
+use super::command::{ClientCall, First, Listening, Opened, Refusal};
 use super::owner::{Chore, Owner};
-use super::reply::MessageStream;
+use super::reply::EventId;
 use super::session::SessionId;
 use super::sessions::{AllInUse, Session};
 use crate::envelope::{Kind, Message};
@@ -73,9 +73,11 @@ impl Owner {
         }));
     }
 
-    pub(super) fn listen(&mut self, id: SessionId) -> Option<MessageStream> {
+    pub(super) fn listen(&mut self, id: SessionId, after: Option<&EventId>) -> Option<Listening> {
         let room = self.shared.limits.stream;
-        Some(self.sessions.using(id)?.listen(room))
+        let missed = after.into_iter().flat_map(|after| self.recent.after(after)).collect();
+        let events = self.sessions.using(id)?.listen(room, after, missed);
+        Some(Listening { events, last: self.recent.last().clone() })
     }
 
     pub(super) fn client_call(&mut self, call: ClientCall) {

@@ -2,7 +2,7 @@
 //! splicing, waiting) is done before, in the asker's own task.
 
 use super::Attachment;
-use super::reply::MessageStream;
+use super::reply::{Event, EventId, MessageStream};
 use super::session::SessionId;
 use crate::envelope::Message;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use dtma_core::id::RunKey;
 use dtma_core::port::runtime::Attached;
 use dtma_core::record::GatewaySession;
 use std::sync::Arc;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// One thing asked. Where there is a `reply`, an asker that no longer waits is fine.
 pub(crate) enum Command {
@@ -37,9 +37,11 @@ pub(crate) enum Command {
         session: SessionId,
         reply: oneshot::Sender<bool>,
     },
+    /// What was said after that is said again.
     Listen {
         session: SessionId,
-        reply: oneshot::Sender<Option<MessageStream>>,
+        after: Option<EventId>,
+        reply: oneshot::Sender<Option<Listening>>,
     },
     /// The session is in use.
     Touch {
@@ -65,6 +67,13 @@ pub(crate) enum Command {
     GiveUp {
         id: u64,
     },
+}
+
+/// The stream of a session's GET.
+pub(crate) struct Listening {
+    pub(crate) events: mpsc::Receiver<Event>,
+    /// The last of what was said before.
+    pub(crate) last: EventId,
 }
 
 /// Whether a session was taken.

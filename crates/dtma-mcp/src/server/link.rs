@@ -54,6 +54,10 @@ pub(crate) enum LinkEvent {
 pub(crate) struct Heard {
     pub(crate) stream: OutputStream,
     pub(crate) framed: Framed,
+    /// Where in all of the output it ends, where that is known.
+    pub(crate) place: Option<u64>,
+    /// It was heard by a former life of the daemon already.
+    pub(crate) again: bool,
 }
 
 impl Link {
@@ -132,12 +136,16 @@ impl Link {
 
     /// Cuts a chunk into lines.
     pub(crate) fn frame(&mut self, chunk: OutputChunk, lines: &mut Vec<Heard>) {
-        let stream = chunk.stream;
+        let OutputChunk { stream, bytes, offset, again } = chunk;
+        let end = offset.map(|offset| offset + bytes.len() as u64);
         let framer = match stream {
             OutputStream::Stdout => &mut self.stdout,
             OutputStream::Stderr => &mut self.stderr,
         };
-        framer.push(chunk.bytes, |framed| lines.push(Heard { stream, framed }));
+        framer.push(bytes, |framed, left| {
+            let place = end.map(|end| end - left as u64);
+            lines.push(Heard { stream, framed, place, again });
+        });
     }
 
     /// What was written without a newline when the output ended.

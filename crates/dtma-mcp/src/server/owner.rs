@@ -5,6 +5,7 @@ use super::calls::{Call, Caller, Calls};
 use super::command::{Aside, AsideKind, Command, Connect, HouseAnswer, HouseCall, Refusal};
 use super::link::{Heard, Link, LinkEvent};
 use super::questions::Questions;
+use super::recent::Recent;
 use super::sessions::Sessions;
 use super::startup::{self, Started, Talk};
 use super::state::{Ready, ServerState, ToolList};
@@ -34,6 +35,7 @@ pub(crate) struct Owner {
     pub(super) sessions: Sessions,
     pub(super) calls: Calls,
     pub(super) questions: Questions,
+    pub(super) recent: Recent,
     /// Somebody drains this server and wants to know how many calls are left.
     pub(super) left: Option<watch::Sender<Option<usize>>>,
     /// The last handshake of this daemon's life.
@@ -91,6 +93,7 @@ impl Owner {
             sessions,
             calls: Calls::default(),
             questions: Questions::default(),
+            recent: Recent::new(),
             left: None,
             greeted: None,
             relisting: Relisting::No,
@@ -162,7 +165,9 @@ impl Owner {
             Command::Release { session } => self.sessions.release(session),
             Command::Leave { left } => self.leave(left),
             Command::Close { session, reply } => drop(reply.send(self.close(session))),
-            Command::Listen { session, reply } => drop(reply.send(self.listen(session))),
+            Command::Listen { session, after, reply } => {
+                drop(reply.send(self.listen(session, after.as_ref())));
+            }
             Command::Touch { session, reply } => drop(reply.send(self.sessions.using(session).is_some())),
             Command::Claim { session, message, reply } => drop(reply.send(self.claim(session, &message))),
             Command::Notice { session, message, reply } => drop(reply.send(self.notice(session, &message))),
@@ -203,6 +208,7 @@ impl Owner {
             link.push(Bytes::from_static(b"\n"));
         }
         self.link = Some(link);
+        self.recent.begin(&run);
         let known = self.known_handshake(how).filter(|handshake| handshake.run == run);
         self.state.send_replace(ServerState::Connecting { run: run.clone() });
         let (talk, shared, turn) = (self.talk(), self.shared.clone(), self.turn);

@@ -2,9 +2,9 @@
 //! the [`Door`](crate::Door).
 
 use super::call::Closed;
-use super::command::{ClientCall, Command, First, Opened, Refusal};
+use super::command::{ClientCall, Command, First, Listening, Opened, Refusal};
 use super::handle::ServerHandle;
-use super::reply::{MessageStream, PostReply};
+use super::reply::{EventId, PostReply};
 use super::session::SessionId;
 use crate::envelope::Message;
 use crate::rpc::{self, code};
@@ -79,8 +79,12 @@ impl ServerHandle {
     }
 
     /// `None`: the session is not here.
-    pub(crate) async fn listen(&self, session: SessionId) -> Result<Option<MessageStream>, Closed> {
-        self.ask(|reply| Command::Listen { session, reply }).await
+    pub(crate) async fn listen(
+        &self,
+        session: SessionId,
+        after: Option<EventId>,
+    ) -> Result<Option<Listening>, Closed> {
+        self.ask(|reply| Command::Listen { session, after, reply }).await
     }
 
     /// `false`: the session is not here; likewise the next three.

@@ -2,10 +2,11 @@
 
 use crate::SessionId;
 use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt, future};
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +32,85 @@ pub enum PostReply {
     UnknownSession,
     /// 503: the server was removed, or the daemon is ending. Nothing was done.
     Closed,
+}
+
+/// Where in all that a server said of itself a message stands. Whoever comes back with the last one it got
+/// (`Last-Event-ID`) is told what came after. As text: what has no meaning for clients, a colon and a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventId {
+    /// The process that said it.
+    pub(crate) process: Arc<str>,
+    /// The end of its line in all that the process wrote; where nobody counts that, the lines' number.
+    pub(crate) place: u64,
+}
+
+impl EventId {
+    pub(crate) fn new(process: Arc<str>, place: u64) -> Self {
+        Self { process, place }
+    }
+
+    /// True when it stands at the other or before it, said by the same process.
+    pub(crate) fn is_up_to(&self, other: &Self) -> bool {
+        self.place <= other.place && self.process == other.process
+    }
+
+    /// Reads what a client sent. `None`: it is nothing that was ever given out.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (process, place) = text.rsplit_once(':')?;
+        Some(Self { process: process.into(), place: place.parse().ok()? })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.process, self.place)
+    }
+}
+
+/// What comes on the stream of a GET.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Where to go on after it; `None` for what is not said again: questions, and the house's own words.
+    pub id: Option<EventId>,
+    /// A message, whole, in one line and without a newline. Empty: there is none, and it is about the id only.
+    pub text: Bytes,
+}
+
+impl Event {
+    pub(crate) fn unnumbered(text: Bytes) -> Self {
+        Self { id: None, text }
+    }
+}
+
+/// The [`Event`]s of a session, until it goes elsewhere or ends.
+pub struct EventStream(BoxStream<'static, Event>);
+
+impl EventStream {
+    pub(crate) fn of(events: impl Stream<Item = Event> + Send + 'static) -> Self {
+        Self(Box::pin(events))
+    }
+
+    /// Their texts alone.
+    #[must_use]
+    pub fn messages(self) -> MessageStream {
+        let texts = self.map(|event| event.text);
+        MessageStream::merged(texts.filter(|text| future::ready(!text.is_empty())).boxed())
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventStream")
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.0.as_mut().poll_next(cx)
+    }
 }
 
 /// JSON-RPC messages, each whole, in one line and without a newline: each fits one `data:` field or one frame.

@@ -14,6 +14,7 @@ use super::command::HouseAnswer;
 use super::link::Heard;
 use super::owner::Owner;
 use super::questions::Question;
+use super::reply::Event;
 use super::session::SessionId;
 use super::sessions::Audience;
 use crate::envelope::{Kind, Message, Packet};
@@ -33,11 +34,20 @@ const LIST_CHANGED: [&str; 3] = [
     "notifications/resources/list_changed",
 ];
 
+/// Notifications that are about one call or question.
+const PRIVATE: [&str; 2] = ["notifications/progress", "notifications/cancelled"];
+
 const WHOM: &str = "several clients have calls in flight; whom to ask is unknown";
 
 impl Owner {
     pub(super) fn heard(&mut self, heard: Heard) {
-        match (heard.stream, heard.framed) {
+        let Heard { stream, framed, place, again } = heard;
+        if stream == OutputStream::Stdout {
+            self.recent.heard(place);
+        }
+        match (stream, framed) {
+            (_, Framed::Line(line)) if again => self.heard_before(&line),
+            (_, Framed::Dropped { .. }) if again => {}
             (OutputStream::Stderr, Framed::Line(line)) => self.note(OutputStream::Stderr, &line),
             (OutputStream::Stdout, Framed::Line(line)) => self.line(&line),
             (stream, Framed::Dropped { bytes }) => {
@@ -48,6 +58,16 @@ impl Owner {
                 );
                 self.after_gap();
             }
+        }
+    }
+
+    /// A former life of the daemon has seen to it. Whoever listened then may not have got what was for everybody.
+    fn heard_before(&mut self, line: &Bytes) {
+        if let Ok(Packet::One(message)) = Packet::read(line.clone(), self.shared.limits.message)
+            && message.kind() == Kind::Notification
+            && !PRIVATE.iter().any(|method| message.is(method))
+        {
+            self.recent.keep(&message.to_text(&mut []));
         }
     }
 
@@ -125,7 +145,7 @@ impl Owner {
         if LIST_CHANGED.iter().any(|method| message.is(method)) {
             self.shared.lists_changed.send_modify(|count| *count += 1);
         }
-        self.tell_all(&message.to_text(&mut []));
+        self.tell_all(message.to_text(&mut []));
     }
 
     fn progressed(&mut self, message: &Message) {
@@ -138,10 +158,11 @@ impl Owner {
         let _missed = client.way.say(message.to_text(&mut [Edit { at, text: &token }]), room);
     }
 
-    fn tell_all(&mut self, text: &Bytes) {
+    fn tell_all(&mut self, text: Bytes) {
         let room = self.shared.limits.stream;
+        let event = Event { id: Some(self.recent.keep(&text)), text };
         for session in self.sessions.all() {
-            if !session.tell(text.clone(), &mut self.calls, room) {
+            if !session.tell(event.clone(), &mut self.calls, room) {
                 tracing::trace!(server = %self.shared.instance, "a client without a stream, or too slow, misses a notification");
             }
         }

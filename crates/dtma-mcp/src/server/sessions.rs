@@ -1,14 +1,17 @@
 //! The client sessions of one server.
 
 use super::calls::Calls;
-use super::reply::MessageStream;
+use super::reply::{Event, EventId};
 use super::session::SessionId;
 use bytes::Bytes;
 use dtma_core::record::GatewaySession;
 use serde::de::IgnoredAny;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+
+/// What a session was told on other ways than its stream, as far as that is remembered.
+const TOLD: usize = 64;
 
 /// All of them.
 pub(crate) struct Sessions {
@@ -24,7 +27,11 @@ pub(crate) struct Session {
     pub(crate) calls: HashMap<Bytes, u64>,
     /// The top-level names of its capabilities.
     capabilities: Vec<String>,
-    listener: Option<mpsc::Sender<Bytes>>,
+    listener: Option<mpsc::Sender<Event>>,
+    /// Its client has heard the server up to there. What comes from a shim again may be older.
+    heard: Option<EventId>,
+    /// What it was told on the streams of its calls while nobody listened: not to be told again.
+    told: VecDeque<EventId>,
     /// It lives elsewhere by now and stays only for its calls in flight.
     leaving: bool,
     used: u64,
@@ -35,45 +42,90 @@ impl Session {
         let capabilities: BTreeMap<String, IgnoredAny> =
             serde_json::from_str(&kept.capabilities).unwrap_or_default();
         let capabilities = capabilities.into_keys().collect();
-        Self { calls: HashMap::new(), capabilities, listener: None, leaving: false, used }
+        Self {
+            calls: HashMap::new(),
+            capabilities,
+            listener: None,
+            heard: None,
+            told: VecDeque::new(),
+            leaving: false,
+            used,
+        }
     }
 
     pub(crate) fn can(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|name| name == capability)
     }
 
-    /// Opens the stream of its GET; an older one ends.
-    pub(crate) fn listen(&mut self, room: usize) -> MessageStream {
-        let (sender, receiver) = mpsc::channel(room.max(1));
+    /// Opens the stream of its GET, which begins with what it missed; an older one ends.
+    pub(crate) fn listen(
+        &mut self,
+        room: usize,
+        heard: Option<&EventId>,
+        missed: Vec<Event>,
+    ) -> mpsc::Receiver<Event> {
+        let (sender, receiver) = mpsc::channel(room.max(1) + missed.len());
+        let told = std::mem::take(&mut self.told);
+        for event in missed.into_iter().filter(|event| !told.iter().any(|id| Some(id) == event.id.as_ref())) {
+            // There is room for all of them.
+            let _ = sender.try_send(event);
+        }
         self.listener = Some(sender);
-        MessageStream::of(receiver, None)
+        self.heard = heard.cloned();
+        receiver
     }
 
     /// Something that belongs to no call: to its GET stream, else to the newest of its open calls. `false` when
     /// there is neither, or when the client does not keep up.
-    pub(crate) fn tell(&mut self, message: Bytes, calls: &mut Calls, room: usize) -> bool {
-        match self.by_listener(message) {
+    pub(crate) fn tell(&mut self, event: Event, calls: &mut Calls, room: usize) -> bool {
+        if self.knows(&event) {
+            return true;
+        }
+        match self.by_listener(event) {
             Ok(()) => true,
-            Err(Some(message)) => self.by_call(message, calls, room),
+            Err(Some(Event { id, text })) => {
+                let told = self.by_call(text, calls, room);
+                if told && let Some(id) = id {
+                    self.remember(id);
+                }
+                told
+            }
             Err(None) => false,
         }
+    }
+
+    fn knows(&mut self, event: &Event) -> bool {
+        let knows = self.heard.as_ref().zip(event.id.as_ref()).is_some_and(|(heard, id)| id.is_up_to(heard));
+        if !knows {
+            // What comes from here on is newer.
+            self.heard = None;
+        }
+        knows
+    }
+
+    fn remember(&mut self, id: EventId) {
+        self.told.truncate(TOLD - 1);
+        self.told.push_front(id);
     }
 
     /// A question that arose from a call: to the newest of its open calls, else to its GET stream.
     pub(crate) fn ask(&mut self, message: Bytes, calls: &mut Calls, room: usize) -> bool {
         let has_call = self.calls.values().any(|id| calls.is_open(*id));
-        if has_call { self.by_call(message, calls, room) } else { self.by_listener(message).is_ok() }
+        match has_call {
+            true => self.by_call(message, calls, room),
+            false => self.by_listener(Event::unnumbered(message)).is_ok(),
+        }
     }
 
     /// Gives the message back when nobody listens, and nothing when the listener does not keep up.
-    fn by_listener(&mut self, message: Bytes) -> Result<(), Option<Bytes>> {
-        let Some(listener) = &self.listener else { return Err(Some(message)) };
-        match listener.try_send(message) {
+    fn by_listener(&mut self, event: Event) -> Result<(), Option<Event>> {
+        let Some(listener) = &self.listener else { return Err(Some(event)) };
+        match listener.try_send(event) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(None),
-            Err(TrySendError::Closed(message)) => {
+            Err(TrySendError::Closed(event)) => {
                 self.listener = None;
-                Err(Some(message))
+                Err(Some(event))
             }
         }
     }

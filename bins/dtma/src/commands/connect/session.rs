@@ -163,16 +163,21 @@ impl Session {
 
     /// Passes on what belongs to no call, for ever.
     pub(super) async fn listen(&self, out: &mpsc::Sender<Bytes>) {
-        let listen = async |headers: HeaderMap| {
-            self.reaching(async || self.client.gateway_listen_raw(&self.instance, headers.clone()).await)
-                .await
-        };
+        let mut last: Option<String> = None;
         loop {
+            let listen = async |headers: HeaderMap| {
+                let listen = async || {
+                    self.client.gateway_listen(&self.instance, headers.clone(), last.as_deref()).await
+                };
+                self.reaching(listen).await
+            };
             match self.in_session(listen).await {
-                Ok(response) => {
-                    let mut messages = raw_messages(response);
-                    while let Some(Ok(message)) = messages.next().await {
-                        let _ = out.send(message).await;
+                Ok(mut events) => {
+                    while let Some(Ok(event)) = events.next().await {
+                        if !event.data.is_empty() {
+                            let _ = out.send(event.data.into()).await;
+                        }
+                        last = event.id;
                     }
                 }
                 Err(Error::Refused(refusal)) if refusal.status == StatusCode::METHOD_NOT_ALLOWED => return,

@@ -293,6 +293,22 @@ impl Process {
         self.chunk(OutputStream::Stdout, bytes.into());
     }
 
+    /// What a former life of the daemon has heard, from that place of the output on.
+    pub(crate) fn say_again(&self, offset: u64, text: &str) {
+        self.counted(offset, text, true);
+    }
+
+    /// The same for what nobody has heard yet.
+    pub(crate) fn say_at(&self, offset: u64, text: &str) {
+        self.counted(offset, text, false);
+    }
+
+    fn counted(&self, offset: u64, text: &str, again: bool) {
+        let chunk = OutputChunk::new(OutputStream::Stdout, Bytes::copy_from_slice(text.as_bytes()));
+        // The daemon may have let go of it.
+        let _gone = self.output.send(Ok(OutputChunk { offset: Some(offset), again, ..chunk }));
+    }
+
     pub(crate) fn cry(&self, line: &str) {
         self.chunk(OutputStream::Stderr, format!("{line}\n").into());
     }

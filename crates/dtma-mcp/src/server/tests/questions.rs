@@ -1,7 +1,8 @@
 //! What the server asks of clients and tells them.
 
 use super::harness::*;
-use crate::{Limits, PostReply};
+use crate::{Attachment, Limits, PostReply};
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -200,4 +201,78 @@ async fn a_slow_reader_misses_notifications_and_stalls_nobody() {
         heard += 1;
     }
     assert_eq!(heard, 4);
+}
+
+/// A house whose server and clients speak a version in which streams may begin with an id alone.
+async fn newest() -> (House, Process) {
+    let house = House::new();
+    let mut process = house.attach(1, Attachment::Fresh).await;
+    process.greet_as(&GREETING.replace("2025-06-18", "2025-11-25"), "[]").await;
+    house.until_ready().await;
+    (house, process)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_hears_what_it_missed_and_nothing_twice() {
+    let (house, mut process) = newest().await;
+    let client = house.client(json!({})).await;
+    let news = |number: u32| format!(r#"{{"jsonrpc":"2.0","method":"notifications/x","params":[{number}]}}"#);
+    let mut events = client.door.listen_after(&client.id, None).await.unwrap();
+    let primer = events.next().await.unwrap();
+    assert_eq!(primer.text, "", "where it stands");
+    process.say(news(1));
+    let one = events.next().await.unwrap();
+    assert_eq!(one.text, news(1));
+    drop(events);
+    process.say(news(2));
+    let mut calls = JoinSet::new();
+    client.begin(&mut calls, CALL);
+    let call = process.asked("x").await;
+    process.say(news(3));
+    let mut stream = messages(outcome(&mut calls).await);
+    assert_eq!(next(&mut stream).await, news(3), "on the stream of its call");
+    process.answer(&call, "1");
+    process.say(news(4));
+    assert_eq!(next(&mut stream).await, r#"{"jsonrpc":"2.0","id":1,"result":1}"#);
+    for (after, missed) in [(one.id, vec![news(2), news(4)]), (primer.id, (1..=4).map(news).collect())] {
+        let events = client.door.listen_after(&client.id, after).await.unwrap();
+        let texts: Vec<_> = events.skip(1).take(missed.len()).map(|event| event.text).collect().await;
+        assert_eq!(texts, missed);
+    }
+}
+
+/// A former life of the daemon has seen to what comes again: nothing of it is done twice.
+#[tokio::test(start_paused = true)]
+async fn what_comes_again_is_for_those_alone_who_ask_for_it() {
+    let (house, mut process) = newest().await;
+    let client = house.client(json!({"sampling":{}})).await;
+    let mut calls = JoinSet::new();
+    client.begin(&mut calls, CALL);
+    process.asked("x").await;
+    let news = r#"{"jsonrpc":"2.0","method":"notifications/x"}"#;
+    process.say_again(10, &format!("a banner\n{SAMPLE}\n{news}\n"));
+    assert!(!process.has_more().await, "the question is not put again");
+    let mut listener = client.listen().await;
+    assert_eq!(listener.next().now_or_never(), None, "nor is anybody told anything");
+    let place = |place: usize| crate::EventId::parse(&format!("c1.0:{place}"));
+    let (banner, end) = (10 + "a banner\n".len(), SAMPLE.len() + 1 + news.len() + 1);
+    let mut events = client.door.listen_after(&client.id, place(banner)).await.unwrap();
+    events.next().await.unwrap();
+    let again = events.next().await.unwrap();
+    assert_eq!((again.text, again.id), (Bytes::from(news), place(banner + end)));
+}
+
+/// What was passed on and not acknowledged comes as something new.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_says_it_has_heard_is_not_told_again() {
+    let (house, process) = newest().await;
+    let client = house.client(json!({})).await;
+    let news = |number: u32| format!(r#"{{"jsonrpc":"2.0","method":"notifications/x","params":[{number}]}}"#);
+    let heard = crate::EventId::parse(&format!("c1.0:{}", 2 * (news(1).len() + 1)));
+    let mut events = client.door.listen_after(&client.id, heard).await.unwrap();
+    events.next().await.unwrap();
+    process.say_at(0, &format!("{}\n{}\n{}\n{}\n", news(1), news(2), news(3), news(4)));
+    for number in 3..=4 {
+        assert_eq!(events.next().await.unwrap().text, news(number));
+    }
 }
