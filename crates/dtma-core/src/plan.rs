@@ -8,7 +8,7 @@
 //!
 //! A plan holds only what may begin at this moment, all of it in parallel, at most one action per subject. Doing it
 //! and planning again reaches the goal; at the goal the plan is empty. Guarantees, each a property test in
-//! `tests/plan.rs`: it converges under any sequence of failing actions, is empty at its fixpoint, never yields two
+//! `tests/plan`: it converges under any sequence of failing actions, is empty at its fixpoint, never yields two
 //! live containers of one configuration for one replica, starts dependencies first and stops them last, and during an
 //! update never ends what serves before what follows it is ready.
 //!
