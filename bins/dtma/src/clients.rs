@@ -1,7 +1,7 @@
 //! The clients that `dtma agent config` knows: which file each reads, how a server is written there, and how its token
 //! is named without being told.
 //!
-//! What differs between them is the table [`CLIENTS`]. [`names`] says what a server is called there, [`decide`] what is
+//! What differs between them is the table [`CLIENTS`]. [`names()`] says what a server is called there, [`decide`] what is
 //! to be done, [`jsonc`] and [`toml`] do it to a text of either family, [`place`] and [`replace`] know files.
 
 pub(crate) mod decide;
