@@ -91,6 +91,8 @@ pub struct Preview {
     pub changes: Vec<ServerChange>,
     /// Whether it would be accepted, and what the containers would be made from.
     pub validation: Validation,
+    /// What is known beforehand of how it would turn out, where a configuration ran before.
+    pub foreseen: Vec<Violation>,
 }
 
 /// The answer to a removal.

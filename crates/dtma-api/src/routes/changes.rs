@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::asker::Asker;
 use crate::body::Shaped;
 use crate::convert;
-use crate::error::ApiError;
+use crate::error::{ApiError, details};
 use crate::path::Named;
 use crate::query::{Asked, WaitQuery, wait};
 use crate::view;
@@ -88,9 +88,12 @@ fn plan(app: &App, request: GroupRequest, expect: Expect) -> Answer {
         Some(spec) => Some(app.manager().preview(spec, expect)?),
         None => None,
     };
-    let validation = validation(app, request);
+    let mut validation = validation(app, request);
     let (generation, changes) = match preview {
-        Some(Preview { generation, changes, .. }) => (generation, changes),
+        Some(Preview { generation, changes, foreseen, .. }) => {
+            validation.warnings.extend(details(foreseen));
+            (generation, changes)
+        }
         None => (None, Vec::new()),
     };
     let changed = !changes.is_empty();

@@ -170,10 +170,10 @@ impl Registry {
         if let Some(present) = present {
             expect.judge(present.generation, present.spec == *spec)?;
         }
-        let mut validation = self.validate(spec);
-        validation.warnings.extend(self.foreseen_drift(present, spec, &validation.effective));
+        let validation = self.validate(spec);
+        let foreseen = self.foreseen_drift(present, spec, &validation.effective);
         let changes = preview(present, spec, &validation.effective);
-        Ok(Preview { generation: present.map(|present| present.generation), changes, validation })
+        Ok(Preview { generation: present.map(|present| present.generation), changes, validation, foreseen })
     }
 
     /// What is known of tools that another configuration will not offer as they were approved: only where that

@@ -190,8 +190,7 @@ async fn what_another_configuration_offered_is_foreseen() {
     house.until_known(changed).await;
     house.approve(None).await.unwrap();
     let preview = house.manager.preview(&versioned("1"), Expect::default()).unwrap();
-    let warning =
-        preview.validation.warnings.iter().find(|warning| warning.rule == "contract.drift").unwrap();
+    let warning = preview.foreseen.iter().find(|warning| warning.rule == "contract.drift").unwrap();
     assert_eq!(warning.pointer, "/servers/0");
     assert!(warning.message.ends_with(r#""echo" added, "other" removed"#), "{}", warning.message);
 }
