@@ -1,5 +1,6 @@
-//! Server-sent events as they come off the wire (the WHATWG rules): bytes in, cut anywhere; whole events out.
+//! Server-sent events of the daemon: text, cut anywhere.
 
+use dtma_sse::{Event, Events};
 use std::collections::VecDeque;
 
 /// An event longer than this is an error of the sender (the gateway's own limit is lower).
@@ -28,16 +29,16 @@ pub enum SseError {
 }
 
 /// Takes bytes and gives events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SseParser {
-    line: Vec<u8>,
-    after_cr: bool,
-    started: bool,
-    name: String,
-    data: String,
-    has_data: bool,
-    id: Option<String>,
+    events: Events,
     ready: VecDeque<SseEvent>,
+}
+
+impl Default for SseParser {
+    fn default() -> Self {
+        Self { events: Events::new(MAX_EVENT), ready: VecDeque::new() }
+    }
 }
 
 impl SseParser {
@@ -46,87 +47,37 @@ impl SseParser {
     /// # Errors
     /// [`SseError`]; the stream cannot be read any further then.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), SseError> {
-        for &byte in bytes {
-            let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
-            match byte {
-                b'\n' if after_cr => {}
-                b'\n' | b'\r' => self.end_line()?,
-                other => self.line.push(other),
-            }
+        let pushed = self.events.push(bytes);
+        while let Some(event) = self.events.pop() {
+            self.ready.push_back(text(event)?);
         }
-        if self.line.len() + self.data.len() > MAX_EVENT { Err(SseError::TooLong) } else { Ok(()) }
+        pushed.map_err(|_| SseError::TooLong)
     }
 
     /// The next whole event, if there is one.
     pub fn pop(&mut self) -> Option<SseEvent> {
         self.ready.pop_front()
     }
+}
 
-    fn end_line(&mut self) -> Result<(), SseError> {
-        let line = std::mem::take(&mut self.line);
-        let mut line = std::str::from_utf8(&line).map_err(|_| SseError::NotText)?;
-        if !std::mem::replace(&mut self.started, true) {
-            line = line.strip_prefix('\u{feff}').unwrap_or(line);
-        }
-        if line.is_empty() {
-            self.end_event();
-        } else {
-            let (field, value) = line.split_once(':').unwrap_or((line, ""));
-            self.field(field, value.strip_prefix(' ').unwrap_or(value));
-        }
-        Ok(())
-    }
-
-    /// A line without a field name is a comment; fields that are not known are ignored.
-    fn field(&mut self, field: &str, value: &str) {
-        match field {
-            "event" => value.clone_into(&mut self.name),
-            "data" => {
-                if std::mem::replace(&mut self.has_data, true) {
-                    self.data.push('\n');
-                }
-                self.data.push_str(value);
-            }
-            "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
-            _ => {}
-        }
-    }
-
-    fn end_event(&mut self) {
-        let name = std::mem::take(&mut self.name);
-        let data = std::mem::take(&mut self.data);
-        if std::mem::take(&mut self.has_data) {
-            self.ready.push_back(SseEvent { name, data, id: self.id.clone() });
-        }
-    }
+fn text(event: Event) -> Result<SseEvent, SseError> {
+    let data = String::from_utf8(event.data.into()).map_err(|_| SseError::NotText)?;
+    Ok(SseEvent { name: event.name, data, id: event.id.map(|id| id.as_ref().to_owned()) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STREAM: &str = "\u{feff}: hello\r\nid: 1\nevent: phase\ndata: {\"a\":\ndata:1}\n\nevent: lost\n\n\
-                          retry: 5\rdata\rdata: x\r\rdata: never ended";
-
-    fn expected() -> Vec<SseEvent> {
-        let event =
-            |name: &str, data: &str| SseEvent { name: name.into(), data: data.into(), id: Some("1".into()) };
-        vec![event("phase", "{\"a\":\n1}"), event("", "\nx")]
-    }
-
     #[test]
-    fn a_stream_means_the_same_however_it_is_cut() {
-        for size in 1..STREAM.len() {
-            let mut parser = SseParser::default();
-            STREAM.as_bytes().chunks(size).for_each(|chunk| parser.push(chunk).unwrap());
-            let events: Vec<_> = std::iter::from_fn(|| parser.pop()).collect();
-            assert_eq!(events, expected(), "cut every {size} bytes");
-        }
-    }
-
-    #[test]
-    fn what_is_not_text_or_never_ends_is_refused() {
-        assert_eq!(SseParser::default().push(b"data: \xff\n"), Err(SseError::NotText));
-        assert_eq!(SseParser::default().push(&vec![b'x'; MAX_EVENT + 1]), Err(SseError::TooLong));
+    fn events_are_text_and_those_before_a_mistake_are_not_lost() {
+        let mut parser = SseParser::default();
+        parser.push("id: 1\nevent: phase\ndata: é\n\ndata: y".as_bytes()).unwrap();
+        let event = SseEvent { name: "phase".into(), data: "é".into(), id: Some("1".into()) };
+        assert_eq!(parser.pop(), Some(event));
+        assert_eq!(parser.push(b"\n\ndata: \xff\n\n"), Err(SseError::NotText));
+        assert_eq!(parser.pop().map(|event| event.data), Some("y".into()));
+        let long = vec![b'x'; MAX_EVENT + dtma_sse::FIELDS + 1];
+        assert_eq!(SseParser::default().push(&long), Err(SseError::TooLong));
     }
 }

@@ -5,7 +5,6 @@
 
 mod client;
 mod ear;
-mod events;
 mod http;
 mod refusal;
 mod sse;

@@ -3,12 +3,12 @@
 
 use super::client::{Answer, Body, Client};
 use super::ear::Ear;
-use super::events::{Events, Trail};
 use super::refusal::Trouble;
 use super::{Crew, INITIALISED};
 use crate::envelope::{Kind, Message};
 use crate::json::member;
 use bytes::Bytes;
+use dtma_sse::{Events, Trail};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use std::sync::{Arc, Mutex, PoisonError};

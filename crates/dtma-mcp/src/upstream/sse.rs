@@ -2,11 +2,11 @@
 
 use super::client::{Body, Client};
 use super::ear::Ear;
-use super::events::{Event, Events};
 use super::refusal::Trouble;
 use super::{Crew, INITIALISED};
 use crate::envelope::{Kind, Message};
 use bytes::Bytes;
+use dtma_sse::{Event, Events};
 use http::{HeaderValue, Method, Uri, header};
 use std::io;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Session {
     }
 
     async fn hear(&self, event: Event) {
-        if event.name == "endpoint" {
+        if event.name == "endpoint" && !event.data.is_empty() {
             let target = target(&self.path, &String::from_utf8_lossy(&event.data));
             self.endpoint.send_replace(Some(target));
         } else if event.is_message() {
