@@ -195,3 +195,38 @@ async fn what_a_client_over_websocket_may_not_do_is_refused_with_the_reason() {
     let answer = toolbox.rest().post(unknown, &json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await;
     assert_eq!((answer.status, &answer.json["code"]), (404, &json!("no_such_session")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_finds_its_way_in_and_what_it_calls_is_written_down() {
+    let toolbox = Toolbox::start_with(|launch| {
+        let said =
+            ["--public-url", "https://tools.example", "--authorization-servers", "https://login.example"];
+        launch.args.extend(said.map(str::to_owned));
+        launch.args.push("--audit-arguments".to_owned());
+    });
+    toolbox.deploy(&toolbox.group("found", &[groups::fixture("fixture")])).await;
+    let stranger = toolbox.rest().with_token(None);
+    let protection = stranger.get("/.well-known/oauth-protected-resource/gateway/servers/fixture/ws").await;
+    assert_eq!(protection.json["resource"], "https://tools.example/gateway/servers/fixture/ws");
+    assert_eq!(protection.json["authorization_servers"], json!(["https://login.example"]));
+    assert_eq!(stranger.get("/.well-known/ai-catalog.json").await.status, 401);
+    let catalogue = toolbox.get("/.well-known/ai-catalog.json").await.json;
+    let card = catalogue["entries"][0]["url"].as_str().expect("a card");
+    assert_eq!(card, "https://tools.example/gateway/servers/fixture/mcp/server-card");
+    let card = toolbox.get(card.trim_start_matches("https://tools.example")).await.json;
+    assert_eq!(card["remotes"][1]["url"], "https://tools.example/gateway/servers/fixture/sse");
+
+    let mut client = WsClient::open(&toolbox, "fixture").await;
+    client.ask(&call(&json!(1), "echo", &json!({"message": "over the socket"}))).await;
+    toolbox.raw_mcp("fixture").await.call(&json!(1), "echo", &json!({"message": "over HTTP"})).await;
+    let told = eventually("two calls are written down", SOON, async || {
+        let list = toolbox.get("/audit/calls?instance=fixture").await.json;
+        let all = list["data"]["entries"].as_array().cloned().unwrap_or_default();
+        let calls: Vec<Value> = all.into_iter().filter(|entry| entry["path"] == "echo").collect();
+        if calls.len() == 2 { Ok(calls) } else { Err(calls) }
+    })
+    .await;
+    let arguments: Vec<&Value> = told.iter().map(|entry| &entry["call"]["arguments"]).collect();
+    assert_eq!(arguments, [r#"{"message":"over HTTP"}"#, r#"{"message":"over the socket"}"#]);
+    assert_eq!(told[1]["call"]["door"], "websocket");
+}

@@ -287,6 +287,9 @@ pub(crate) struct SettingArgs {
     /// How many files of the audit log are kept in all, at least 2 [default: 10]
     #[arg(long, env = "DTMA_AUDIT_FILES", value_name = "COUNT", global = true)]
     pub(crate) audit_files: Option<u32>,
+    /// Write down what agents call tools with, too (dtma audit --calls): it may be anything, secrets included
+    #[arg(long, env = "DTMA_AUDIT_ARGUMENTS", global = true)]
+    pub(crate) audit_arguments: bool,
     /// The backend that is told how the machine and its servers do: every minute and after every change [default:
     /// AGENTOPIA_API_BASE_URL of the environment or of --conf, else nobody is told]
     #[arg(long, env = "DTMA_BACKEND_URL", value_name = "URL", global = true)]

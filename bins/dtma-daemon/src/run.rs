@@ -10,10 +10,11 @@ use crate::systemd::{self, Service};
 use crate::tls::TlsFiles;
 use crate::{backends, log, system, tokens};
 use anyhow::{Context, Result};
-use dtma_api::{AccessLines, App, AuditLog, Door, Parts, auth::Hosts, serve};
+use dtma_api::{AccessLines, App, AuditLog, CallJournal, Door, Parts, auth::Hosts, serve};
 use dtma_core::Timestamp;
 use dtma_core::port::ContainerRuntime;
 use dtma_manager::Manager;
+use dtma_manager::wall::Wall;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -48,6 +49,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     let Opened { backends, images, egress } = backends::open(settings).await?;
     let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
     let audit = audit(settings, wall())?;
+    let calls = calls(settings, &wall)?;
     let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
     let hosts = Hosts::new(address, settings.allowed_hosts.clone());
     let (sender, lines) = tokio::sync::mpsc::channel(access_log::WAITING);
@@ -74,6 +76,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         access,
         audit,
         egress,
+        calls: calls.clone(),
         wall,
         meter: backends::meter(settings),
         system: system::probe(&settings.state_dir),
@@ -129,6 +132,9 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
         if let Some(log) = access_log {
             log.finish();
         }
+        if tokio::time::timeout(PATIENCE, calls.finish()).await.is_err() {
+            tracing::warn!("not every call was written down in time");
+        }
         if !drain.drain(PATIENCE).await {
             tracing::warn!("engine calls were still under way; they are found again at the next start");
         }
@@ -148,6 +154,12 @@ fn audit(settings: &Settings, now: Timestamp) -> Result<AuditLog> {
     let dir = settings.state_dir.join("audit");
     AuditLog::open(&dir, settings.audit, now)
         .with_context(|| format!("cannot use the audit log in {}", dir.display()))
+}
+
+fn calls(settings: &Settings, wall: &Wall) -> Result<CallJournal> {
+    let dir = settings.state_dir.join("calls");
+    CallJournal::open(&dir, settings.audit, wall.clone(), settings.audit_arguments)
+        .with_context(|| format!("cannot use the log of calls in {}", dir.display()))
 }
 
 /// The socket that was passed, else one of our own.

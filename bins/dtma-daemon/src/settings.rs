@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     /// Bytes.
     pub(crate) access_log_size: u64,
     pub(crate) audit: AuditBounds,
+    /// What agents call tools with is written down, too.
+    pub(crate) audit_arguments: bool,
     /// Where reports go, when anywhere.
     pub(crate) backend: Option<Address>,
 }
@@ -161,6 +163,7 @@ struct File {
     access_log_size: Option<u64>,
     audit_max_mb: Option<u64>,
     audit_files: Option<u32>,
+    audit_arguments: Option<bool>,
     backend_url: Option<String>,
     backend_heartbeat_path: Option<String>,
     backend_token_file: Option<PathBuf>,
@@ -267,6 +270,7 @@ impl Sources<'_> {
             access_log: args.access_log.clone().or(file.access_log),
             access_log_size: args.access_log_size.or(file.access_log_size).unwrap_or(ACCESS_LOG_SIZE),
             audit,
+            audit_arguments: args.audit_arguments || file.audit_arguments.unwrap_or(false),
             backend,
             shims,
             image_gc,

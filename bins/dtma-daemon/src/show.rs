@@ -221,9 +221,10 @@ mod tests {
     }
 
     /// What holds for these when nobody says anything is nothing.
-    const UNSET: [&str; 18] = [
+    const UNSET: [&str; 19] = [
         "access_log",
         "allowed_hosts",
+        "audit_arguments",
         "authorization_servers",
         "backend_ca_file",
         "backend_token_file",

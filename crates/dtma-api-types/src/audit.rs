@@ -43,11 +43,13 @@ pub struct AuditEntryView {
     /// The address it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// What was asked: the `operationId` of the OpenAPI document; `egress` when a server asked to get out.
+    /// What was asked: the `operationId` of the OpenAPI document; `egress` when a server asked to get out,
+    /// `call` when an agent asked a server for something.
     pub action: String,
-    /// The HTTP method; of a server that asked to get out `CONNECT` or `HTTP`.
+    /// The HTTP method; of a server that asked to get out `CONNECT` or `HTTP`; of a call that of MCP.
     pub method: String,
-    /// The path without its query, at most 256 characters; of a server that asked to get out, host and port.
+    /// The path without its query, at most 256 characters; of a server that asked to get out, host and port; of a
+    /// call the name of its tool or prompt, or the address of its resource.
     pub path: String,
     /// The group, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,6 +83,26 @@ pub struct AuditEntryView {
     /// When a server asked to get out: what came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<EgressView>,
+    /// When an agent asked a server for something: how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallView>,
+}
+
+/// What an agent asked an MCP server for. Which server, which method and about what stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallView {
+    /// The door it came by: `http`, `sse` or `websocket`.
+    pub door: String,
+    /// Bytes of the request.
+    pub sent: u64,
+    /// Bytes of the answer and of everything said before it.
+    pub received: u64,
+    /// Microseconds from the request to the end of its answer.
+    pub micros: u64,
+    /// The arguments as JSON, at most 4096 characters; only where the operator wants them written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
 }
 
 /// What a server reached outside, or tried to.

@@ -25,7 +25,7 @@ mod status;
 mod template;
 mod validation;
 
-pub use audit::{AuditEntryView, AuditList, AuditOutcome, EgressView};
+pub use audit::{AuditEntryView, AuditList, AuditOutcome, CallView, EgressView};
 pub use change::{
     ApplyView, ChangeAction, Fate, FieldDiff, HistoryView, PlanView, PutGroupView, RevisionView, ServerDiff,
 };

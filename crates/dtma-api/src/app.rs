@@ -3,6 +3,7 @@
 use crate::asker::Asker;
 use crate::audit::AuditLog;
 use crate::auth::{Auth, Hosts};
+use crate::calls::CallJournal;
 use crate::compat::Claims;
 use crate::discovery::Prepared;
 use crate::egress::EgressJournal;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub audit: AuditLog,
     /// Where what servers reach outside is written down.
     pub egress: EgressJournal,
+    /// Where what agents ask servers for is written down.
+    pub calls: CallJournal,
     /// The wall clock.
     pub wall: Wall,
     /// Reads what containers use; none when the engine is not on this machine.
@@ -87,7 +90,12 @@ impl App {
             started_at: (parts.wall)(),
             journal: Arc::new(Journal::new()),
             limiter: Limiter::new(parts.rates),
-            metrics: Metrics::new(parts.manager.clone(), &parts.egress, parts.heartbeat.clone()),
+            metrics: Metrics::new(
+                parts.manager.clone(),
+                &parts.egress,
+                &parts.calls,
+                parts.heartbeat.clone(),
+            ),
             schemas: Schemas::new(),
             glance: Glance::default(),
             streams: Streams::default(),
@@ -122,6 +130,10 @@ impl App {
 
     pub(crate) fn egress(&self) -> &AuditLog {
         self.0.parts.egress.log()
+    }
+
+    pub(crate) fn calls(&self) -> &CallJournal {
+        &self.0.parts.calls
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {

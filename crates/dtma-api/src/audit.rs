@@ -18,7 +18,7 @@ mod record;
 mod search;
 mod writer;
 
-pub(crate) use draft::{Draft, Ended};
+pub(crate) use draft::{Draft, Ended, clean};
 pub(crate) use record::Record;
 pub(crate) use search::Filter;
 
@@ -140,6 +140,20 @@ impl AuditLog {
         let gone = || "its writer has ended".to_owned();
         self.0.jobs.send(Job { record, keep, done }).await.map_err(|_| gone())?;
         written.await.map_err(|_| gone())?
+    }
+
+    /// Hands many lines over and blocks until they are on the disk. The writer says in the log why one is not.
+    pub(crate) fn write_all(&self, records: Vec<Record>) {
+        let mut last = None;
+        for record in records {
+            let (done, written) = oneshot::channel();
+            if self.0.jobs.blocking_send(Job { record, keep: false, done }).is_err() {
+                return;
+            }
+            last = Some(written);
+        }
+        // They are written in their order.
+        let _in_the_log = last.map(oneshot::Receiver::blocking_recv);
     }
 
     /// What fits, the newest first.

@@ -14,11 +14,14 @@ pub(crate) mod well_known;
 
 use crate::answer::{Answer, json};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::body::{GATEWAY_LIMIT, expect_json, read};
+use crate::calls::By;
 use crate::error::ApiError;
 use crate::metrics::GatewayOutcome;
 use crate::path::Named;
 use crate::sse;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -47,6 +50,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 pub(crate) async fn gateway_post(
     State(app): State<App>,
     Named(instance): Named<InstanceName>,
+    Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Answer {
     header::accepts(request.headers(), &["application/json", "text/event-stream"])?;
@@ -55,7 +59,8 @@ pub(crate) async fn gateway_post(
     let server = answering(&app, &instance)?;
     let session = header::session(request.headers())?;
     let body = read(request, GATEWAY_LIMIT).await?;
-    let answered = stream::patient(server, session, body).await;
+    let call = app.calls().asked(&caller, &instance, By::Http, &body);
+    let answered = stream::patient(server, session, body, call).await;
     match answered {
         stream::Answered::InTime(reply) => reply_to(&app, &instance, reply),
         stream::Answered::Late(pending) => {

@@ -18,6 +18,7 @@ mod asker;
 mod audit;
 pub mod auth;
 mod body;
+mod calls;
 mod compat;
 mod convert;
 mod discovery;
@@ -46,6 +47,7 @@ mod view;
 
 pub use app::{App, HeartbeatProbe, Parts, SystemProbe};
 pub use audit::{AuditBounds, AuditLog};
+pub use calls::CallJournal;
 pub use compat::view::{ToolReport, instances as tool_instances, reports as tool_reports};
 pub use egress::{EgressJournal, Exit, Passage, Passed};
 pub use front::{Front, WebUrl};

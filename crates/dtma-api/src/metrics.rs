@@ -4,6 +4,7 @@ mod fleet;
 mod heartbeat;
 
 use crate::app::HeartbeatProbe;
+use crate::calls::CallJournal;
 use crate::egress::EgressJournal;
 use dtma_manager::ManagerHandle;
 use prometheus_client::encoding::text::encode;
@@ -90,6 +91,7 @@ impl Metrics {
     pub(crate) fn new(
         manager: ManagerHandle,
         egress: &EgressJournal,
+        calls: &CallJournal,
         heartbeat: Option<HeartbeatProbe>,
     ) -> Self {
         let mut metrics = Self {
@@ -103,6 +105,7 @@ impl Metrics {
         };
         metrics.register(manager);
         egress.register(&mut metrics.registry);
+        calls.register(&mut metrics.registry);
         if let Some(probe) = heartbeat {
             metrics.registry.register_collector(Box::new(heartbeat::Heartbeat::new(probe)));
         }

@@ -25,7 +25,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         routes::meta::get_index, routes::meta::get_health, routes::meta::get_healthz, routes::meta::get_readyz,
         routes::meta::get_openapi, routes::docs::get_docs, routes::docs::get_docs_script, routes::docs::get_docs_style, routes::meta::get_metrics, routes::events::stream_events,
-        routes::audit::list_audit, routes::audit::list_egress, routes::operations::list_operations, routes::operations::get_operation,
+        routes::audit::list_audit, routes::audit::list_egress, routes::audit::list_calls, routes::operations::list_operations, routes::operations::get_operation,
         routes::groups::deploy_group, routes::groups::list_groups, routes::groups::get_group,
         routes::changes::put_group, routes::changes::get_history, routes::changes::rollback_group,
         routes::changes::scale_server, routes::groups::remove_group, routes::groups::restart_group, routes::groups::validate_group,

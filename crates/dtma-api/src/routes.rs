@@ -84,6 +84,7 @@ pub(crate) fn table() -> Vec<Route> {
         route("GET", "/operations/{operationId}", "getOperation", READ, get(operations::get_operation)),
         route("GET", "/audit", "listAudit", ADMIN, get(audit::list_audit)),
         route("GET", "/audit/egress", "listEgress", ADMIN, get(audit::list_egress)),
+        route("GET", "/audit/calls", "listCalls", ADMIN, get(audit::list_calls)),
         route("POST", "/mcp/groups", "deployGroup", DEPLOY, post(groups::deploy_group)),
         route("GET", "/mcp/groups", "listGroups", READ, get(groups::list_groups)),
         route("GET", "/mcp/groups/{groupId}", "getGroup", READ, get(groups::get_group)),

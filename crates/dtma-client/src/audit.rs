@@ -61,4 +61,13 @@ impl Client {
     pub async fn list_egress(&self, which: &AuditQuery) -> Result<AuditList, Error> {
         self.call(Method::GET, which.query().onto("/audit/egress")).data().await
     }
+
+    /// `GET /audit/calls`: what agents asked MCP servers for, the newest first. Neither group nor action is known
+    /// there.
+    ///
+    /// # Errors
+    /// [`Error`]; what the daemon refuses is [`Error::Refused`].
+    pub async fn list_calls(&self, which: &AuditQuery) -> Result<AuditList, Error> {
+        self.call(Method::GET, which.query().onto("/audit/calls")).data().await
+    }
 }

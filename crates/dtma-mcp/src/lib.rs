@@ -29,4 +29,5 @@ pub use server::handle::ServerHandle;
 pub use server::reply::{Event, EventId, EventStream, MessageStream, PostReply, SessionError};
 pub use server::session::SessionId;
 pub use server::state::{Greeting, Ready, ServerState, Tool, ToolList};
+pub use server::watched::Watcher;
 pub use server::{Attachment, Limits, Parts, StdioServer, Wall};

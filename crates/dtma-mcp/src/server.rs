@@ -24,6 +24,7 @@ mod startup;
 pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod watched;
 
 pub(crate) use self::ids::Ids;
 use self::owner::Owner;

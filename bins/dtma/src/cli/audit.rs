@@ -13,12 +13,16 @@ Examples:
   dtma audit --outcome denied -n 20 -o wide
   dtma audit --actor ci --action putGroup -o json
   dtma audit --egress --group demo     what its servers reached outside
+  dtma audit --calls --instance time   what agents asked it for
 
 An action is an operationId of the HTTP API. The token needs the scope to read the audit log.")]
 pub(crate) struct AuditArgs {
     /// What servers reached outside, or were refused, instead of what people changed
     #[arg(long, conflicts_with_all = ["actor", "action"])]
     pub(crate) egress: bool,
+    /// What agents asked MCP servers for, instead of what people changed
+    #[arg(long, conflicts_with_all = ["egress", "group", "action"])]
+    pub(crate) calls: bool,
     /// Only about this group
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,

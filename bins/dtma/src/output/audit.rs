@@ -46,6 +46,48 @@ fn details(entry: &AuditEntryView) -> Vec<Field> {
     ]
 }
 
+const CALLS: &[&str] =
+    &["WHEN", "ACTOR", "SERVER", "METHOD", "ABOUT", "OUTCOME", "MS", "SENT", "RECEIVED", "CODE"];
+const CALLS_WIDE: &[&str] = &["DOOR", "ARGUMENTS"];
+
+/// What agents asked MCP servers for.
+pub(crate) fn calls(entries: &[AuditEntryView], shape: Shape, ink: Ink) -> String {
+    match shape {
+        Shape::Name => entries.iter().map(|entry| format!("{}\n", line(&entry.path))).collect(),
+        Shape::Table => render(CALLS, entries.iter().map(call).collect(), ink),
+        Shape::Wide => {
+            let rows = entries.iter().map(|entry| [call(entry), arguments(entry)].concat());
+            render(&[CALLS, CALLS_WIDE].concat(), rows.collect(), ink)
+        }
+    }
+}
+
+fn call(entry: &AuditEntryView) -> Vec<Field> {
+    let call = entry.call.as_ref();
+    vec![
+        field(moment(&entry.at)),
+        maybe(entry.actor.as_deref()),
+        maybe(entry.instance_name.as_deref()),
+        field(line(&entry.method)),
+        field(line(&entry.path)),
+        word(entry.outcome),
+        field(call.map(|call| millis(call.micros)).unwrap_or_default()),
+        number(call.map_or(0, |call| call.sent)),
+        number(call.map_or(0, |call| call.received)),
+        maybe(entry.code.as_deref()),
+    ]
+}
+
+fn arguments(entry: &AuditEntryView) -> Vec<Field> {
+    let call = entry.call.as_ref();
+    vec![maybe(call.map(|call| call.door.as_str())), maybe(call.and_then(|call| call.arguments.as_deref()))]
+}
+
+/// Tenths of milliseconds: most calls take few.
+fn millis(micros: u64) -> String {
+    format!("{}.{}", micros / 1000, micros % 1000 / 100)
+}
+
 /// The newest first, as the daemon gives them.
 pub(crate) fn list(entries: &[AuditEntryView], shape: Shape, ink: Ink) -> String {
     match shape {
@@ -161,5 +203,28 @@ WHEN                      WHO       WAY      TARGET         OUTCOME  SENT  RECEI
 "
         );
         assert!(egress(&entries, Shape::Wide, Ink::OFF).contains("192.0.2.1:443"));
+    }
+
+    #[test]
+    fn who_asked_which_server_for_what() {
+        let entry = |call: serde_json::Value, outcome: &str, code: Option<&str>| {
+            json!({"seq": 1, "at": "2026-01-01T00:00:00Z", "requestId": "", "action": "call", "actor": "ann",
+                "method": "tools/call", "path": "echo", "instanceName": "time", "idempotencyKey": false,
+                "outcome": outcome, "code": code, "call": call})
+        };
+        let quick = json!({"door": "websocket", "sent": 90, "received": 120, "micros": 1250});
+        let loud = json!({"door": "http", "sent": 90, "received": 0, "micros": 30, "arguments": "{\"a\":\"\u{1b}\"}"});
+        let entries = json!([entry(quick, "done", None), entry(loud, "failed", Some("client_left"))]);
+        let entries: Vec<AuditEntryView> = serde_json::from_value(entries).unwrap();
+        assert_eq!(
+            calls(&entries, Shape::Table, Ink::OFF),
+            "\
+WHEN                      ACTOR  SERVER  METHOD      ABOUT  OUTCOME  MS   SENT  RECEIVED  CODE
+2026-01-01T00:00:00.000Z  ann    time    tools/call  echo   done     1.2    90       120  -
+2026-01-01T00:00:00.000Z  ann    time    tools/call  echo   failed   0.0    90         0  client_left
+"
+        );
+        let wide = calls(&entries, Shape::Wide, Ink::OFF);
+        assert!(wide.contains("websocket") && wide.contains("\\u{1b}") && !wide.contains('\u{1b}'), "{wide}");
     }
 }

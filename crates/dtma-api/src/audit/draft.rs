@@ -101,7 +101,7 @@ async fn subject(parts: &mut Parts) -> (Option<String>, Option<String>) {
 }
 
 /// Without what a terminal would obey, and not too long.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let harmless = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
     text.chars().take(LONGEST).map(harmless).collect()
 }

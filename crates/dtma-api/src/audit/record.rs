@@ -1,6 +1,6 @@
 //! A line of the audit log as it stands in the file.
 
-use dtma_api_types::{AuditEntryView, AuditOutcome, EgressView};
+use dtma_api_types::{AuditEntryView, AuditOutcome, CallView, EgressView};
 use dtma_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -42,6 +42,8 @@ pub(crate) struct Record {
     pub(crate) left_out: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) egress: Option<EgressView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) call: Option<CallView>,
     /// The number of the line that said that this change begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) begun: Option<u64>,
@@ -70,6 +72,7 @@ impl Record {
             duration_ms: None,
             left_out: None,
             egress: None,
+            call: None,
             begun: None,
         }
     }
@@ -105,6 +108,7 @@ impl Record {
             duration_ms: self.duration_ms,
             left_out: self.left_out,
             egress: self.egress,
+            call: self.call,
         })
     }
 }

@@ -6,6 +6,8 @@
 //! when a client counts as gone is left to the two doors.
 
 use crate::app::App;
+use crate::auth::Caller;
+use crate::calls::By;
 use crate::metrics::GatewayOutcome;
 use bytes::Bytes;
 use dtma_core::id::InstanceName;
@@ -79,15 +81,17 @@ pub(super) struct Line {
     app: App,
     instance: InstanceName,
     door: Door,
+    caller: Caller,
+    by: By,
     session: Arc<OnceLock<SessionId>>,
 }
 
 impl Line {
     /// Both ends of a stream with this server.
-    pub(super) fn new(app: &App, instance: &InstanceName, door: &Door) -> (Self, mpsc::Sender<Posted>, Told) {
+    pub(super) fn new(app: &App, door: &Door, caller: Caller, by: By) -> (Self, mpsc::Sender<Posted>, Told) {
         let (sender, posted) = mpsc::channel(HANDED_OVER);
-        let session = Arc::default();
-        let line = Self { app: app.clone(), instance: instance.clone(), door: door.passing(), session };
+        let (instance, door, session) = (door.instance().clone(), door.passing(), Arc::default());
+        let line = Self { app: app.clone(), instance, door, caller, by, session };
         (line.clone(), sender, Told::new(line, posted))
     }
 
@@ -102,7 +106,8 @@ impl Line {
     /// Sends a message. It has its place in the order when this returns; what becomes of it is to be handed over.
     pub(super) async fn post(&self, message: Bytes) -> Posted {
         let (door, session) = (self.door.clone(), self.session.get().map(ToString::to_string));
-        let mut reply = async move { door.post(session.as_deref(), message).await }.boxed();
+        let call = self.app.calls().asked(&self.caller, &self.instance, self.by, &message);
+        let mut reply = async move { call.answered(door.post(session.as_deref(), message).await) }.boxed();
         match poll_immediate(&mut reply).await {
             Some(reply) => Posted::Answered(reply),
             None => Posted::Awaited(reply),

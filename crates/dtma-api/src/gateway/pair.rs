@@ -8,6 +8,7 @@ use crate::answer::{Answer, json};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::{GATEWAY_LIMIT, expect_json, read};
+use crate::calls::By;
 use crate::error::ApiError;
 use crate::metrics::{GatewayOutcome, StreamDoor};
 use crate::path::Named;
@@ -54,7 +55,7 @@ pub(crate) async fn gateway_sse(
 ) -> Answer {
     header::accepts(&headers, &["text/event-stream"])?;
     let server = answering(&app, &instance)?;
-    let (line, posted, told) = Line::new(&app, &instance, &server);
+    let (line, posted, told) = Line::new(&app, &server, caller.clone(), By::Sse);
     let seat = app.streams().enter(&app, Client { line, posted, caller });
     let endpoint = format!("/gateway/servers/{instance}/messages?sessionId={}", seat.id);
     let (out, pieces) = mpsc::channel(PIECES);

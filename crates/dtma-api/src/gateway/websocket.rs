@@ -8,10 +8,12 @@ use super::answering;
 use super::duplex::Line;
 use crate::answer::Answer;
 use crate::app::App;
-use crate::auth::{Scope, Standing};
+use crate::auth::{Caller, Scope, Standing};
+use crate::calls::By;
 use crate::error::ApiError;
 use crate::path::Named;
 use crate::serve::Upgrade;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -41,6 +43,7 @@ const KEY: usize = 24;
 pub(crate) async fn gateway_ws(
     State(app): State<App>,
     Named(instance): Named<InstanceName>,
+    Extension(caller): Extension<Caller>,
     mut request: Request,
 ) -> Answer {
     let accept = accept(request.headers())?;
@@ -48,7 +51,7 @@ pub(crate) async fn gateway_ws(
     let standing = Standing::of(&app, Scope::Gateway, "gatewayWs", &request);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(ApiError::Upgrade)?;
     let after = request.extensions().get::<Upgrade>().ok_or(ApiError::Upgrade)?;
-    let (line, posted, told) = Line::new(&app, &instance, &server);
+    let (line, posted, told) = Line::new(&app, &server, caller, By::WebSocket);
     after.then(socket::run(app, upgrade, socket::Ways { standing, line, posted, told }).boxed());
     Ok(switching(accept, offers(request.headers(), SEC_WEBSOCKET_PROTOCOL, PROTOCOL)))
 }

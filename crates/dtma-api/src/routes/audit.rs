@@ -64,6 +64,34 @@ pub(crate) struct EgressQuery {
     cursor: Option<u64>,
 }
 
+/// Which calls of agents.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CallsQuery {
+    /// Only at or after this: RFC 3339, or a duration back from now (`10m`).
+    since: Option<String>,
+    /// Only before this, written likewise.
+    until: Option<String>,
+    /// Only of the token with this name.
+    actor: Option<String>,
+    /// Only to this server.
+    instance: Option<String>,
+    /// Only those that ended so.
+    outcome: Option<AuditOutcome>,
+    /// At most so many (default 100, at most 1000).
+    limit: Option<usize>,
+    /// Only older ones: what an earlier answer gave as `next`.
+    cursor: Option<u64>,
+}
+
+impl From<CallsQuery> for AuditQuery {
+    fn from(query: CallsQuery) -> Self {
+        let CallsQuery { since, until, actor, instance, outcome, limit, cursor } = query;
+        Self { since, until, actor, action: None, group: None, instance, outcome, limit, cursor }
+    }
+}
+
 impl From<EgressQuery> for AuditQuery {
     fn from(query: EgressQuery) -> Self {
         let EgressQuery { since, until, group, instance, outcome, limit, cursor } = query;
@@ -130,4 +158,16 @@ pub(crate) async fn list_audit(State(app): State<App>, Asked(query): Asked<Audit
     responses((status = 200, description = "Entries, the newest first", body = Envelope<AuditList>)))]
 pub(crate) async fn list_egress(State(app): State<App>, Asked(query): Asked<EgressQuery>) -> Answer {
     AuditQuery::from(query).look(&app, app.egress()).await
+}
+
+/// Read what agents asked MCP servers for
+///
+/// Every request through the gateway, the newest first: who asked which server for what, how long it took, how it ended
+/// and how many bytes it had. `code` says why one did not succeed: `rpc_error_CODE`, `tool_error` (the tool said so),
+/// `client_left`. What was asked and answered is not in it.
+#[utoipa::path(get, path = "/audit/calls", operation_id = "listCalls", tag = "daemon",
+    params(CallsQuery),
+    responses((status = 200, description = "Entries, the newest first", body = Envelope<AuditList>)))]
+pub(crate) async fn list_calls(State(app): State<App>, Asked(query): Asked<CallsQuery>) -> Answer {
+    AuditQuery::from(query).look(&app, app.calls().log()).await
 }

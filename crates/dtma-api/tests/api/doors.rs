@@ -466,6 +466,49 @@ async fn a_client_that_does_not_read_loses_its_stream_and_stalls_nobody() {
     assert!(rest.len() < 24 << 20, "not everything came: {}", rest.len());
 }
 
+#[tokio::test]
+async fn calls_through_every_door_are_written_down() {
+    let house = deployed().await;
+    let (mut pair, mut ws) = (Pair::open(&house).await, Ws::open(&house).await);
+    pair.post(&house, &echo(&json!(1), "not to be found in the log").to_string()).await;
+    pair.hear().await;
+    ws.say(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "nothing"}})).await;
+    assert_eq!(ws.hear().await["error"]["code"], -32602);
+    let client = house.client("gateway");
+    let http = dtma_client::mcp::McpSession::open(&client, "time", Duration::from_secs(10)).await.unwrap();
+    http.call_tool("echo", &json!({"message": "x"})).await.unwrap();
+    let calls = async || {
+        let list = house.ask("GET", "/audit/calls?instance=time&actor=gateway", None).await.json();
+        list["data"]["entries"].as_array().unwrap().clone()
+    };
+    for _ in 0..100 {
+        if calls().await.len() >= 6 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut told: Vec<String> = calls()
+        .await
+        .iter()
+        .filter(|entry| entry["method"] == "tools/call")
+        .map(|entry| {
+            format!("{} {} {} {}", entry["call"]["door"], entry["path"], entry["outcome"], entry["code"])
+        })
+        .collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            r#""http" "echo" "done" null"#,
+            r#""sse" "echo" "done" null"#,
+            r#""websocket" "nothing" "failed" "rpc_error_-32602""#
+        ]
+    );
+    let kept = std::fs::read_to_string(house.dir.path().join("calls/audit.log")).unwrap();
+    assert!(!kept.contains("not to be found"), "{kept}");
+    assert_eq!(house.send("GET", "/audit/calls", &[TOKEN], "").await.status, 403, "not for agents");
+}
+
 /// Time as tokio counts it, with pauses in which sockets are served.
 async fn let_seconds_pass(seconds: u64) {
     for _ in 0..seconds {

@@ -4,7 +4,9 @@ use crate::wire::{Answer, exchange};
 use dtma_api::auth::{Auth, Hosts, Scope, Token};
 use dtma_api::limit::Rates;
 use dtma_api::tls::Tls;
-use dtma_api::{AccessLines, App, AuditBounds, AuditLog, Door, EgressJournal, Parts, ServeLimits, serve};
+use dtma_api::{
+    AccessLines, App, AuditBounds, AuditLog, CallJournal, Door, EgressJournal, Parts, ServeLimits, serve,
+};
 use dtma_client::Client;
 use dtma_client::types::compat::SystemMetrics;
 use dtma_config::{Configurator, Policy, Templates};
@@ -102,6 +104,9 @@ impl House {
         let egress =
             EgressJournal::open(&dir.path().join("egress"), AuditBounds::default(), Arc::clone(&wall))
                 .unwrap();
+        let calls =
+            CallJournal::open(&dir.path().join("calls"), AuditBounds::default(), Arc::clone(&wall), false)
+                .unwrap();
         let app = App::new(Parts {
             manager,
             auth,
@@ -111,6 +116,7 @@ impl House {
             access,
             audit,
             egress,
+            calls,
             wall,
             meter: Some(Arc::new(OneSize)),
             system: Arc::new(SystemMetrics::default),
