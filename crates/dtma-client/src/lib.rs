@@ -11,6 +11,7 @@ mod changes;
 mod client;
 mod compat;
 mod discovery;
+mod doors;
 mod error;
 pub mod mcp;
 mod operations;

@@ -5,9 +5,11 @@ use crate::error::{Error, Refusal};
 use bytes::Bytes;
 use dtma_api_types::{Envelope, ErrorBody};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -63,6 +65,13 @@ impl Call<'_> {
         Ok(envelope.data)
     }
 
+    /// A successful answer that is a JSON document without our envelope.
+    pub(crate) async fn document(self) -> Result<serde_json::Value, Error> {
+        let (status, body) = self.bytes().await?;
+        serde_json::from_slice(&body)
+            .map_err(|problem| Error::Unexpected { status, problem: problem.to_string() })
+    }
+
     pub(crate) async fn text(self) -> Result<String, Error> {
         let (status, body) = self.bytes().await?;
         String::from_utf8(body.into())
@@ -85,6 +94,20 @@ impl Call<'_> {
         let response =
             tokio::time::timeout(after, self.exchange()).await.unwrap_or(Err(Error::Timeout { after }))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
+    }
+
+    /// The connection after an answer that switches protocols; any other answer is an error.
+    pub(crate) async fn upgrade(self) -> Result<TokioIo<Upgraded>, Error> {
+        let after = self.timeout;
+        let switch = async {
+            let response = self.exchange().await?;
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(refused(response).await);
+            }
+            let upgraded = hyper::upgrade::on(response).await;
+            upgraded.map(TokioIo::new).map_err(|error| Error::Broken(error.into()))
+        };
+        tokio::time::timeout(after, switch).await.unwrap_or(Err(Error::Timeout { after }))
     }
 
     async fn exchange(self) -> Result<Response<Incoming>, Error> {
