@@ -8,6 +8,7 @@ mod duplex;
 mod header;
 #[expect(unused_qualifications, reason = "utoipa's macro writes query types with a path")]
 pub(crate) mod pair;
+mod stateless;
 mod stream;
 pub(crate) mod websocket;
 pub(crate) mod well_known;
@@ -35,11 +36,15 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 /// Send an MCP message to a server
 ///
 /// Streamable HTTP, protocol versions 2024-11-05 to 2025-11-25: one JSON-RPC message a request. `initialize` opens
-/// a session, whose id comes back as `Mcp-Session-Id` and belongs on every later request.
+/// a session, whose id comes back as `Mcp-Session-Id` and belongs on every later request. Of 2026-07-28 a request needs
+/// no session: `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name` say what its body says, and who hangs up cancels.
 #[utoipa::path(post, path = "/gateway/servers/{instanceName}/mcp", operation_id = "gatewayPost", tag = "gateway",
     params(("instanceName" = String, Path, description = "The server"),
         ("Mcp-Session-Id" = Option<String>, Header, description = "The session; absent with `initialize`"),
-        ("MCP-Protocol-Version" = Option<String>, Header, description = "The version agreed on")),
+        ("MCP-Protocol-Version" = Option<String>, Header, description = "The version agreed on"),
+        ("Mcp-Method" = Option<String>, Header, description = "2026-07-28: the method in the body"),
+        ("Mcp-Name" = Option<String>, Header,
+            description = "2026-07-28: the tool, prompt or resource in the body")),
     request_body(content = Object, description = "A JSON-RPC message", example = json!({"jsonrpc": "2.0", "id": 1,
         "method": "initialize", "params": {"protocolVersion": "2025-11-25", "capabilities": {},
         "clientInfo": {"name": "example", "version": "1"}}})),
@@ -55,6 +60,10 @@ pub(crate) async fn gateway_post(
 ) -> Answer {
     header::accepts(request.headers(), &["application/json", "text/event-stream"])?;
     expect_json(request.headers())?;
+    if stateless::is_stateless(request.headers()) {
+        let server = answering(&app, &instance)?;
+        return stateless::post(&app, &instance, server, request).await;
+    }
     header::known_version(request.headers())?;
     let server = answering(&app, &instance)?;
     let session = header::session(request.headers())?;
@@ -116,6 +125,7 @@ pub(crate) async fn gateway_listen(
     Named(instance): Named<InstanceName>,
     headers: HeaderMap,
 ) -> Answer {
+    stateless::has_sessions(&headers)?;
     header::accepts(&headers, &["text/event-stream"])?;
     header::known_version(&headers)?;
     let server = server(&app, &instance)?;
@@ -134,6 +144,7 @@ pub(crate) async fn gateway_close(
     Named(instance): Named<InstanceName>,
     headers: HeaderMap,
 ) -> Answer {
+    stateless::has_sessions(&headers)?;
     header::known_version(&headers)?;
     let server = server(&app, &instance)?;
     server.close_session(&header::needed_session(&headers)?).await.map_err(lost)?;

@@ -18,6 +18,7 @@ pub(crate) mod member;
 mod news;
 mod post;
 mod sessions;
+pub(crate) mod stateless;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,8 @@ struct Inner {
     ids: Arc<Ids>,
     table: Mutex<Table>,
     gate: filter::Gate,
+    /// Calls of the stateless version that wait for their clients.
+    held: stateless::Held,
     /// Told when members come, go or change their part.
     changes: watch::Sender<()>,
 }
@@ -58,7 +61,8 @@ impl Door {
     pub fn new(instance: InstanceName, parts: Parts) -> Self {
         let (table, changes) = (Mutex::new(Table::default()), watch::Sender::new(()));
         let gate = filter::Gate::default();
-        let inner = Inner { instance, parts, ids: Arc::new(Ids::new()), table, gate, changes };
+        let held = stateless::Held::default();
+        let inner = Inner { instance, parts, ids: Arc::new(Ids::new()), table, gate, held, changes };
         Self { inner: Arc::new(inner), durable: true }
     }
 

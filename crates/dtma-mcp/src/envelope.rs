@@ -3,7 +3,7 @@
 //! The whole text is checked to be JSON (UTF-8, nested at most 128 deep), so that no garbage is passed on; members
 //! that nobody here knows pass untouched. A member of the envelope that is there twice (`jsonrpc`, `id`, `method`,
 //! `params`, `result`, `error`; in `params` the `_meta`, `progressToken` and `requestId`; in `_meta` the
-//! `progressToken`) makes a message invalid: decoders differ on which one counts, and a message must not mean one
+//! `progressToken` and the subscription) makes a message invalid: decoders differ on which one counts, and a message must not mean one
 //! thing here and another to the server. Twice the same elsewhere is the receiver's affair.
 
 use crate::json::{Cursor, Fault, Span, string_is};
@@ -46,6 +46,9 @@ pub(crate) enum Kind {
     Response,
 }
 
+/// Which request for notifications a notification belongs to: the key in its `_meta`.
+pub(crate) const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
 /// Where the parts stand that matter for passing a message on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Envelope {
@@ -61,6 +64,8 @@ pub(crate) struct Envelope {
     pub(crate) progress_token: Option<Span>,
     /// `params.requestId` of `notifications/cancelled`.
     pub(crate) request_id: Option<Span>,
+    /// `params._meta["io.modelcontextprotocol/subscriptionId"]` (2026-07-28).
+    pub(crate) subscription: Option<Span>,
     /// Whether white space holds newlines or carriage returns.
     pub(crate) line_breaks: bool,
 }
@@ -203,6 +208,7 @@ struct Found {
     meta_token: Option<Span>,
     progress_token: Option<Span>,
     request_id: Option<Span>,
+    subscription: Option<Span>,
     twice: bool,
     /// Two ids: neither may be echoed.
     two_ids: bool,
@@ -262,6 +268,8 @@ impl Found {
         let value = cursor.value(3)?;
         if string_is(key.of(text), "progressToken") {
             self.note(|found| &mut found.meta_token, value);
+        } else if string_is(key.of(text), SUBSCRIPTION) {
+            self.note(|found| &mut found.subscription, value);
         }
         Ok(())
     }
@@ -284,6 +292,7 @@ impl Found {
             meta_token: scalar(self.meta_token),
             progress_token: scalar(self.progress_token),
             request_id: scalar(self.request_id),
+            subscription: scalar(self.subscription),
             line_breaks,
         })
     }

@@ -11,6 +11,11 @@ pub(crate) mod code {
     pub(crate) const INVALID_PARAMS: i64 = -32602;
     pub(crate) const INTERNAL_ERROR: i64 = -32603;
     pub(crate) const CONNECTION_CLOSED: i64 = -32000;
+    /// Of 2026-07-28, as are the next two: a header says something else than the body.
+    pub(crate) const HEADER_MISMATCH: i64 = -32020;
+    /// The client lacks a capability.
+    pub(crate) const MISSING_CAPABILITY: i64 = -32021;
+    pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
     /// Not in JSON-RPC nor MCP; what the Language Server Protocol uses for the same.
     pub(crate) const CANCELLED: i64 = -32800;
 }
@@ -18,6 +23,11 @@ pub(crate) mod code {
 /// An error about the request with this raw id (null when there is none to name).
 pub(crate) fn error(id: Option<&[u8]>, code: i64, message: &str) -> Bytes {
     whole_error(id, code, message, "")
+}
+
+/// The same with data.
+pub(crate) fn error_with(id: Option<&[u8]>, code: i64, message: &str, data: &serde_json::Value) -> Bytes {
+    whole_error(id, code, message, &format!(r#","data":{data}"#))
 }
 
 /// An error to a call that got no answer. `may_have_executed` says whether the server can have received it: a

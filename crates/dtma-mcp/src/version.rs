@@ -1,10 +1,13 @@
-//! The published protocol versions that begin with a handshake. The stateless one (2026-07-28) is another door's.
+//! The published protocol versions: those that begin with a handshake, and the one that does not.
 
 /// Handshake-era versions, oldest first. Their order as text is their order in time.
 pub const HANDSHAKE_ERA: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
 /// The newest of them: what is asked of a server.
 pub const LATEST: &str = "2025-11-25";
+
+/// The version without a handshake: each request says itself what one would have said.
+pub const STATELESS: &str = "2026-07-28";
 
 /// The only version that knows JSON-RPC batches.
 pub const BATCHING: &str = "2025-03-26";

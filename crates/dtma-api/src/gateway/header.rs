@@ -8,7 +8,7 @@ use http::header::{ACCEPT, HeaderName};
 /// The session's id.
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// The client has to be ready for every form the answer may take.
 pub(super) fn accepts(headers: &HeaderMap, wanted: &[&'static str]) -> Result<(), ApiError> {

@@ -63,6 +63,24 @@ impl Door {
         if message.is("tools/list") { sifted(filter, reply) } else { reply }
     }
 
+    /// The same for a call of no session, made by `call`.
+    pub(super) async fn gated(
+        &self,
+        message: &Message,
+        call: impl AsyncFnOnce() -> Option<PostReply>,
+    ) -> Option<PostReply> {
+        let Some(filter) = self.inner.gate.get() else { return call().await };
+        let params = message.raw(message.envelope.params).unwrap_or_default();
+        if message.is("tools/call")
+            && let Some(why) = self.refusal(&*filter, params)
+        {
+            let id = message.raw(message.envelope.id);
+            return Some(PostReply::Body(rpc::error(id, code::INVALID_PARAMS, &why)));
+        }
+        let reply = call().await?;
+        Some(if message.is("tools/list") { sifted(filter, reply) } else { reply })
+    }
+
     /// Why a call with these parameters is not passed on.
     pub(super) fn refused(&self, method: &str, params: Option<&[u8]>) -> Option<String> {
         let filter = self.inner.gate.get().filter(|_| method == "tools/call")?;
@@ -83,7 +101,7 @@ impl Door {
 
 impl Table {
     /// The tool of this name as each serving process lists it, where they differ.
-    fn listed(&self, name: &str) -> Vec<Bytes> {
+    pub(super) fn listed(&self, name: &str) -> Vec<Bytes> {
         let of = |ready: &crate::Ready| {
             let tools = ready.tools.known().iter().filter(|tool| tool.name == name);
             tools.map(|tool| tool.raw.clone()).collect::<Vec<_>>()

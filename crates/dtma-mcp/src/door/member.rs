@@ -2,6 +2,7 @@
 
 use super::logs::Logbook;
 use super::news::Seen;
+use super::stateless::Known;
 use crate::ServerHandle;
 use dtma_core::log::Origin;
 use std::fmt;
@@ -44,11 +45,20 @@ pub(crate) struct Member {
     pub(crate) handle: ServerHandle,
     sessions: AtomicUsize,
     calls: AtomicUsize,
+    /// See [`super::stateless`].
+    pub(crate) stateless: Known,
 }
 
 impl Member {
     pub(crate) fn new(number: u64, origin: Origin, handle: ServerHandle) -> Self {
-        Self { number, origin, handle, sessions: AtomicUsize::new(0), calls: AtomicUsize::new(0) }
+        Self {
+            number,
+            origin,
+            handle,
+            sessions: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            stateless: Known::default(),
+        }
     }
 
     pub(crate) fn logbook(&self) -> Logbook {

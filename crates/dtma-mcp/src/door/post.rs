@@ -272,7 +272,7 @@ impl Door {
 }
 
 impl Unserved {
-    fn reply(self, id: &[u8]) -> PostReply {
+    pub(super) fn reply(self, id: &[u8]) -> PostReply {
         match self {
             Self::NotUp(reason) => PostReply::Body(not_up(id, &reason)),
             Self::Closed => PostReply::Closed,
@@ -289,11 +289,11 @@ fn refuse(message: &Message, why: &str) -> PostReply {
     PostReply::Refused(rpc::error(message.raw(message.envelope.id), code::INVALID_REQUEST, why))
 }
 
-fn too_many(id: &[u8]) -> PostReply {
+pub(super) fn too_many(id: &[u8]) -> PostReply {
     PostReply::Body(rpc::lost(id, "too many clients use this server", false))
 }
 
-fn not_up(id: &[u8], reason: &str) -> Bytes {
+pub(super) fn not_up(id: &[u8], reason: &str) -> Bytes {
     rpc::lost(id, &format!("the server is not up: {reason}"), false)
 }
 

@@ -44,11 +44,7 @@ impl Owner {
     pub(super) fn close(&mut self, id: SessionId) -> bool {
         let Some(session) = self.sessions.close(id) else { return false };
         self.end_calls(&session);
-        for question in self.questions.take_of(id) {
-            let answer =
-                rpc::error(Some(&question.id), code::INTERNAL_ERROR, "the client closed its session");
-            self.answer_server(&answer);
-        }
+        self.leave_unanswered(id);
         true
     }
 
@@ -81,11 +77,16 @@ impl Owner {
     }
 
     pub(super) fn client_call(&mut self, call: ClientCall) {
-        if let Err(refusal) = self.may_call(&call) {
-            return drop(call.reply.send(First::Refused(refusal)));
+        if let Some(guest) = &call.guest {
+            self.sessions.host(call.session, guest);
         }
-        match self.write(call.line) {
-            Err(refusal) => drop(call.reply.send(First::Refused(refusal))),
+        match self.may_call(&call).and_then(|()| self.write(call.line)) {
+            Err(refusal) => {
+                if call.guest.is_some() {
+                    self.sessions.close(call.session);
+                }
+                drop(call.reply.send(First::Refused(refusal)));
+            }
             Ok(place) => {
                 if let Some(session) = self.sessions.get_mut(call.session) {
                     session.calls.insert(call.client_id.clone(), call.id);
@@ -208,10 +209,23 @@ impl Owner {
         }
     }
 
-    /// The house no longer waits for a call.
-    pub(super) fn give_up(&mut self, id: u64) {
-        if self.calls.take(id).is_some() {
-            self.cancel(id, "it took too long");
+    /// Nobody waits for a call any more.
+    pub(super) fn give_up(&mut self, id: u64, why: &str) {
+        let Some(call) = self.calls.take(id) else { return };
+        if let Caller::Client(client) = call.caller {
+            self.sessions.ended(client.session, &client.id);
+            if self.sessions.get(client.session).is_none() {
+                self.leave_unanswered(client.session);
+            }
+        }
+        self.cancel(id, why);
+    }
+
+    /// Whom the server asked is gone.
+    fn leave_unanswered(&mut self, id: SessionId) {
+        for question in self.questions.take_of(id) {
+            let answer = rpc::error(Some(&question.id), code::INTERNAL_ERROR, "the client is gone");
+            self.answer_server(&answer);
         }
     }
 

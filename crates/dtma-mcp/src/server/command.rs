@@ -63,9 +63,10 @@ pub(crate) enum Command {
     Call(ClientCall),
     /// A call of the house's own to a server that is ready.
     House(HouseCall),
-    /// The house no longer waits for its call.
+    /// Nobody waits for this call any more.
     GiveUp {
         id: u64,
+        why: &'static str,
     },
 }
 
@@ -99,6 +100,8 @@ pub(crate) struct ClientCall {
     /// Ours, also the progress token.
     pub(crate) id: u64,
     pub(crate) session: SessionId,
+    /// The session is there for this call alone.
+    pub(crate) guest: Option<Guest>,
     /// The client's id, raw.
     pub(crate) client_id: Bytes,
     /// The client's progress token, raw.
@@ -106,6 +109,15 @@ pub(crate) struct ClientCall {
     /// With our id and token and a newline.
     pub(crate) line: Bytes,
     pub(crate) reply: oneshot::Sender<First>,
+}
+
+/// A client without a session: each of its requests says itself what a handshake would have said.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    /// The object of its capabilities, raw.
+    pub(crate) capabilities: Bytes,
+    /// It wants to hear what the server logs meanwhile.
+    pub(crate) logs: bool,
 }
 
 /// The first thing a client hears of its request.

@@ -4,6 +4,7 @@
 use super::call::{CallError, Closed};
 use super::command::{Command, Connect, HouseAnswer, HouseCall};
 use super::reply::SessionError;
+use super::session::SessionId;
 use super::state::ServerState;
 use super::{Attachment, Shared};
 use crate::envelope::{Kind, Message};
@@ -131,10 +132,22 @@ impl ServerHandle {
             Ok(Ok(answer)) => answer.into_result(),
             Ok(Err(_)) => Err(CallError::Closed(Closed)),
             Err(_) => {
-                self.order(Command::GiveUp { id }).await?;
+                self.order(Command::GiveUp { id, why: "it took too long" }).await?;
                 Err(CallError::Timeout { after: within })
             }
         }
+    }
+
+    /// Nobody waits for a client's call any more: the server is told, unless it has answered meanwhile. Where the owner has
+    /// no room for the order the call is forgotten as soon as there is none for another one.
+    pub(crate) fn give_up(&self, id: u64) {
+        let _ = self.commands.try_send(Command::GiveUp { id, why: "the client has left" });
+    }
+
+    /// The same of a session that nobody needs any more.
+    pub(crate) fn drop_session(&self, session: SessionId) {
+        let (reply, _) = oneshot::channel();
+        let _ = self.commands.try_send(Command::Close { session, reply });
     }
 
     /// Gives the owner an order.

@@ -174,7 +174,7 @@ impl Owner {
             Command::Call(call) => self.client_call(call),
             Command::House(call) if self.takes(&call) => self.house_call(call),
             Command::House(call) => drop(call.reply.send(HouseAnswer::Refused(Refusal::NotReady))),
-            Command::GiveUp { id } => self.give_up(id),
+            Command::GiveUp { id, why } => self.give_up(id, why),
         }
     }
 

@@ -2,7 +2,7 @@
 //! the [`Door`](crate::Door).
 
 use super::call::Closed;
-use super::command::{ClientCall, Command, First, Listening, Opened, Refusal};
+use super::command::{ClientCall, Command, First, Guest, Listening, Opened, Refusal};
 use super::handle::ServerHandle;
 use super::reply::{EventId, PostReply};
 use super::session::SessionId;
@@ -27,7 +27,8 @@ pub(crate) enum Passed {
 /// after the other, as long as none has written it.
 pub(crate) struct Prepared {
     session: SessionId,
-    id: u64,
+    guest: Option<Guest>,
+    pub(crate) id: u64,
     /// The client's id, raw.
     pub(crate) client_id: Bytes,
     client_token: Option<Bytes>,
@@ -40,6 +41,7 @@ impl Prepared {
         let copy = |part| message.raw(part).map(Bytes::copy_from_slice);
         Self {
             session,
+            guest: None,
             id,
             client_id: copy(message.envelope.id).unwrap_or_default(),
             client_token: copy(message.envelope.meta_token),
@@ -47,10 +49,16 @@ impl Prepared {
         }
     }
 
+    /// The session is there for this request alone.
+    pub(crate) fn of_guest(self, guest: Guest) -> Self {
+        Self { guest: Some(guest), ..self }
+    }
+
     fn call(&self, reply: oneshot::Sender<First>) -> ClientCall {
         let Self { session, id, .. } = *self;
         let (client_id, client_token) = (self.client_id.clone(), self.client_token.clone());
-        ClientCall { id, session, client_id, client_token, line: self.line.clone(), reply }
+        let guest = self.guest.clone();
+        ClientCall { id, session, guest, client_id, client_token, line: self.line.clone(), reply }
     }
 }
 

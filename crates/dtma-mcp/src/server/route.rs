@@ -18,6 +18,7 @@ use super::reply::Event;
 use super::session::SessionId;
 use super::sessions::Audience;
 use crate::envelope::{Kind, Message, Packet};
+use crate::json::Span;
 use crate::line::Framed;
 use crate::rpc::{self, code};
 use crate::splice::{Edit, flatten};
@@ -65,6 +66,7 @@ impl Owner {
     fn heard_before(&mut self, line: &Bytes) {
         if let Ok(Packet::One(message)) = Packet::read(line.clone(), self.shared.limits.message)
             && message.kind() == Kind::Notification
+            && message.envelope.subscription.is_none()
             && !PRIVATE.iter().any(|method| message.is(method))
         {
             self.recent.keep(&message.to_text(&mut []));
@@ -145,7 +147,21 @@ impl Owner {
         if LIST_CHANGED.iter().any(|method| message.is(method)) {
             self.shared.lists_changed.send_modify(|count| *count += 1);
         }
-        self.tell_all(message.to_text(&mut []));
+        if let Some(at) = message.envelope.subscription {
+            return self.subscribed(message, at);
+        }
+        self.tell_all(message);
+    }
+
+    /// Something for the call that asked to be told: its id is that of the subscription.
+    fn subscribed(&mut self, message: &Message, at: Span) {
+        let room = self.shared.limits.stream;
+        let client = rpc::own_id(at.of(&message.text)).and_then(|id| self.calls.client(id));
+        let Some(client) = client else { return };
+        let id = client.id.clone();
+        if !client.way.say(message.to_text(&mut [Edit { at, text: &id }]), room) {
+            tracing::trace!(server = %self.shared.instance, "a client that is too slow misses a notification");
+        }
     }
 
     fn progressed(&mut self, message: &Message) {
@@ -158,10 +174,13 @@ impl Owner {
         let _missed = client.way.say(message.to_text(&mut [Edit { at, text: &token }]), room);
     }
 
-    fn tell_all(&mut self, text: Bytes) {
+    fn tell_all(&mut self, message: &Message) {
+        let text = message.to_text(&mut []);
         let room = self.shared.limits.stream;
+        let log = message.is("notifications/message");
+        let alone = matches!(self.sessions.with_calls(), Audience::One(_));
         let event = Event { id: Some(self.recent.keep(&text)), text };
-        for session in self.sessions.all() {
+        for session in self.sessions.all().filter(|session| session.hears(log, alone)) {
             if !session.tell(event.clone(), &mut self.calls, room) {
                 tracing::trace!(server = %self.shared.instance, "a client without a stream, or too slow, misses a notification");
             }

@@ -1,6 +1,7 @@
 //! The client sessions of one server.
 
 use super::calls::Calls;
+use super::command::Guest;
 use super::reply::{Event, EventId};
 use super::session::SessionId;
 use bytes::Bytes;
@@ -32,15 +33,17 @@ pub(crate) struct Session {
     heard: Option<EventId>,
     /// What it was told on the streams of its calls while nobody listened: not to be told again.
     told: VecDeque<EventId>,
-    /// It lives elsewhere by now and stays only for its calls in flight.
+    /// It lives elsewhere by now, or nowhere, and stays only for its calls in flight.
     leaving: bool,
+    /// It is there for one call. It wants to hear the server's log, or not.
+    guest: Option<bool>,
     used: u64,
 }
 
 impl Session {
-    fn new(kept: &GatewaySession, used: u64) -> Self {
+    fn new(capabilities: &[u8], used: u64) -> Self {
         let capabilities: BTreeMap<String, IgnoredAny> =
-            serde_json::from_str(&kept.capabilities).unwrap_or_default();
+            serde_json::from_slice(capabilities).unwrap_or_default();
         let capabilities = capabilities.into_keys().collect();
         Self {
             calls: HashMap::new(),
@@ -49,12 +52,19 @@ impl Session {
             heard: None,
             told: VecDeque::new(),
             leaving: false,
+            guest: None,
             used,
         }
     }
 
     pub(crate) fn can(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|name| name == capability)
+    }
+
+    /// Whether what the server says to everybody is for it. A guest hears of its own call only, and the log of a server
+    /// that works for nobody else.
+    pub(crate) fn hears(&self, log: bool, alone: bool) -> bool {
+        self.guest.is_none_or(|wants_log| log && wants_log && alone)
     }
 
     /// Opens the stream of its GET, which begins with what it missed; an older one ends.
@@ -162,8 +172,14 @@ impl Sessions {
             self.table.remove(&evicted);
         }
         self.clock += 1;
-        self.table.insert(id, Session::new(kept, self.clock));
+        self.table.insert(id, Session::new(kept.capabilities.as_bytes(), self.clock));
         Ok(evicted)
+    }
+
+    /// Somebody who is here for one call.
+    pub(crate) fn host(&mut self, id: SessionId, guest: &Guest) {
+        let session = Session::new(&guest.capabilities, self.clock);
+        self.table.insert(id, Session { leaving: true, guest: Some(guest.logs), ..session });
     }
 
     pub(crate) fn close(&mut self, id: SessionId) -> Option<Session> {

@@ -1,0 +1,172 @@
+//! Clients of the stateless version (2026-07-28): there is no handshake and no session, each request says itself what it
+//! needs to be understood.
+//!
+//! | the server | what becomes of a request |
+//! |---|---|
+//! | answers `server/discover` | it is passed on as it is, its answer too |
+//! | does not | it is one call of a guest, made into what the server knows ([`translate`]) |
+//!
+//! Either way the process is the one that all share, and whoever hangs up has cancelled.
+
+mod ask;
+mod check;
+mod guest;
+mod listen;
+mod translate;
+
+pub(crate) use self::ask::Held;
+use self::check::Asked;
+pub use self::check::Claims;
+use super::Door;
+use super::member::Member;
+use super::table::Table;
+use crate::envelope::{Kind, Message};
+use crate::json::{find, member};
+use crate::{MessageStream, PostReply, rpc, version};
+use bytes::Bytes;
+use dtma_core::id::RunKey;
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The prefix of the protocol's own names in `_meta`.
+pub(crate) const PREFIX: &str = "io.modelcontextprotocol/";
+/// How long a server may take to say that it knows the stateless version.
+const DISCOVERING: Duration = Duration::from_secs(3);
+
+/// The answer to a POST of the stateless version.
+#[derive(Debug)]
+pub enum StatelessReply {
+    /// The response, which may be an error; the status goes with it.
+    Body(StatusCode, Bytes),
+    /// 200, `text/event-stream`: other messages come before the response; the stream ends after it. Dropping it cancels
+    /// the call.
+    Stream(MessageStream),
+    /// 202 without a body: a notification was taken.
+    Accepted,
+    /// 503: the server was removed, or the daemon is ending. Nothing was done.
+    Closed,
+}
+
+impl Door {
+    /// What a client of the stateless version sent by POST, and what the request's headers claim of it. Dropping the
+    /// future or the stream cancels the call.
+    pub async fn post_stateless(&self, claims: &Claims, body: Bytes) -> StatelessReply {
+        let message = match Message::read(body, self.inner.parts.limits.message) {
+            Ok(message) => message,
+            Err(problem) => return StatelessReply::Body(StatusCode::BAD_REQUEST, rpc::unreadable(&problem)),
+        };
+        match message.kind() {
+            Kind::Request => match Asked::check(claims, &message, |tool| self.listed(tool)) {
+                Ok(asked) => self.answered(&asked, &message).await.into(),
+                Err(fault) => fault.reply(&message),
+            },
+            // Nobody waits for one: cancelling is done by hanging up, answers come with the next request.
+            Kind::Notification | Kind::Response => StatelessReply::Accepted,
+        }
+    }
+
+    fn listed(&self, tool: &str) -> Option<Bytes> {
+        self.table().listed(tool).into_iter().next()
+    }
+
+    async fn answered(&self, asked: &Asked, message: &Message) -> PostReply {
+        let id = message.raw(message.envelope.id).unwrap_or(b"null");
+        if let Some(held) = asked.state.as_ref().and_then(|state| self.inner.held.take(state)) {
+            return self.go_on(held, asked, id).await;
+        }
+        let deadline = self.patience();
+        loop {
+            let seat = match self.until(deadline, |table: &mut Table| table.seat()).await {
+                Ok(_) if Instant::now() >= deadline => {
+                    return PostReply::Body(super::post::not_up(id, "its processes keep ending"));
+                }
+                Ok(seat) => seat,
+                Err(unserved) => return unserved.reply(id),
+            };
+            let done = match self.is_stateless(&seat).await {
+                true => self.passed(&seat, asked, message).await,
+                false => self.translated(&seat, asked, message).await,
+            };
+            if let Some(reply) = done {
+                return reply;
+            }
+        }
+    }
+
+    /// Passes it on as it is. `None`: nothing of it was written.
+    async fn passed(&self, member: &Arc<Member>, asked: &Asked, message: &Message) -> Option<PostReply> {
+        self.gated(message, async || {
+            let call = self.guest_call(member, asked, message).await?;
+            Some(call.reply())
+        })
+        .await
+    }
+
+    /// Whether the present process of a member takes requests of the stateless version beside the others. Asked once,
+    /// when the first client needs to know.
+    async fn is_stateless(&self, member: &Arc<Member>) -> bool {
+        let run = member.handle.state().borrow().run().cloned();
+        let Some(run) = run else { return false };
+        let mut known = member.stateless.lock().await;
+        if let Some((of, takes)) = &*known
+            && *of == run
+        {
+            return *takes;
+        }
+        let answer =
+            member.handle.call_now("server/discover", Some(introduction().as_bytes()), DISCOVERING).await;
+        let takes = answer.is_ok_and(|result| offers(&result));
+        *known = Some((run, takes));
+        takes
+    }
+}
+
+/// What is known of a member's process: which, and whether it takes requests of the stateless version.
+pub(crate) type Known = tokio::sync::Mutex<Option<(RunKey, bool)>>;
+
+/// The parameters of a request in our own name.
+fn introduction() -> String {
+    format!(
+        r#"{{"_meta":{{"{PREFIX}protocolVersion":"{}","{PREFIX}clientCapabilities":{{}},"{PREFIX}clientInfo":{{"name":"dtma","version":"{}"}}}}}}"#,
+        version::STATELESS,
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// Whether the result of `server/discover` names the version.
+fn offers(result: &[u8]) -> bool {
+    let versions =
+        member(result, "supportedVersions").and_then(|raw| serde_json::from_slice::<Vec<String>>(raw).ok());
+    versions.is_some_and(|versions| versions.iter().any(|one| one == version::STATELESS))
+}
+
+impl From<PostReply> for StatelessReply {
+    fn from(reply: PostReply) -> Self {
+        match reply {
+            PostReply::Body(body) => Self::Body(status(&body), body),
+            PostReply::Stream(stream) => Self::Stream(stream),
+            PostReply::Refused(body) => Self::Body(StatusCode::BAD_REQUEST, body),
+            PostReply::Accepted => Self::Accepted,
+            // Both are of sessions, of which there are none.
+            PostReply::Opened { body, .. } => Self::Body(StatusCode::OK, body),
+            PostReply::UnknownSession | PostReply::Closed => Self::Closed,
+        }
+    }
+}
+
+/// The status that goes with a response.
+fn status(response: &[u8]) -> StatusCode {
+    if find(response, "result").is_some() {
+        return StatusCode::OK;
+    }
+    let code = member(response, "error").and_then(|error| member(error, "code"));
+    match code.and_then(|code| serde_json::from_slice(code).ok()).unwrap_or(0_i64) {
+        rpc::code::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
+        rpc::code::HEADER_MISMATCH | rpc::code::MISSING_CAPABILITY | rpc::code::UNSUPPORTED_VERSION => {
+            StatusCode::BAD_REQUEST
+        }
+        _ => StatusCode::OK,
+    }
+}

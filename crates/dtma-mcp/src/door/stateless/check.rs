@@ -1,0 +1,182 @@
+//! Whether a request says what it must, and the same in its headers as in its body (2026-07-28, Streamable HTTP).
+
+use super::{PREFIX, StatelessReply};
+use crate::envelope::Message;
+use crate::json::member;
+use crate::rpc::{self, code};
+use crate::version;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What the headers of a request claim.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// `MCP-Protocol-Version`.
+    pub version: Option<String>,
+    /// `Mcp-Method`.
+    pub method: Option<String>,
+    /// `Mcp-Name`: of a tool or prompt, or the URI of a resource.
+    pub name: Option<String>,
+    /// `Mcp-Param-*`, by the rest of the header's name in small letters.
+    pub params: BTreeMap<String, String>,
+}
+
+/// What a request asks, as far as the door has to know.
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    /// The object of the client's capabilities, raw.
+    pub(crate) capabilities: Bytes,
+    /// The least level of the log that the client wants to hear of.
+    pub(crate) log_level: Option<String>,
+    /// What the client was given with the last answer to this question.
+    pub(crate) state: Option<String>,
+    /// The client's answers to what was asked then, raw.
+    pub(crate) responses: Option<Bytes>,
+}
+
+/// Why a request is not even looked at by a server.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Fault {
+    status: StatusCode,
+    code: i64,
+    why: String,
+    data: Option<Value>,
+}
+
+/// What other versions have and this one has not.
+const GONE: [&str; 5] =
+    ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
+/// Whose name is told in a header, too, and which of its parameters that is.
+const NAMED: [(&str, &str); 3] = [("tools/call", "name"), ("prompts/get", "name"), ("resources/read", "uri")];
+
+impl Asked {
+    /// `listed` knows tools as their server lists them.
+    pub(super) fn check(
+        claims: &Claims,
+        message: &Message,
+        listed: impl Fn(&str) -> Option<Bytes>,
+    ) -> Result<Self, Fault> {
+        let params = message.raw(message.envelope.params).unwrap_or(b"{}");
+        let meta = member(params, "_meta").unwrap_or(b"{}");
+        let own = |name: &str| member(meta, &format!("{PREFIX}{name}"));
+        let method: String = text(message.raw(message.envelope.method)).unwrap_or_default();
+        versions(claims, text(own("protocolVersion")))?;
+        same("Mcp-Method", claims.method.as_deref(), &method)?;
+        if GONE.contains(&method.as_str()) {
+            let why = format!("{method} is not a method of {}", version::STATELESS);
+            return Err(Fault { status: StatusCode::NOT_FOUND, ..Fault::new(code::METHOD_NOT_FOUND, why) });
+        }
+        if let Some((_, part)) = NAMED.iter().find(|(named, _)| *named == method) {
+            let name: String = text(member(params, part)).unwrap_or_default();
+            same("Mcp-Name", claims.name.as_deref(), &name)?;
+            if method == "tools/call" {
+                mirrored(claims, params, listed(&name).as_deref())?;
+            }
+        }
+        let capabilities = own("clientCapabilities").filter(|raw| raw.starts_with(b"{"));
+        let missing =
+            || Fault::new(code::INVALID_PARAMS, format!("_meta must have {PREFIX}clientCapabilities"));
+        Ok(Self {
+            method,
+            capabilities: Bytes::copy_from_slice(capabilities.ok_or_else(missing)?),
+            log_level: text(own("logLevel")),
+            state: text(member(params, "requestState")),
+            responses: member(params, "inputResponses").map(Bytes::copy_from_slice),
+        })
+    }
+}
+
+fn text(raw: Option<&[u8]>) -> Option<String> {
+    serde_json::from_slice(raw?).ok()
+}
+
+fn versions(claims: &Claims, said: Option<String>) -> Result<(), Fault> {
+    let Some(said) = said else {
+        return Err(Fault::new(code::INVALID_PARAMS, format!("_meta must have {PREFIX}protocolVersion")));
+    };
+    same("MCP-Protocol-Version", claims.version.as_deref(), &said)?;
+    if said == version::STATELESS {
+        return Ok(());
+    }
+    let data = json!({"supported": [version::STATELESS], "requested": said});
+    let why = format!("protocol version {said} is not spoken here");
+    Err(Fault { data: Some(data), ..Fault::new(code::UNSUPPORTED_VERSION, why) })
+}
+
+fn same(header: &str, claimed: Option<&str>, said: &str) -> Result<(), Fault> {
+    match claimed {
+        Some(claimed) if claimed == said => Ok(()),
+        Some(claimed) => {
+            Err(Fault::mismatch(format!("the header {header} says {claimed:?} and the body {said:?}")))
+        }
+        None => Err(Fault::mismatch(format!("the header {header} is missing; it must say {said:?}"))),
+    }
+}
+
+/// Arguments that the tool wants to see in headers (`x-mcp-header` in its schema).
+fn mirrored(claims: &Claims, params: &[u8], tool: Option<&[u8]>) -> Result<(), Fault> {
+    let schema = tool.and_then(|tool| member(tool, "inputSchema"));
+    let Some(schema) = schema.filter(|schema| memchr::memmem::find(schema, b"x-mcp-header").is_some()) else {
+        return Ok(());
+    };
+    let schema: Value = serde_json::from_slice(schema).unwrap_or_default();
+    let arguments: Value = text_of(member(params, "arguments"));
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    for (property, header) in
+        properties.filter_map(|(name, schema)| Some((name, schema["x-mcp-header"].as_str()?)))
+    {
+        let said = match &arguments[property] {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        let claimed = claims.params.get(&header.to_ascii_lowercase());
+        let name = format!("Mcp-Param-{header}");
+        match (said, claimed) {
+            (Some(said), claimed) => same(&name, claimed.map(|text| decoded(text)).as_deref(), &said)?,
+            (None, None) => {}
+            (None, Some(claimed)) => {
+                return Err(Fault::mismatch(format!(
+                    "the header {name} says {claimed:?} and the body nothing"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn text_of(raw: Option<&[u8]>) -> Value {
+    raw.and_then(|raw| serde_json::from_slice(raw).ok()).unwrap_or_default()
+}
+
+/// What cannot stand in a header as it is comes as `=?base64?…?=`.
+fn decoded(text: &str) -> String {
+    let inner = text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
+    let bytes = inner.and_then(|inner| STANDARD.decode(inner).ok());
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| text.to_owned())
+}
+
+impl Fault {
+    fn new(code: i64, why: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, code, why, data: None }
+    }
+
+    fn mismatch(why: String) -> Self {
+        Self::new(code::HEADER_MISMATCH, why)
+    }
+
+    pub(super) fn reply(self, message: &Message) -> StatelessReply {
+        let Self { status, code, why, data } = self;
+        let id = message.raw(message.envelope.id);
+        let body = match data {
+            Some(data) => rpc::error_with(id, code, &why, &data),
+            None => rpc::error(id, code, &why),
+        };
+        StatelessReply::Body(status, body)
+    }
+}
