@@ -6,6 +6,7 @@ mod interleaving;
 mod moving;
 mod news;
 mod serving;
+mod stateless;
 mod switching;
 
 use super::Door;
