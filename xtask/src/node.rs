@@ -17,7 +17,8 @@ pub(crate) const VERSION: &str = "22.23.3";
 /// Only runs npm.
 const BOOTSTRAP: &str = "22.20.0";
 const INSPECTOR: &str = "2.12.0";
-const CONFORMANCE: &str = "0.1.16";
+/// What MCP's conformance suite checks differs with its versions: the first is the released one, the second knows 2026-07-28.
+pub(crate) const CONFORMANCE: [&str; 2] = ["0.1.16", "0.2.0-alpha.12"];
 
 const MINUTES: Duration = Duration::from_secs(10 * 60);
 
@@ -48,10 +49,10 @@ pub(crate) fn inspector() -> Result<Inspector> {
     Ok(Inspector { node: node22()?, script })
 }
 
-/// The script of MCP's official conformance suite, installed into the work directory when absent.
-pub(crate) fn conformance() -> Result<PathBuf> {
+/// The script of that version of MCP's official conformance suite, installed into the work directory when absent.
+pub(crate) fn conformance(version: &str) -> Result<PathBuf> {
     let package = "@modelcontextprotocol/conformance";
-    let dir = npm_installed("conformance", CONFORMANCE, &format!("{package}@{CONFORMANCE}"))?;
+    let dir = npm_installed("conformance", version, &format!("{package}@{version}"))?;
     Ok(dir.join("node_modules").join(package).join("dist/index.js"))
 }
 

@@ -24,7 +24,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let engine = engine::ensure()?;
     images::ensure(&engine)?;
     let inspector = node::inspector()?;
-    let conformance = node::conformance()?;
+    let [released, next] = node::CONFORMANCE;
+    let (conformance, next) = (node::conformance(released)?, node::conformance(next)?);
     let schemathesis = schemathesis::installed()?;
     programs()?;
     // The black-box tests would build the programs themselves, but where nobody sees how far that is.
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut command = cargo(engine.beside(&workspace::cargo()));
     command.args(selection(args)).env("DTMA_TEST_NODE", inspector.node);
     command.env("DTMA_TEST_INSPECTOR", inspector.script);
-    command.env("DTMA_TEST_CONFORMANCE", conformance);
+    command.env("DTMA_TEST_CONFORMANCE", conformance).env("DTMA_TEST_CONFORMANCE_NEXT", next);
     command.env("DTMA_TEST_SCHEMATHESIS", schemathesis);
     let mut output = process::shown_and_kept("run the tests", RUN, &mut command)?;
     if args.cargo.is_empty() {

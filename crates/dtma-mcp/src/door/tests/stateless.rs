@@ -85,10 +85,12 @@ async fn heard(stream: &mut crate::MessageStream) -> Value {
 const KNOWS: Option<&str> = Some(r#"{"supportedVersions":["2026-07-28"],"capabilities":{}}"#);
 
 fn progress(id: &Value) -> String {
-    json!({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":id,"progress":1}}).to_string()
+    json!({"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":id,"progress":1}})
+        .to_string()
 }
 
-const LOG: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
+const LOG: &str =
+    r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +103,11 @@ async fn headers_must_say_what_the_body_says() {
         match asks.reply(&fleet).await {
             StatelessReply::Body(is, body) => {
                 let body: Value = serde_json::from_slice(&body).unwrap();
-                assert_eq!((is.as_u16(), &body["error"]["code"], &body["id"]), (status, &json!(code), &json!(7)), "{told}");
+                assert_eq!(
+                    (is.as_u16(), &body["error"]["code"], &body["id"]),
+                    (status, &json!(code), &json!(7)),
+                    "{told}"
+                );
             }
             other => panic!("{told}: {other:?}"),
         }
@@ -155,7 +161,8 @@ async fn arguments_that_a_tool_wants_in_headers_must_be_the_same_there() {
         assert_eq!(status, 400, "{argument:?} {header:?}");
     }
     let mut calls = JoinSet::new();
-    for (argument, header) in [(Some("eu"), Some("eu")), (Some("ü"), Some("=?base64?w7w=?=")), (None, None)] {
+    for (argument, header) in [(Some("eu"), Some("eu")), (Some("ü"), Some("=?base64?w7w=?=")), (None, None)]
+    {
         asks(argument, header).begin(&fleet, &mut calls);
         let mut asked = process.read().await;
         if asked["method"] == "server/discover" {
@@ -174,18 +181,27 @@ async fn what_the_server_speaks_itself_passes_as_it_is() {
     Asks::tool(5).begin(&fleet, &mut calls);
     let asked = process.read().await;
     assert_eq!(asked["params"]["_meta"]["progressToken"], asked["id"]);
-    assert_eq!(asked["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"], json!({"elicitation": {}}));
+    assert_eq!(
+        asked["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"],
+        json!({"elicitation": {}})
+    );
     process.say(progress(&asked["id"]));
     let mut stream = stream_of(&mut calls).await;
     assert_eq!(heard(&mut stream).await["params"]["progressToken"], "t");
     let result = r#"{"resultType":"input_required","inputRequests":{"a":1.0},"requestState":"theirs"}"#;
     process.answer(&asked["id"], result);
-    assert_eq!(text(stream.next().await.unwrap()), format!(r#"{{"jsonrpc":"2.0","id":5,"result":{result}}}"#));
+    assert_eq!(
+        text(stream.next().await.unwrap()),
+        format!(r#"{{"jsonrpc":"2.0","id":5,"result":{result}}}"#)
+    );
     assert_eq!(stream.next().await, None);
     let back = json!({"name": "echo", "requestState": "theirs", "inputResponses": {"a": {}}});
     Asks::new(6, "tools/call", &back).begin(&fleet, &mut calls);
     let asked = process.read().await;
-    assert_eq!((&asked["params"]["requestState"], &asked["params"]["inputResponses"]), (&json!("theirs"), &json!({"a": {}})));
+    assert_eq!(
+        (&asked["params"]["requestState"], &asked["params"]["inputResponses"]),
+        (&json!("theirs"), &json!({"a": {}}))
+    );
     process.say(json!({"jsonrpc":"2.0","id":asked["id"],"error":{"code":-32021,"message":"?"}}).to_string());
     let StatelessReply::Body(status, _) = next_of(&mut calls).await else { panic!("no body") };
     assert_eq!(status, 400, "a status of the version's own");
@@ -199,7 +215,8 @@ async fn notifications_of_a_subscription_go_to_it_alone_and_hanging_up_ends_it()
     Asks::new(5, "subscriptions/listen", &listen).begin(&fleet, &mut calls);
     let id = process.asked("subscriptions/listen").await;
     let mark = |id: &Value| json!({"io.modelcontextprotocol/subscriptionId": id});
-    let changed = json!({"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":mark(&id)}});
+    let changed =
+        json!({"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":mark(&id)}});
     process.say(CHANGED);
     let relisted = process.asked("tools/list").await;
     process.answer(&relisted, r#"{"tools":[]}"#);
@@ -211,18 +228,30 @@ async fn notifications_of_a_subscription_go_to_it_alone_and_hanging_up_ends_it()
     while cancelled["method"] == "tools/list" {
         cancelled = process.read().await;
     }
-    assert_eq!((&cancelled["method"], &cancelled["params"]["requestId"]), (&json!("notifications/cancelled"), &id));
+    assert_eq!(
+        (&cancelled["method"], &cancelled["params"]["requestId"]),
+        (&json!("notifications/cancelled"), &id)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_knows_nothing_of_it_is_translated() {
     let (fleet, mut process) = server(None).await;
     let mut calls = JoinSet::new();
-    let StatelessReply::Body(_, body) = Asks::new(4, "server/discover", &json!({})).reply(&fleet).await else { panic!() };
+    let StatelessReply::Body(_, body) = Asks::new(4, "server/discover", &json!({})).reply(&fleet).await
+    else {
+        panic!()
+    };
     let discovered: Value = serde_json::from_slice(&body).unwrap();
     let result = &discovered["result"];
-    assert_eq!((&result["supportedVersions"], &result["resultType"]), (&json!(["2026-07-28"]), &json!("complete")));
-    assert_eq!((&result["capabilities"]["tools"]["listChanged"], &result["ttlMs"]), (&json!(true), &json!(0)));
+    assert_eq!(
+        (&result["supportedVersions"], &result["resultType"]),
+        (&json!(["2026-07-28"]), &json!("complete"))
+    );
+    assert_eq!(
+        (&result["capabilities"]["tools"]["listChanged"], &result["ttlMs"]),
+        (&json!(true), &json!(0))
+    );
     assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "scripted");
     Asks::tool(5).begin(&fleet, &mut calls);
     let id = process.asked("tools/call").await;
@@ -238,7 +267,10 @@ async fn a_server_that_knows_nothing_of_it_is_translated() {
     let id = process.asked("tools/call").await;
     calls.shutdown().await;
     let cancelled = process.read().await;
-    assert_eq!((&cancelled["method"], &cancelled["params"]["requestId"]), (&json!("notifications/cancelled"), &id));
+    assert_eq!(
+        (&cancelled["method"], &cancelled["params"]["requestId"]),
+        (&json!("notifications/cancelled"), &id)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,9 +317,7 @@ async fn a_question_is_an_answer_and_its_answer_goes_on_with_the_call() {
     let question = json!({"method": "elicitation/create", "params": {"message": "who?"}});
     let (key, request) = result["inputRequests"].as_object().unwrap().iter().next().unwrap();
     assert_eq!(*request, question);
-    let back = |state: &Value, responses: Value| {
-        json!({"name": "echo", "requestState": state, "inputResponses": responses})
-    };
+    let back = |state: &Value, responses: Value| json!({"name": "echo", "requestState": state, "inputResponses": responses});
     Asks::new(6, "tools/call", &back(&result["requestState"], json!({}))).begin(&fleet, &mut calls);
     let again = reply_of(&mut calls).await;
     assert_eq!(again["result"]["inputRequests"][key], question, "nothing was answered");
@@ -314,12 +344,22 @@ async fn what_is_listened_to_is_what_was_asked_for() {
     let StatelessReply::Stream(mut stream) = reply else { panic!("{reply:?}") };
     let first = heard(&mut stream).await;
     let mark = json!({"io.modelcontextprotocol/subscriptionId": 5});
-    assert_eq!((&first["method"], &first["params"]["_meta"]), (&json!("notifications/subscriptions/acknowledged"), &mark));
-    assert_eq!(first["params"]["notifications"], json!({"toolsListChanged": true}), "of prompts it tells nothing");
+    assert_eq!(
+        (&first["method"], &first["params"]["_meta"]),
+        (&json!("notifications/subscriptions/acknowledged"), &mark)
+    );
+    assert_eq!(
+        first["params"]["notifications"],
+        json!({"toolsListChanged": true}),
+        "of prompts it tells nothing"
+    );
     process.say(r#"{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}"#);
     process.say(LOG);
     process.say(CHANGED);
     let changed = heard(&mut stream).await;
-    assert_eq!((&changed["method"], &changed["params"]["_meta"]), (&json!("notifications/tools/list_changed"), &mark));
+    assert_eq!(
+        (&changed["method"], &changed["params"]["_meta"]),
+        (&json!("notifications/tools/list_changed"), &mark)
+    );
     assert_eq!(stream.next().now_or_never(), None);
 }
