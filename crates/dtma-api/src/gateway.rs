@@ -62,7 +62,7 @@ pub(crate) async fn gateway_post(
     expect_json(request.headers())?;
     if stateless::is_stateless(request.headers()) {
         let server = answering(&app, &instance)?;
-        return stateless::post(&app, &instance, server, request).await;
+        return stateless::post(&app, &caller, &instance, server, request).await;
     }
     header::known_version(request.headers())?;
     let server = answering(&app, &instance)?;

@@ -9,7 +9,7 @@ use crate::path::Named;
 use axum::extract::{Request, State};
 use dtma_core::id::InstanceName;
 use dtma_manager::McpSummary;
-use dtma_mcp::version::HANDSHAKE_ERA;
+use dtma_mcp::version::{HANDSHAKE_ERA, STATELESS};
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -68,7 +68,10 @@ fn card(base: &Base, instance: &InstanceName, said: Option<&McpSummary>) -> Valu
         let mut remote = json!({"type": kind, "headers": token,
             "url": base.url(format_args!("/gateway/servers/{instance}/{door}"))});
         if let Some(said) = said {
-            remote["supportedProtocolVersions"] = versions(&said.protocol_version).into();
+            let mut versions = versions(&said.protocol_version);
+            // What needs no session needs no agreement either.
+            versions.extend((door == "mcp").then_some(STATELESS));
+            remote["supportedProtocolVersions"] = versions.into();
         }
         remote
     };
@@ -147,7 +150,10 @@ mod tests {
         let told = ["name", "title", "version"].map(|field| card[field].as_str().unwrap());
         assert_eq!(told, ["example.tools/time", "mcp-time", "1.2"]);
         assert_eq!(card["remotes"][0]["url"], "http://tools.example:1/gateway/servers/time/mcp");
-        assert_eq!(card["remotes"][0]["supportedProtocolVersions"], json!(["2024-11-05", "2025-03-26"]));
+        assert_eq!(
+            card["remotes"][0]["supportedProtocolVersions"],
+            json!(["2024-11-05", "2025-03-26", "2026-07-28"])
+        );
         assert_eq!(card["remotes"][1]["type"], "sse");
         assert_eq!(card["_meta"]["io.dtma/websocket"]["url"], "ws://tools.example:1/gateway/servers/time/ws");
     }

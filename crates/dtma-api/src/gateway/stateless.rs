@@ -4,13 +4,15 @@
 use super::{empty, header, lost, stream};
 use crate::answer::{Answer, json};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::body::{GATEWAY_LIMIT, read};
+use crate::calls::{By, Pending};
 use crate::error::ApiError;
 use crate::metrics::GatewayOutcome;
 use crate::sse;
 use axum::extract::Request;
 use dtma_core::id::InstanceName;
-use dtma_mcp::{Claims, Door, SessionError, StatelessReply, version};
+use dtma_mcp::{Claims, Door, PostReply, SessionError, StatelessReply, version};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self as streams, BoxStream, StreamExt};
 use http::{HeaderMap, StatusCode};
@@ -48,17 +50,47 @@ fn claims(headers: &HeaderMap) -> Claims {
     }
 }
 
-pub(super) async fn post(app: &App, instance: &InstanceName, server: Door, request: Request) -> Answer {
+pub(super) async fn post(
+    app: &App,
+    caller: &Caller,
+    instance: &InstanceName,
+    server: Door,
+    request: Request,
+) -> Answer {
     let claims = claims(request.headers());
     let body = read(request, GATEWAY_LIMIT).await?;
+    let call = app.calls().asked(caller, instance, By::Http, &body);
     let mut pending: BoxFuture<'static, StatelessReply> =
-        Box::pin(async move { server.post_stateless(&claims, body).await });
+        Box::pin(async move { noted(call, server.post_stateless(&claims, body).await) });
     match tokio::time::timeout(sse::KEEP_ALIVE, &mut pending).await {
         Ok(reply) => reply_to(app, instance, reply),
         Err(_) => {
             app.metrics().gateway(instance.as_str(), GatewayOutcome::Streamed);
             Ok(sse::answer(app, streams::once(pending).flat_map(late)))
         }
+    }
+}
+
+/// As the log of calls knows answers.
+fn noted(call: Pending, reply: StatelessReply) -> StatelessReply {
+    let is_refused = |status: StatusCode| status == StatusCode::BAD_REQUEST;
+    let noted = match &reply {
+        StatelessReply::Body(status, body) if is_refused(*status) => PostReply::Refused(body.clone()),
+        StatelessReply::Body(_, body) => PostReply::Body(body.clone()),
+        StatelessReply::Accepted => PostReply::Accepted,
+        StatelessReply::Closed => PostReply::Closed,
+        StatelessReply::Stream(_) => return streamed(call, reply),
+    };
+    call.answered(noted);
+    reply
+}
+
+/// Its end is known when the stream is at its end.
+fn streamed(call: Pending, reply: StatelessReply) -> StatelessReply {
+    let StatelessReply::Stream(messages) = reply else { return reply };
+    match call.answered(PostReply::Stream(messages)) {
+        PostReply::Stream(messages) => StatelessReply::Stream(messages),
+        _ => StatelessReply::Closed,
     }
 }
 
