@@ -46,6 +46,27 @@ async fn the_inspector_lists_and_calls_tools_of_five_servers() {
     calls(&toolbox, "git", "git_log", &["repo_path=/data"], "Begin").await;
 }
 
+/// A client that shakes no hands, at servers that never heard of that and at one that has.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_without_a_handshake_calls_tools_of_servers_of_both_eras() {
+    let toolbox = Toolbox::start();
+    let servers = [groups::everything("everything"), groups::time("time"), groups::fixture("fixture")];
+    toolbox.deploy(&toolbox.group("eras", &servers)).await;
+    for (instance, tool, argument, expected) in [
+        ("everything", "echo", "message=hello", "Echo: hello"),
+        ("time", "get_current_time", "timezone=Europe/Berlin", "Europe/Berlin"),
+        ("fixture", "echo", "message=hello", "Echo: hello"),
+    ] {
+        let modern = ["--protocol-era", "modern", "--format", "json", "--method"];
+        let list = [&modern[..], &["tools/list"]].concat();
+        let listed = inspector(&toolbox, Door::Http, toolbox.token(), instance, &list).await;
+        assert!(listed.expect_success(instance).contains(tool), "{instance}");
+        let call = [&modern[..], &["tools/call", "--tool-name", tool, "--tool-arg", argument]].concat();
+        let called = inspector(&toolbox, Door::Http, toolbox.token(), instance, &call).await;
+        assert!(called.expect_success(instance).contains(expected), "{instance}");
+    }
+}
+
 /// The same through the door for clients that only start commands.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_inspector_starts_the_stdio_door_as_its_server() {

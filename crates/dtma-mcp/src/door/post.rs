@@ -280,12 +280,12 @@ impl Unserved {
     }
 }
 
-fn too_long(message: &Message) -> bool {
+pub(super) fn too_long(message: &Message) -> bool {
     let long = |part| message.raw(part).is_some_and(|raw| raw.len() > MAX_ID);
     long(message.envelope.id) || long(message.envelope.meta_token)
 }
 
-fn refuse(message: &Message, why: &str) -> PostReply {
+pub(super) fn refuse(message: &Message, why: &str) -> PostReply {
     PostReply::Refused(rpc::error(message.raw(message.envelope.id), code::INVALID_REQUEST, why))
 }
 

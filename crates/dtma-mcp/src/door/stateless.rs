@@ -58,6 +58,9 @@ impl Door {
             Err(problem) => return StatelessReply::Body(StatusCode::BAD_REQUEST, rpc::unreadable(&problem)),
         };
         match message.kind() {
+            Kind::Request if super::post::too_long(&message) => {
+                super::post::refuse(&message, "its id or progress token is too long").into()
+            }
             Kind::Request => match Asked::check(claims, &message, |tool| self.listed(tool)) {
                 Ok(asked) => self.answered(&asked, &message).await.into(),
                 Err(fault) => fault.reply(&message),

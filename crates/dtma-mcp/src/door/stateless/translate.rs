@@ -6,7 +6,7 @@ use crate::door::Door;
 use crate::door::member::Member;
 use crate::door::stateless::guest::Begun;
 use crate::envelope::Message;
-use crate::json::{Span, find, member};
+use crate::json::{Cursor, Fault, Span, find, member};
 use crate::rpc::{self, code};
 use crate::splice::{Edit, splice};
 use crate::{Greeting, PostReply, version};
@@ -47,8 +47,9 @@ impl Door {
                 Some(PostReply::Body(rpc::error(Some(id), code::INVALID_PARAMS, why)))
             }
             _ => {
+                let plain = without_envelope(message);
                 let call = async || {
-                    Some(match self.guest_call(member, asked, message).await? {
+                    Some(match self.guest_call(member, asked, &plain).await? {
                         Begun::Over(PostReply::Body(body)) => PostReply::Body(shape.response(body)),
                         Begun::Over(reply) => reply,
                         Begun::Streams(call) => self.asking(call, id, shape.clone()),
@@ -57,6 +58,36 @@ impl Door {
                 self.gated(message, call).await
             }
         }
+    }
+}
+
+/// The request without what a server of the handshake era was told in its handshake; one that knows the other era
+/// refuses it.
+fn without_envelope(message: &Message) -> Message {
+    let params = message.raw(message.envelope.params).unwrap_or_default();
+    let Some(meta) = find(params, "_meta") else { return message.clone() };
+    let plain = without_own_names(meta.of(params));
+    let params = splice(params, &mut [Edit { at: meta, text: &plain }], 0);
+    let edit = message.envelope.params.map(|at| Edit { at, text: &params });
+    let text: Bytes = splice(&message.text, &mut edit.into_iter().collect::<Vec<_>>(), 0).into();
+    let limit = text.len();
+    Message::read(text, limit).unwrap_or_else(|_| message.clone())
+}
+
+/// An object without the members that the protocol itself named.
+fn without_own_names(object: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let walked: Result<(), Fault> = Cursor::new(object).object(|cursor, key| {
+        let value = cursor.value(1)?;
+        let name = serde_json::from_slice::<String>(key.of(object)).unwrap_or_default();
+        if !name.starts_with(PREFIX) {
+            kept.push([key.of(object), b":", value.of(object)].concat());
+        }
+        Ok(())
+    });
+    match walked {
+        Ok(()) => [&b"{"[..], &kept.join(&b','), b"}"].concat(),
+        Err(_) => object.to_vec(),
     }
 }
 
@@ -166,6 +197,17 @@ mod tests {
     fn check(method: &str, response: &str, expected: &str) {
         let shaped = shape(method).response(Bytes::copy_from_slice(response.as_bytes()));
         assert_eq!(String::from_utf8(shaped.into()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_request_loses_what_belongs_to_the_version_and_nothing_else() {
+        let text = r#"{"id":1,"jsonrpc":"2.0","method":"x","params":{"n":1.0,"_meta":{"progressToken":"t","io.modelcontextprotocol/protocolVersion":"v", "io\u002emodelcontextprotocol/x":{},"own" : 2.0}}}"#;
+        let message = Message::read(Bytes::from(text), text.len()).unwrap();
+        let plain = without_envelope(&message);
+        let expected = r#"{"id":1,"jsonrpc":"2.0","method":"x","params":{"n":1.0,"_meta":{"progressToken":"t","own":2.0}}}"#;
+        assert_eq!(plain.text, expected);
+        let bare = Bytes::from(r#"{"id":1,"jsonrpc":"2.0","method":"x"}"#);
+        assert_eq!(without_envelope(&Message::read(bare.clone(), 99).unwrap()).text, bare);
     }
 
     #[test]

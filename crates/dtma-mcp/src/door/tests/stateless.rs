@@ -264,7 +264,9 @@ async fn a_server_that_knows_nothing_of_it_is_translated() {
     assert_eq!((&answer["id"], &answer["result"]["resultType"]), (&json!(5), &json!("complete")));
     assert_eq!(stream.next().await, None);
     Asks::tool(6).begin(&fleet, &mut calls);
-    let id = process.asked("tools/call").await;
+    let asked = process.read().await;
+    let id = asked["id"].clone();
+    assert_eq!(asked["params"]["_meta"], json!({"progressToken": id}), "nothing of the version's own");
     calls.shutdown().await;
     let cancelled = process.read().await;
     assert_eq!(
