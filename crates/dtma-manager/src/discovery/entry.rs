@@ -3,7 +3,7 @@
 use super::{Discovered, Heard, Wanted};
 use dtma_core::Timestamp;
 use dtma_core::catalogue::{Catalogue, MAX_CATALOGUES};
-use dtma_core::contract::{Contract, FIRST, Pinning, drift};
+use dtma_core::contract::{Contract, FIRST, Pinning, drift, pinned_tools};
 use dtma_core::id::{ConfigHash, Generation, InstanceName, Member};
 use dtma_mcp::{Door, ToolFilter};
 use std::collections::BTreeMap;
@@ -160,18 +160,29 @@ impl Entry {
     /// What is not as approved is kept from clients, where that is wanted.
     fn guard(&self) {
         let contract = self.contract.clone().filter(|_| self.pinning == Pinning::Quarantine);
-        let filter = contract.map(|contract| Arc::new(Guard(contract)) as Arc<dyn ToolFilter>);
+        let filter = contract.map(|contract| {
+            let newest = self.live.values().max_by_key(|live| live.generation);
+            let said = newest.and_then(|live| live.catalogue.as_ref());
+            let listed = said.map(|said| pinned_tools(&said.offers.tools.raw)).unwrap_or_default();
+            Arc::new(Guard { contract, listed }) as Arc<dyn ToolFilter>
+        });
         self.door.set_tool_filter(filter);
     }
 }
 
 /// Lets pass what was approved.
-struct Guard(Arc<Contract>);
+struct Guard {
+    contract: Arc<Contract>,
+    /// What the newest process that answers listed when it was asked, for when the door has no list of it.
+    listed: BTreeMap<String, String>,
+}
 
 impl ToolFilter for Guard {
     fn refuses(&self, name: &str, raw: Option<&str>) -> Option<String> {
-        let why = self.0.objection(name, raw)?;
-        Some(remedy(&self.0.instance, name, why))
+        let unheard = || raw.is_none() && self.listed.get(name) != self.contract.tools.get(name);
+        let why = self.contract.objection(name, raw);
+        let why = why.or_else(|| unheard().then_some("its process does not list it as it was approved"))?;
+        Some(remedy(&self.contract.instance, name, why))
     }
 }
 

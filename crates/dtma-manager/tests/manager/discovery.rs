@@ -153,6 +153,19 @@ async fn what_is_not_as_approved_is_kept_in_quarantine_over_restarts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_list_its_tools_does_not_get_around_the_quarantine() {
+    let house = House::new().await;
+    house.deploy_known(pinned(Pinning::Quarantine)).await;
+    house.mcp.silence("tools/list");
+    house.manager.restart(&name("a"), SOON).await.unwrap();
+    let refused = house.call("echo").await.unwrap_err().to_string();
+    assert!(refused.contains("does not list it"), "{refused}");
+    house.mcp.behave();
+    house.until_known(|known| !known.stale).await;
+    assert!(house.call("echo").await.is_ok(), "it was asked again, and is as approved");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_update_whose_tools_differ_says_so_when_it_stands() {
     let house = House::new().await;
     let generation = |version: &str| {
