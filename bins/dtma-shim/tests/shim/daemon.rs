@@ -104,11 +104,16 @@ impl Peer {
         self.book.input.resume(hello.input, hello.input).unwrap();
     }
 
-    /// As a daemon that knows nothing but what the hello says.
+    /// As a daemon that knows nothing but what the hello says, and wants nothing that was taken care of.
     pub(crate) fn welcome(&mut self) {
+        self.welcome_from(self.said().output.acknowledged);
+    }
+
+    /// The same, from that place of the output on.
+    pub(crate) fn welcome_from(&mut self, received: u64) {
         let hello = self.said();
         let input = SendBuffer::new(hello.input, 64 << 20);
-        let book = Book { received: hello.output.base, input, ..Book::new(hello.child.run) };
+        let book = Book { received, input, ..Book::new(hello.child.run) };
         self.welcome_with(book);
     }
 

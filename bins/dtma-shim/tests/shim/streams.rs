@@ -2,7 +2,7 @@
 
 use crate::daemon::Peer;
 use crate::fixture::Fixture;
-use dtma_wire::{INPUT_WINDOW, LOG_BYTES, Mode, Phase};
+use dtma_wire::{INPUT_WINDOW, LOG_BYTES, Mode, OUTPUT_HISTORY, Phase};
 
 /// What may be buffered on both ways and then some: KiB.
 const BOUND: u64 = 4 << 10;
@@ -73,11 +73,31 @@ fn what_nobody_acknowledged_is_told_to_the_next_daemon() {
     drop(peer.cut());
     let mut peer = Peer::accept(&fixture.listener);
     let output = peer.said().output;
-    assert!(output.base > 0 && output.base <= heard && output.end == 10, "{output:?}");
-    assert_eq!(output.torn, output.base < 10);
+    let acknowledged = output.acknowledged;
+    assert!(acknowledged > 0 && acknowledged <= heard && output.end == 10, "{output:?}");
+    assert!(output.base == 0 && !output.torn, "all of it is still there");
     peer.welcome();
     peer.until("the rest", |peer| peer.book.received == 10);
-    assert_eq!(peer.book.output, &b"123456789\n"[output.base as usize..]);
+    assert_eq!(peer.book.output, &b"123456789\n"[acknowledged as usize..]);
+}
+
+#[test]
+fn the_last_of_what_was_acknowledged_can_be_had_again() {
+    let (fixture, mut peer) = Fixture::shell("exec cat");
+    let all = numbered(5000);
+    peer.input(&all);
+    peer.until("everything", |peer| peer.book.received >= all.len() as u64);
+    peer.acknowledge();
+    peer.barrier();
+    drop(peer.cut());
+    let mut peer = Peer::accept(&fixture.listener);
+    let output = peer.said().output;
+    let end = all.len() as u64;
+    assert_eq!((output.acknowledged, output.end, output.base), (end, end, end - OUTPUT_HISTORY as u64));
+    assert_eq!(output.torn, all[output.base as usize - 1] != b'\n');
+    peer.welcome_from(output.base);
+    peer.until("the last", |peer| peer.book.received == end);
+    assert!(peer.book.output == all[output.base as usize..]);
 }
 
 #[test]
