@@ -120,6 +120,8 @@ async fn a_daemon_that_begins_anew_tells_at_once_what_was_known_and_later_what_i
     let group = toolbox.named("remembered");
     toolbox.deploy(&toolbox.group("remembered", &[groups::time("time")])).await;
     let before = fresh(&toolbox, "time").await;
+    // It is told before it is kept: a kill in the same moment would take it along.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     toolbox.kill9();
     let (_, container) = container_ids(&group).pop().expect("a container");
     // It cannot answer the new daemon until it is let go on.
