@@ -105,16 +105,25 @@ pub(crate) fn random(below: u64) -> Duration {
     Duration::from_millis(uuid::Uuid::new_v4().as_u64_pair().0 % below)
 }
 
+/// How often a deployment is refused until it had made before what is to be taken back: its containers are made beside
+/// each other.
+const TRIES: usize = 5;
+
 /// The daemon dies at the case's failpoint.
 pub(crate) async fn dies_at(case: Case) {
-    let mut scene = Scene::set(case.act, Some(case.failpoint)).await;
-    scene.perform();
-    let ended = scene.toolbox.ended_within(DIES).await;
-    let Some(ended) = ended else {
-        panic!("{} was never reached: {}", case.failpoint, scene.answer().await);
-    };
-    assert_eq!(ended.signal(), Some(ABORT), "{ended}");
-    scene.made_good(Some(case.accepted)).await;
+    let tries = if matches!(case.act, Act::Undo) { TRIES } else { 1 };
+    for rest in (0..tries).rev() {
+        let mut scene = Scene::set(case.act, Some(case.failpoint)).await;
+        scene.perform();
+        match scene.toolbox.ended_within(DIES).await {
+            Some(ended) => {
+                assert_eq!(ended.signal(), Some(ABORT), "{ended}");
+                return scene.made_good(Some(case.accepted)).await;
+            }
+            None if rest > 0 => {}
+            None => panic!("{} was never reached: {}", case.failpoint, scene.answer().await),
+        }
+    }
 }
 
 /// The daemon is killed some time after the request was sent.
