@@ -69,7 +69,9 @@ impl Owner {
             && message.envelope.subscription.is_none()
             && !PRIVATE.iter().any(|method| message.is(method))
         {
-            self.recent.keep(&message.to_text(&mut []));
+            let text = message.to_text(&mut []);
+            let event = Event { id: Some(self.recent.keep(&text)), text };
+            self.sessions.all().for_each(|session| session.tell_again(&event));
         }
     }
 

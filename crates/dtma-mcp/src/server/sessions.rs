@@ -104,6 +104,16 @@ impl Session {
         }
     }
 
+    /// Something that was said before, for a client that has said up to where it had heard it and listens already.
+    pub(crate) fn tell_again(&mut self, event: &Event) {
+        let missed =
+            self.heard.as_ref().zip(event.id.as_ref()).is_some_and(|(heard, id)| !id.is_up_to(heard));
+        if missed {
+            // One that does not keep up misses it.
+            let _ = self.by_listener(event.clone());
+        }
+    }
+
     fn knows(&mut self, event: &Event) -> bool {
         let knows = self.heard.as_ref().zip(event.id.as_ref()).is_some_and(|(heard, id)| id.is_up_to(heard));
         if !knows {

@@ -262,6 +262,23 @@ async fn what_comes_again_is_for_those_alone_who_ask_for_it() {
     assert_eq!((again.text, again.id), (Bytes::from(news), place(banner + end)));
 }
 
+/// A client may be back before what it missed is.
+#[tokio::test(start_paused = true)]
+async fn what_comes_again_after_a_client_came_back_is_told_it() {
+    let (house, process) = newest().await;
+    let client = house.client(json!({})).await;
+    let news = |number: u32| format!(r#"{{"jsonrpc":"2.0","method":"notifications/x","params":[{number}]}}"#);
+    let length = news(1).len() + 1;
+    let heard = crate::EventId::parse(&format!("c1.0:{length}"));
+    let mut events = client.door.listen_after(&client.id, heard).await.unwrap();
+    events.next().await.unwrap();
+    process.say_again(0, &format!("{}\n{}\n", news(1), news(2)));
+    process.say_at(2 * length as u64, &format!("{}\n", news(3)));
+    for number in 2..=3 {
+        assert_eq!(events.next().await.unwrap().text, news(number));
+    }
+}
+
 /// What was passed on and not acknowledged comes as something new.
 #[tokio::test(start_paused = true)]
 async fn what_a_client_says_it_has_heard_is_not_told_again() {
