@@ -14,6 +14,9 @@ use tokio::sync::mpsc::error::TrySendError;
 /// What a session was told on other ways than its stream, as far as that is remembered.
 const TOLD: usize = 64;
 
+/// Messages that may come again at once: what a shim keeps of short ones.
+const AGAIN: usize = 1024;
+
 /// All of them.
 pub(crate) struct Sessions {
     table: HashMap<SessionId, Session>,
@@ -74,7 +77,8 @@ impl Session {
         heard: Option<&EventId>,
         missed: Vec<Event>,
     ) -> mpsc::Receiver<Event> {
-        let (sender, receiver) = mpsc::channel(room.max(1) + missed.len());
+        let again = if heard.is_some() { AGAIN } else { 0 };
+        let (sender, receiver) = mpsc::channel(room.max(1) + missed.len() + again);
         let told = std::mem::take(&mut self.told);
         for event in missed.into_iter().filter(|event| !told.iter().any(|id| Some(id) == event.id.as_ref())) {
             // There is room for all of them.
