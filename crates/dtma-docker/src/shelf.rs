@@ -16,6 +16,11 @@ use dtma_core::image_gc::{DiskUsage, ImageObservation};
 use dtma_core::port::ImageShelf;
 use dtma_core::port::runtime::RuntimeError;
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How often a list is asked for that images vanish from, and the pause before the next time.
+const MOST_LISTS: u32 = 10;
+const BETWEEN_LISTS: Duration = Duration::from_millis(50);
 
 #[async_trait]
 impl ImageShelf for DockerRuntime {
@@ -57,8 +62,21 @@ fn ids_of(images: &[ImageSummary]) -> BTreeSet<ImageId> {
     images.iter().map(|image| ImageId::from(image.id.as_str())).collect()
 }
 
-/// Digests come unasked, and Podman (4.3, measured) says nothing at all where they are asked for.
+/// Digests come unasked, and Podman (4.3, measured) says nothing at all where they are asked for. It reads an image after
+/// the other, and refuses the whole list where one of them goes meanwhile: it is asked again then.
 async fn images(link: &Link) -> Result<Vec<ImageSummary>, RuntimeError> {
+    for _ in 1..MOST_LISTS {
+        match list(link).await {
+            Err(RuntimeError::Broken { problem, .. }) if problem.contains("image not known") => {
+                tokio::time::sleep(BETWEEN_LISTS).await;
+            }
+            listed => return listed,
+        }
+    }
+    list(link).await
+}
+
+async fn list(link: &Link) -> Result<Vec<ImageSummary>, RuntimeError> {
     let op = Op::new("list images", "engine", link.endpoint());
     let options = ListImagesOptionsBuilder::default().build();
     link.read(op, |docker| async move { docker.list_images(Some(options)).await }).await

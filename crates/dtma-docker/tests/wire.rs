@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a broken test should stop where it broke")]
 
 use dtma_core::observation::ContainerState;
+use dtma_core::port::ImageShelf;
 use dtma_core::port::runtime::{ContainerRuntime, RuntimeError};
 use dtma_core::spec::PullPolicy;
 use dtma_docker::{Deadlines, DockerRuntime, Settings};
@@ -42,6 +43,12 @@ const STOPPED: &str = r#"{
     } }
 }"#;
 
+/// Podman's refusal of a list because one image of it was removed meanwhile, shortened.
+const VANISHED: &str = r#"{
+    "cause": "image not known", "response": 500,
+    "message": "retrieving label for image \"83\": locating image with ID \"83\": image not known"
+}"#;
+
 impl Canned {
     fn new(manner: Manner) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
@@ -77,17 +84,25 @@ async fn answer(client: UnixStream, manner: Manner, asked: Arc<Mutex<Vec<String>
         line.clear();
     }
     let path = first.split_whitespace().nth(1).unwrap_or_default().to_owned();
-    asked.lock().expect("the record").push(path.clone());
+    let before = {
+        let mut asked = asked.lock().expect("the record");
+        asked.push(path.clone());
+        asked.iter().filter(|asked| **asked == path).count() - 1
+    };
+    let images = manner.podman && path.contains("/images/json");
+    let status = if images && before < 2 { "500 Internal Server Error" } else { "200 OK" };
     let body = match path.as_str() {
         "/_ping" if !manner.api.is_empty() => "OK".to_owned(),
         path if path.ends_with("/version") && !manner.api.is_empty() => r#"{"Version":"1.2.3"}"#.to_owned(),
         path if manner.podman && path.ends_with("/ab12/json") => STOPPED.to_owned(),
+        _ if images && before < 2 => VANISHED.to_owned(),
+        _ if images => "[]".to_owned(),
         _ if manner.podman => r#"[{ "Id": "ab12", "State": "stopped" }]"#.to_owned(),
         _ if manner.answers => "[]".to_owned(),
         _ => return std::future::pending().await,
     };
     let who = if manner.podman { "Libpod-Api-Version: 4.3.1\r\n" } else { "" };
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n{who}");
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close\r\n{who}");
     let answer = format!("{head}Api-Version: {}\r\nContent-Length: {}\r\n\r\n{body}", manner.api, body.len());
     let _ = client.write_all(answer.as_bytes()).await;
 }
@@ -126,6 +141,14 @@ async fn podmans_word_for_an_ended_process_is_read_at_the_first_question() {
     let asked = engine.asked();
     assert_eq!((asked.len(), asked[2].as_str()), (3, "/v1.41/containers/ab12/json"), "{asked:?}");
     assert!(asked[1].starts_with("/v1.41/containers/json?all=true&filters=%7B"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_list_that_an_image_vanishes_from_is_asked_for_again_on_podman() {
+    let engine = Canned::new(PODMAN);
+    assert_eq!(at(&engine).images().await, Ok(vec![]));
+    let lists = engine.asked().into_iter().filter(|asked| asked.contains("/images/json"));
+    assert_eq!(lists.count(), 3);
 }
 
 #[tokio::test]
