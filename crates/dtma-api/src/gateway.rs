@@ -71,7 +71,11 @@ pub(crate) async fn gateway_post(
     let call = app.calls().asked(&caller, &instance, By::Http, &body);
     let answered = stream::patient(server, session, body, call).await;
     match answered {
-        stream::Answered::InTime(reply) => reply_to(&app, &instance, reply),
+        stream::Answered::InTime(reply) => {
+            let status =
+                if matches!(reply, PostReply::Refused(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+            reply_to(&app, &instance, reply, status)
+        }
         stream::Answered::Late(pending) => {
             app.metrics().gateway(instance.as_str(), GatewayOutcome::Streamed);
             Ok(sse::answer(&app, stream::late(pending)))
@@ -79,15 +83,16 @@ pub(crate) async fn gateway_post(
     }
 }
 
-fn reply_to(app: &App, instance: &InstanceName, reply: PostReply) -> Answer {
+/// `status` is that of a response that comes alone.
+fn reply_to(app: &App, instance: &InstanceName, reply: PostReply, status: StatusCode) -> Answer {
     let (outcome, answer) = match reply {
         PostReply::Opened { session, body } => (GatewayOutcome::Opened, Ok(opened(session, body))),
         PostReply::Accepted => (GatewayOutcome::Accepted, Ok(empty(StatusCode::ACCEPTED))),
-        PostReply::Body(body) => (GatewayOutcome::Answered, Ok(json(StatusCode::OK, body))),
+        PostReply::Body(body) => (GatewayOutcome::Answered, Ok(json(status, body))),
         PostReply::Stream(messages) => {
             (GatewayOutcome::Streamed, Ok(sse::answer(app, stream::frames(messages))))
         }
-        PostReply::Refused(body) => (GatewayOutcome::Refused, Ok(json(StatusCode::BAD_REQUEST, body))),
+        PostReply::Refused(body) => (GatewayOutcome::Refused, Ok(json(status, body))),
         PostReply::UnknownSession => (GatewayOutcome::UnknownSession, Err(ApiError::NoSession)),
         PostReply::Closed => (GatewayOutcome::Closed, Err(lost(SessionError::Closed))),
     };

@@ -1,4 +1,7 @@
-//! Walks over JSON text and checks it, without decoding or allocating. Which values matter is left to the caller.
+//! Walks over JSON text and checks it, without decoding or allocating. Which values matter is left to the caller,
+//! who decodes them one by one ([`read`]).
+
+use serde::de::DeserializeOwned;
 
 /// Deepest nesting that passes; the same bound that decoders behind us commonly have.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -336,22 +339,36 @@ pub(crate) fn string_is(raw: &[u8], wanted: &str) -> bool {
 /// Where the value of a member of an object stands. `None` when `text` is no object, has no such member, or has it
 /// twice.
 pub(crate) fn find(text: &[u8], name: &str) -> Option<Span> {
-    let (mut found, mut times) = (None, 0);
+    let [found] = find_all(text, [name]);
+    found
+}
+
+/// The same for several members, in one walk.
+pub(crate) fn find_all<const N: usize>(text: &[u8], names: [&str; N]) -> [Option<Span>; N] {
+    let mut found = [(None, 0_u32); N];
     let mut cursor = Cursor::new(text);
     let walked: Result<(), Fault> = cursor.object(|cursor, key| {
         let value = cursor.value(1)?;
-        if string_is(key.of(text), name) {
-            found = Some(value);
-            times += 1;
-        }
+        let met = names.iter().zip(&mut found).filter(|(name, _)| string_is(key.of(text), name));
+        met.for_each(|(_, found)| *found = (Some(value), found.1 + 1));
         Ok(())
     });
-    if walked.is_ok() && times == 1 { found } else { None }
+    found.map(|(value, times)| value.filter(|_| walked.is_ok() && times == 1))
 }
 
 /// The value that [`find`] finds, raw.
 pub(crate) fn member<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
     find(text, name).map(|span| span.of(text))
+}
+
+/// The values that [`find_all`] finds, raw.
+pub(crate) fn members<'a, const N: usize>(text: &'a [u8], names: [&str; N]) -> [Option<&'a [u8]>; N] {
+    find_all(text, names).map(|found| found.map(|span| span.of(text)))
+}
+
+/// A value as something of ours; `None` where it is something else.
+pub(crate) fn read<T: DeserializeOwned>(raw: &[u8]) -> Option<T> {
+    serde_json::from_slice(raw).ok()
 }
 
 #[cfg(test)]
@@ -421,6 +438,9 @@ mod tests {
         assert_eq!(member(br#"{"a":1,"b":[2]}"#, "b"), Some(&b"[2]"[..]));
         assert_eq!(member(br#"{"b":1,"b":2}"#, "b"), None);
         assert_eq!(member(b"[1]", "b"), None);
+        let text = br#"{"a":1,"b":2,"a":3,"c":"x"}"#;
+        assert_eq!(members(text, ["c", "a", "d"]), [Some(&br#""x""#[..]), None, None]);
+        assert_eq!(members(br#"{"a":1,"c"}"#, ["a", "c"]), [None, None], "half an object is none");
     }
 
     proptest! {

@@ -24,7 +24,7 @@ pub use door::Door;
 pub use door::drain::Drained;
 pub use door::filter::ToolFilter;
 pub use door::member::{MemberId, MemberTaken};
-pub use door::stateless::{Claims, StatelessReply};
+pub use door::stateless::{Claims, stateless_status};
 pub use server::call::{CallError, Closed};
 pub use server::handle::ServerHandle;
 pub use server::reply::{Event, EventId, EventStream, MessageStream, PostReply, SessionError};

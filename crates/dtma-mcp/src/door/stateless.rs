@@ -21,8 +21,8 @@ use super::Door;
 use super::member::Member;
 use super::table::Table;
 use crate::envelope::{Kind, Message};
-use crate::json::{find, member};
-use crate::{MessageStream, PostReply, rpc, version};
+use crate::json::{self, member};
+use crate::{CallError, PostReply, rpc, version};
 use bytes::Bytes;
 use dtma_core::id::RunKey;
 use http::StatusCode;
@@ -35,38 +35,24 @@ pub(crate) const PREFIX: &str = "io.modelcontextprotocol/";
 /// How long a server may take to say that it knows the stateless version.
 const DISCOVERING: Duration = Duration::from_secs(3);
 
-/// The answer to a POST of the stateless version.
-#[derive(Debug)]
-pub enum StatelessReply {
-    /// The response, which may be an error; the status goes with it.
-    Body(StatusCode, Bytes),
-    /// 200, `text/event-stream`: other messages come before the response; the stream ends after it. Dropping it cancels
-    /// the call.
-    Stream(MessageStream),
-    /// 202 without a body: a notification was taken.
-    Accepted,
-    /// 503: the server was removed, or the daemon is ending. Nothing was done.
-    Closed,
-}
-
 impl Door {
     /// What a client of the stateless version sent by POST, and what the request's headers claim of it. Dropping the
-    /// future or the stream cancels the call.
-    pub async fn post_stateless(&self, claims: &Claims, body: Bytes) -> StatelessReply {
+    /// future or the stream cancels the call. Which status goes with the reply, [`stateless_status`] says.
+    pub async fn post_stateless(&self, claims: &Claims, body: Bytes) -> PostReply {
         let message = match Message::read(body, self.inner.parts.limits.message) {
             Ok(message) => message,
-            Err(problem) => return StatelessReply::Body(StatusCode::BAD_REQUEST, rpc::unreadable(&problem)),
+            Err(problem) => return PostReply::Refused(rpc::unreadable(&problem)),
         };
         match message.kind() {
             Kind::Request if super::post::too_long(&message) => {
-                super::post::refuse(&message, "its id or progress token is too long").into()
+                super::post::refuse(&message, "its id or progress token is too long")
             }
             Kind::Request => match Asked::check(claims, &message, |tool| self.listed(tool)) {
-                Ok(asked) => self.answered(&asked, &message).await.into(),
+                Ok(asked) => self.answered(&asked, &message).await,
                 Err(fault) => fault.reply(&message),
             },
             // Nobody waits for one: cancelling is done by hanging up, answers come with the next request.
-            Kind::Notification | Kind::Response => StatelessReply::Accepted,
+            Kind::Notification | Kind::Response => PostReply::Accepted,
         }
     }
 
@@ -120,7 +106,12 @@ impl Door {
         }
         let answer =
             member.handle.call_now("server/discover", Some(introduction().as_bytes()), DISCOVERING).await;
-        let takes = answer.is_ok_and(|result| offers(&result));
+        let takes = match answer {
+            Ok(result) => offers(&result),
+            Err(CallError::Rpc { .. } | CallError::Timeout { .. }) => false,
+            // It was not asked, or ended: that says nothing of what it takes.
+            Err(_) => return false,
+        };
         *known = Some((run, takes));
         takes
     }
@@ -140,36 +131,26 @@ fn introduction() -> String {
 
 /// Whether the result of `server/discover` names the version.
 fn offers(result: &[u8]) -> bool {
-    let versions =
-        member(result, "supportedVersions").and_then(|raw| serde_json::from_slice::<Vec<String>>(raw).ok());
+    let versions = member(result, "supportedVersions").and_then(json::read::<Vec<String>>);
     versions.is_some_and(|versions| versions.iter().any(|one| one == version::STATELESS))
 }
 
-impl From<PostReply> for StatelessReply {
-    fn from(reply: PostReply) -> Self {
-        match reply {
-            PostReply::Body(body) => Self::Body(status(&body), body),
-            PostReply::Stream(stream) => Self::Stream(stream),
-            PostReply::Refused(body) => Self::Body(StatusCode::BAD_REQUEST, body),
-            PostReply::Accepted => Self::Accepted,
-            // Both are of sessions, of which there are none.
-            PostReply::Opened { body, .. } => Self::Body(StatusCode::OK, body),
-            PostReply::UnknownSession | PostReply::Closed => Self::Closed,
-        }
-    }
-}
-
-/// The status that goes with a response.
-fn status(response: &[u8]) -> StatusCode {
-    if find(response, "result").is_some() {
-        return StatusCode::OK;
-    }
-    let code = member(response, "error").and_then(|error| member(error, "code"));
-    match code.and_then(|code| serde_json::from_slice(code).ok()).unwrap_or(0_i64) {
-        rpc::code::METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
-        rpc::code::HEADER_MISMATCH | rpc::code::MISSING_CAPABILITY | rpc::code::UNSUPPORTED_VERSION => {
-            StatusCode::BAD_REQUEST
-        }
-        _ => StatusCode::OK,
+/// The status of HTTP that goes with a reply to a client of the stateless version.
+pub fn stateless_status(reply: &PostReply) -> StatusCode {
+    let code = |response| member(member(response, "error")?, "code").and_then(json::read::<i64>);
+    match reply {
+        PostReply::Accepted => StatusCode::ACCEPTED,
+        PostReply::Body(body) | PostReply::Refused(body) => match code(body) {
+            Some(rpc::code::METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+            Some(
+                rpc::code::HEADER_MISMATCH | rpc::code::MISSING_CAPABILITY | rpc::code::UNSUPPORTED_VERSION,
+            ) => StatusCode::BAD_REQUEST,
+            _ if matches!(reply, PostReply::Refused(_)) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        },
+        PostReply::Opened { .. } | PostReply::Stream(_) => StatusCode::OK,
+        // There are none in this version.
+        PostReply::UnknownSession => StatusCode::NOT_FOUND,
+        PostReply::Closed => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -1,14 +1,13 @@
 //! Whether a request says what it must, and the same in its headers as in its body (2026-07-28, Streamable HTTP).
 
-use super::{PREFIX, StatelessReply};
+use crate::PostReply;
 use crate::envelope::Message;
-use crate::json::member;
+use crate::json::{self, member, members};
 use crate::rpc::{self, code};
 use crate::version;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::StatusCode;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -41,7 +40,6 @@ pub(crate) struct Asked {
 /// Why a request is not even looked at by a server.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Fault {
-    status: StatusCode,
     code: i64,
     why: String,
     data: Option<Value>,
@@ -51,8 +49,10 @@ pub(crate) struct Fault {
 const GONE: [&str; 5] =
     ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
 
-/// Whose name is told in a header, too, and which of its parameters that is.
-const NAMED: [(&str, &str); 3] = [("tools/call", "name"), ("prompts/get", "name"), ("resources/read", "uri")];
+/// What the protocol says of a request in its `_meta`.
+const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 impl Asked {
     /// `listed` knows tools as their server lists them.
@@ -62,42 +62,44 @@ impl Asked {
         listed: impl Fn(&str) -> Option<Bytes>,
     ) -> Result<Self, Fault> {
         let params = message.raw(message.envelope.params).unwrap_or(b"{}");
-        let meta = member(params, "_meta").unwrap_or(b"{}");
-        let own = |name: &str| member(meta, &format!("{PREFIX}{name}"));
-        let method: String = text(message.raw(message.envelope.method)).unwrap_or_default();
-        versions(claims, text(own("protocolVersion")))?;
+        let parts = ["_meta", "name", "uri", "arguments", "requestState", "inputResponses"];
+        let [meta, name, uri, arguments, state, responses] = members(params, parts);
+        let [version, capabilities, log_level] =
+            members(meta.unwrap_or(b"{}"), [VERSION, CAPABILITIES, LOG_LEVEL]);
+        let method = message.raw(message.envelope.method).and_then(json::read::<String>).unwrap_or_default();
+        versions(claims, version.and_then(json::read))?;
         same("Mcp-Method", claims.method.as_deref(), &method)?;
         if GONE.contains(&method.as_str()) {
             let why = format!("{method} is not a method of {}", version::STATELESS);
-            return Err(Fault { status: StatusCode::NOT_FOUND, ..Fault::new(code::METHOD_NOT_FOUND, why) });
+            return Err(Fault::new(code::METHOD_NOT_FOUND, why));
         }
-        if let Some((_, part)) = NAMED.iter().find(|(named, _)| *named == method) {
-            let name: String = text(member(params, part)).unwrap_or_default();
+        let named = match method.as_str() {
+            "tools/call" | "prompts/get" => Some(name),
+            "resources/read" => Some(uri),
+            _ => None,
+        };
+        if let Some(name) = named {
+            let name: String = name.and_then(json::read).unwrap_or_default();
             same("Mcp-Name", claims.name.as_deref(), &name)?;
             if method == "tools/call" {
-                mirrored(claims, params, listed(&name).as_deref())?;
+                mirrored(claims, arguments, listed(&name).as_deref())?;
             }
         }
-        let capabilities = own("clientCapabilities").filter(|raw| raw.starts_with(b"{"));
-        let missing =
-            || Fault::new(code::INVALID_PARAMS, format!("_meta must have {PREFIX}clientCapabilities"));
+        let missing = || Fault::new(code::INVALID_PARAMS, format!("_meta must have {CAPABILITIES}"));
+        let capabilities = capabilities.filter(|raw| raw.starts_with(b"{")).ok_or_else(missing)?;
         Ok(Self {
             method,
-            capabilities: Bytes::copy_from_slice(capabilities.ok_or_else(missing)?),
-            log_level: text(own("logLevel")),
-            state: text(member(params, "requestState")),
-            responses: member(params, "inputResponses").map(Bytes::copy_from_slice),
+            capabilities: Bytes::copy_from_slice(capabilities),
+            log_level: log_level.and_then(json::read),
+            state: state.and_then(json::read),
+            responses: responses.map(Bytes::copy_from_slice),
         })
     }
 }
 
-fn text(raw: Option<&[u8]>) -> Option<String> {
-    serde_json::from_slice(raw?).ok()
-}
-
 fn versions(claims: &Claims, said: Option<String>) -> Result<(), Fault> {
     let Some(said) = said else {
-        return Err(Fault::new(code::INVALID_PARAMS, format!("_meta must have {PREFIX}protocolVersion")));
+        return Err(Fault::new(code::INVALID_PARAMS, format!("_meta must have {VERSION}")));
     };
     same("MCP-Protocol-Version", claims.version.as_deref(), &said)?;
     if said == version::STATELESS {
@@ -119,13 +121,13 @@ fn same(header: &str, claimed: Option<&str>, said: &str) -> Result<(), Fault> {
 }
 
 /// Arguments that the tool wants to see in headers (`x-mcp-header` in its schema).
-fn mirrored(claims: &Claims, params: &[u8], tool: Option<&[u8]>) -> Result<(), Fault> {
+fn mirrored(claims: &Claims, arguments: Option<&[u8]>, tool: Option<&[u8]>) -> Result<(), Fault> {
     let schema = tool.and_then(|tool| member(tool, "inputSchema"));
     let Some(schema) = schema.filter(|schema| memchr::memmem::find(schema, b"x-mcp-header").is_some()) else {
         return Ok(());
     };
-    let schema: Value = serde_json::from_slice(schema).unwrap_or_default();
-    let arguments: Value = text_of(member(params, "arguments"));
+    let schema: Value = json::read(schema).unwrap_or_default();
+    let arguments: Value = arguments.and_then(json::read).unwrap_or_default();
     let properties = schema["properties"].as_object().into_iter().flatten();
     for (property, header) in
         properties.filter_map(|(name, schema)| Some((name, schema["x-mcp-header"].as_str()?)))
@@ -150,10 +152,6 @@ fn mirrored(claims: &Claims, params: &[u8], tool: Option<&[u8]>) -> Result<(), F
     Ok(())
 }
 
-fn text_of(raw: Option<&[u8]>) -> Value {
-    raw.and_then(|raw| serde_json::from_slice(raw).ok()).unwrap_or_default()
-}
-
 /// What cannot stand in a header as it is comes as `=?base64?…?=`.
 fn decoded(text: &str) -> String {
     let inner = text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
@@ -163,20 +161,19 @@ fn decoded(text: &str) -> String {
 
 impl Fault {
     fn new(code: i64, why: String) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code, why, data: None }
+        Self { code, why, data: None }
     }
 
     fn mismatch(why: String) -> Self {
         Self::new(code::HEADER_MISMATCH, why)
     }
 
-    pub(super) fn reply(self, message: &Message) -> StatelessReply {
-        let Self { status, code, why, data } = self;
+    pub(super) fn reply(self, message: &Message) -> PostReply {
+        let Self { code, why, data } = self;
         let id = message.raw(message.envelope.id);
-        let body = match data {
+        PostReply::Refused(match data {
             Some(data) => rpc::error_with(id, code, &why, &data),
             None => rpc::error(id, code, &why),
-        };
-        StatelessReply::Body(status, body)
+        })
     }
 }

@@ -6,7 +6,7 @@ use crate::door::Door;
 use crate::door::member::Member;
 use crate::door::stateless::guest::Begun;
 use crate::envelope::Message;
-use crate::json::{Cursor, Fault, Span, find, member};
+use crate::json::{self, Cursor, Fault, Span, find, find_all, member, members};
 use crate::rpc::{self, code};
 use crate::splice::{Edit, splice};
 use crate::{Greeting, PostReply, version};
@@ -79,7 +79,7 @@ fn without_own_names(object: &[u8]) -> Vec<u8> {
     let mut kept = Vec::new();
     let walked: Result<(), Fault> = Cursor::new(object).object(|cursor, key| {
         let value = cursor.value(1)?;
-        let name = serde_json::from_slice::<String>(key.of(object)).unwrap_or_default();
+        let name = json::read::<String>(key.of(object)).unwrap_or_default();
         if !name.starts_with(PREFIX) {
             kept.push([key.of(object), b":", value.of(object)].concat());
         }
@@ -94,10 +94,11 @@ fn without_own_names(object: &[u8]) -> Vec<u8> {
 /// What the server said of itself.
 fn discovered(greeting: &Greeting) -> Vec<u8> {
     let versions = format!("[{}]", rpc::quoted(version::STATELESS));
-    let capabilities = member(&greeting.raw, "capabilities").unwrap_or(b"{}");
+    let [capabilities, instructions] = members(&greeting.raw, ["capabilities", "instructions"]);
+    let capabilities = capabilities.unwrap_or(b"{}");
     let mut out =
         [br#"{"supportedVersions":"#, versions.as_bytes(), br#","capabilities":"#, capabilities].concat();
-    if let Some(instructions) = member(&greeting.raw, "instructions") {
+    if let Some(instructions) = instructions {
         out.extend_from_slice(br#","instructions":"#);
         out.extend_from_slice(instructions);
     }
@@ -128,20 +129,20 @@ impl Shape {
     pub(super) fn wants(&self, log: &Message) -> bool {
         let rank = |level: &str| LEVELS.iter().position(|known| *known == level);
         let params = log.raw(log.envelope.params).unwrap_or_default();
-        let level = member(params, "level").and_then(|raw| serde_json::from_slice::<String>(raw).ok());
+        let level = member(params, "level").and_then(json::read::<String>);
         let wanted = self.log_level.as_deref().and_then(rank);
         wanted.is_some_and(|wanted| level.as_deref().and_then(rank).is_none_or(|level| level >= wanted))
     }
 
     /// A whole response.
     pub(super) fn response(&self, text: Bytes) -> Bytes {
-        match (find(&text, "result"), find(&text, "error")) {
-            (Some(at), _) => {
+        match find_all(&text, ["result", "error"]) {
+            [Some(at), _] => {
                 let result = self.result(at.of(&text));
                 splice(&text, &mut [Edit { at, text: &result }], 0).into()
             }
-            (None, Some(at)) => self.error(&text, at),
-            (None, None) => text,
+            [None, Some(at)] => self.error(&text, at),
+            [None, None] => text,
         }
     }
 
@@ -157,16 +158,17 @@ impl Shape {
     /// A result with what this version wants of every one.
     pub(super) fn result(&self, result: &[u8]) -> Vec<u8> {
         let mut front = String::new();
-        if find(result, "resultType").is_none() {
+        let [kind, lifetime, meta] = find_all(result, ["resultType", "ttlMs", "_meta"]);
+        if kind.is_none() {
             front.push_str(r#""resultType":"complete","#);
         }
-        if CACHED.contains(&&*self.method) && find(result, "ttlMs").is_none() {
+        if CACHED.contains(&&*self.method) && lifetime.is_none() {
             front.push_str(HOLDS);
         }
         if self.server.is_empty() {
             return with_members(result, &front);
         }
-        let Some(at) = find(result, "_meta").filter(|at| at.of(result).starts_with(b"{")) else {
+        let Some(at) = meta.filter(|at| at.of(result).starts_with(b"{")) else {
             front.push_str(&format!(r#""_meta":{{{}}},"#, self.server));
             return with_members(result, &front);
         };

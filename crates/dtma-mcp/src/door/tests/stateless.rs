@@ -1,7 +1,7 @@
 //! Clients of the stateless version, in front of servers that speak it and of servers that do not.
 
 use super::*;
-use crate::{Claims, StatelessReply};
+use crate::{Claims, stateless_status};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
@@ -29,12 +29,12 @@ impl Asks {
         Self::new(id, "tools/call", &json!({"name": "echo", "_meta": {"progressToken": "t"}}))
     }
 
-    fn begin(self, fleet: &Fleet, calls: &mut JoinSet<StatelessReply>) {
+    fn begin(self, fleet: &Fleet, calls: &mut JoinSet<PostReply>) {
         let door = fleet.door.clone();
         calls.spawn(async move { door.post_stateless(&self.0, Bytes::from(self.1.to_string())).await });
     }
 
-    async fn reply(self, fleet: &Fleet) -> StatelessReply {
+    async fn reply(self, fleet: &Fleet) -> PostReply {
         fleet.door.post_stateless(&self.0, Bytes::from(self.1.to_string())).await
     }
 }
@@ -59,21 +59,30 @@ async fn server(discover: Option<&str>) -> (Fleet, Process) {
     (fleet, process)
 }
 
-async fn reply_of(calls: &mut JoinSet<StatelessReply>) -> Value {
-    match next_of(calls).await {
-        StatelessReply::Body(StatusCode::OK, body) => serde_json::from_slice(&body).unwrap(),
-        other => panic!("no answer: {other:?}"),
+async fn reply_of(calls: &mut JoinSet<PostReply>) -> Value {
+    let (status, body) = alone(next_of(calls).await);
+    assert_eq!(status, StatusCode::OK, "{body}");
+    body
+}
+
+/// A response that comes alone, and its status.
+#[track_caller]
+fn alone(reply: PostReply) -> (StatusCode, Value) {
+    let status = stateless_status(&reply);
+    match reply {
+        PostReply::Body(body) | PostReply::Refused(body) => (status, serde_json::from_slice(&body).unwrap()),
+        other => panic!("no response: {other:?}"),
     }
 }
 
-async fn stream_of(calls: &mut JoinSet<StatelessReply>) -> crate::MessageStream {
+async fn stream_of(calls: &mut JoinSet<PostReply>) -> crate::MessageStream {
     match next_of(calls).await {
-        StatelessReply::Stream(stream) => stream,
+        PostReply::Stream(stream) => stream,
         other => panic!("no stream: {other:?}"),
     }
 }
 
-async fn next_of(calls: &mut JoinSet<StatelessReply>) -> StatelessReply {
+async fn next_of(calls: &mut JoinSet<PostReply>) -> PostReply {
     tokio::time::timeout(PATIENCE, calls.join_next()).await.expect("no answer").unwrap().unwrap()
 }
 
@@ -100,17 +109,9 @@ async fn headers_must_say_what_the_body_says() {
         let mut asks = Asks::tool(7);
         change(&mut asks);
         let told = format!("{:?} {}", asks.0, asks.1);
-        match asks.reply(&fleet).await {
-            StatelessReply::Body(is, body) => {
-                let body: Value = serde_json::from_slice(&body).unwrap();
-                assert_eq!(
-                    (is.as_u16(), &body["error"]["code"], &body["id"]),
-                    (status, &json!(code), &json!(7)),
-                    "{told}"
-                );
-            }
-            other => panic!("{told}: {other:?}"),
-        }
+        let (is, body) = alone(asks.reply(&fleet).await);
+        let seen = (is.as_u16(), &body["error"]["code"], &body["id"]);
+        assert_eq!(seen, (status, &json!(code), &json!(7)), "{told}");
     };
     check(&|asks| asks.0.method = None, 400, -32020).await;
     check(&|asks| asks.0.method = Some("tools/list".into()), 400, -32020).await;
@@ -157,7 +158,7 @@ async fn arguments_that_a_tool_wants_in_headers_must_be_the_same_there() {
         asks
     };
     for (argument, header) in [(Some("eu"), None), (Some("eu"), Some("us")), (None, Some("eu"))] {
-        let StatelessReply::Body(status, _) = asks(argument, header).reply(&fleet).await else { panic!() };
+        let (status, _) = alone(asks(argument, header).reply(&fleet).await);
         assert_eq!(status, 400, "{argument:?} {header:?}");
     }
     let mut calls = JoinSet::new();
@@ -203,7 +204,7 @@ async fn what_the_server_speaks_itself_passes_as_it_is() {
         (&json!("theirs"), &json!({"a": {}}))
     );
     process.say(json!({"jsonrpc":"2.0","id":asked["id"],"error":{"code":-32021,"message":"?"}}).to_string());
-    let StatelessReply::Body(status, _) = next_of(&mut calls).await else { panic!("no body") };
+    let (status, _) = alone(next_of(&mut calls).await);
     assert_eq!(status, 400, "a status of the version's own");
 }
 
@@ -238,11 +239,7 @@ async fn notifications_of_a_subscription_go_to_it_alone_and_hanging_up_ends_it()
 async fn a_server_that_knows_nothing_of_it_is_translated() {
     let (fleet, mut process) = server(None).await;
     let mut calls = JoinSet::new();
-    let StatelessReply::Body(_, body) = Asks::new(4, "server/discover", &json!({})).reply(&fleet).await
-    else {
-        panic!()
-    };
-    let discovered: Value = serde_json::from_slice(&body).unwrap();
+    let (_, discovered) = alone(Asks::new(4, "server/discover", &json!({})).reply(&fleet).await);
     let result = &discovered["result"];
     assert_eq!(
         (&result["supportedVersions"], &result["resultType"]),
@@ -289,7 +286,7 @@ async fn the_log_is_for_a_client_that_wants_it_and_is_alone() {
         process.say(LOG);
         process.answer(&id, "{}");
         let reply = next_of(&mut calls).await;
-        let StatelessReply::Stream(mut stream) = reply else { panic!("{reply:?}") };
+        let PostReply::Stream(mut stream) = reply else { panic!("{reply:?}") };
         let first = heard(&mut stream).await;
         assert_eq!(first["method"] == "notifications/message", hears, "{first}");
     }
@@ -343,7 +340,7 @@ async fn what_is_listened_to_is_what_was_asked_for() {
     let (fleet, process) = server(None).await;
     let listen = json!({"notifications": {"toolsListChanged": true, "promptsListChanged": true}});
     let reply = Asks::new(5, "subscriptions/listen", &listen).reply(&fleet).await;
-    let StatelessReply::Stream(mut stream) = reply else { panic!("{reply:?}") };
+    let PostReply::Stream(mut stream) = reply else { panic!("{reply:?}") };
     let first = heard(&mut stream).await;
     let mark = json!({"io.modelcontextprotocol/subscriptionId": 5});
     assert_eq!(
