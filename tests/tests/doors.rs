@@ -130,11 +130,14 @@ async fn a_session_over_websocket_outlives_its_container() {
     toolbox.deploy(&group).await;
     let mut client = WsClient::open(&toolbox, "fixture").await;
     client.say(&call(&json!("lost"), "sleep", &json!({"ms": 60_000}))).await;
+    client.say(&call(&json!("again"), "nap", &json!({"ms": 2000}))).await;
     let echoed = client.ask(&call(&json!(1), "echo", &json!({"message": "before"}))).await;
-    assert_eq!(text(&echoed), "Echo: before", "the server has the other call by now");
+    assert_eq!(text(&echoed), "Echo: before", "the server has the other calls by now");
     kill(&toolbox.named("killed")).await;
     let lost = client.answer(&json!("lost")).await;
     assert_eq!(lost["error"]["data"]["may_have_executed"], true, "{lost}");
+    let again = client.answer(&json!("again")).await;
+    assert_eq!(text(&again), "rested", "it only reads, so the next process is asked");
     let after = client.ask(&call(&json!(2), "echo", &json!({"message": "after"}))).await;
     assert_eq!(text(&after), "Echo: after");
     assert_eq!(sessions(&toolbox, "fixture").await, 1);

@@ -161,6 +161,27 @@ async fn a_session_goes_on_when_the_server_crashed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_only_reads_is_called_again_where_the_connection_broke() {
+    let toolbox = toolbox();
+    let group = toolbox.named("reads");
+    toolbox.deploy(&toolbox.group("reads", &all())).await;
+    let mut calls = JoinSet::new();
+    for (name, session) in sessions(&toolbox).await {
+        let (tool, arguments) = match name {
+            "socket" => ("nap", json!({"ms": 3000})),
+            _ => ("trigger-long-running-operation", json!({"duration": 3, "steps": 1})),
+        };
+        calls.spawn(async move { (name, session.call(&json!("slow"), tool, &arguments).await) });
+    }
+    // The servers have the calls by then, as a rule; where not, the next process gets them first.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    container_ids(&group).iter().for_each(|(_, id)| kill_container(id));
+    for (name, answer) in calls.join_all().await {
+        assert!(answer["result"]["content"][0]["text"].is_string(), "{name}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_writes_to_its_streams_is_its_log() {
     let toolbox = toolbox();
     toolbox.deploy(&toolbox.group("logs", &[over_http("http")])).await;

@@ -17,6 +17,7 @@ mod logs;
 pub(crate) mod member;
 mod news;
 mod post;
+mod repeat;
 mod sessions;
 pub(crate) mod stateless;
 mod table;

@@ -1,6 +1,7 @@
 //! The few JSON-RPC messages that are ours: error answers, and requests to the server in our own name.
 
 use crate::envelope::ScanError;
+use crate::json::member;
 use bytes::Bytes;
 
 /// Error codes of JSON-RPC, and the one that MCP's libraries use for a connection that ended.
@@ -35,6 +36,13 @@ pub(crate) fn error_with(id: Option<&[u8]>, code: i64, message: &str, data: &ser
 pub(crate) fn lost(id: &[u8], message: &str, may_have_executed: bool) -> Bytes {
     let data = format!(r#","data":{{"may_have_executed":{may_have_executed}}}"#);
     whole_error(Some(id), code::CONNECTION_CLOSED, message, &data)
+}
+
+/// Whether an error (raw) says what [`lost`] says of a server that can have received the request: a connector answers so
+/// for a server whose connection broke.
+pub(crate) fn may_have_executed(error: &[u8]) -> bool {
+    let data = member(error, "data").and_then(|data| member(data, "may_have_executed"));
+    data == Some(b"true")
 }
 
 /// The answer to a text that is no message.

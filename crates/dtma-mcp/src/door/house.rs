@@ -1,9 +1,10 @@
 //! The house's own calls.
 
 use super::Door;
+use super::repeat::{ended, is_repeatable_call};
 use super::table::Table;
 use super::wait::Unserved;
-use crate::{CallError, Closed};
+use crate::{CallError, Closed, rpc};
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,13 +27,24 @@ impl Door {
             return Err(CallError::Refused { problem });
         }
         let deadline = Instant::now() + within;
+        let mut lost = None;
         loop {
-            let member = self.until(deadline, |table: &mut Table| table.turn()).await?;
+            let found = self.until(deadline, |table: &mut Table| table.turn()).await;
+            let member = found.map_err(|unserved| lost.take().unwrap_or(unserved.into()))?;
             let left = deadline.saturating_duration_since(Instant::now());
+            let asked = member.handle.ready();
             match member.handle.call_now(method, params, left).await {
                 // What the caller gave, not what was left of it.
                 Err(CallError::Timeout { .. }) => return Err(CallError::Timeout { after: within }),
                 Err(problem) if was_not_written(&problem) && Instant::now() < deadline => {}
+                Err(problem)
+                    if was_lost(&problem)
+                        && lost.is_none()
+                        && is_repeatable_call(asked.as_deref(), method, params) =>
+                {
+                    ended(&member.handle, asked).await;
+                    lost = Some(problem);
+                }
                 answer => return answer,
             }
         }
@@ -61,6 +73,15 @@ fn was_not_written(problem: &CallError) -> bool {
         | CallError::Timeout { .. }
         | CallError::Rpc { .. }
         | CallError::Busy => false,
+    }
+}
+
+/// The server can have received it, and its process, or the connection to it, ended.
+fn was_lost(problem: &CallError) -> bool {
+    match problem {
+        CallError::Lost { may_have_executed } => *may_have_executed,
+        CallError::Rpc { raw, .. } => rpc::may_have_executed(raw),
+        _ => false,
     }
 }
 

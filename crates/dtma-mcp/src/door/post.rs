@@ -3,6 +3,7 @@
 
 use super::Door;
 use super::member::Seat;
+use super::repeat::{Attempted, Attempts};
 use super::sessions::{Full, Homeless};
 use super::table::{Entry, Hearers, Route, Table};
 use super::wait::Unserved;
@@ -10,7 +11,7 @@ use crate::envelope::{Kind, Message, Packet, ScanError};
 use crate::json::{find, member};
 use crate::rpc::{self, code};
 use crate::server::command::Opened;
-use crate::server::post::{Passed, Prepared};
+use crate::server::post::Prepared;
 use crate::splice::{Edit, splice};
 use crate::{Greeting, MessageStream, PostReply, SessionError, SessionId, version};
 use bytes::Bytes;
@@ -35,7 +36,8 @@ impl Door {
     /// A call to a server that is down waits for any member that comes to serve
     /// ([`Limits::ready_wait`](crate::Limits::ready_wait)), also when its process ended before the call was
     /// written. One that was written and gets no answer ends with an error whose `data` is
-    /// `{"may_have_executed": true}`: repeating it is the client's decision.
+    /// `{"may_have_executed": true}`: repeating it is the client's decision. Only what does nothing when it is done
+    /// again (listing, reading, tools that say so of themselves) is asked once more, of the next process.
     ///
     /// Answered here: `initialize` (the server had its own), `ping`, `notifications/initialized`. Everything else
     /// is passed on, `logging/setLevel` included, which with a shared process sets the level for all clients.
@@ -80,24 +82,28 @@ impl Door {
         };
         let deadline = self.patience();
         let prepared = Prepared::new(session, self.inner.ids.next(), message);
+        let mut attempts = Attempts::at(message);
         loop {
             if let Some(at) = at {
-                match at.handle.request(&prepared).await {
-                    Passed::Reply(reply) => return reply,
-                    Passed::NotReady => {}
-                    Passed::Unknown => match self.move_in(session, &at).await {
+                match attempts.make(&at.handle, &prepared).await {
+                    Attempted::Reply(reply) => return reply,
+                    Attempted::Again => {}
+                    Attempted::Unknown => match self.move_in(session, &at).await {
                         Ok(()) => {}
-                        Err(Full) => return too_many(&prepared.client_id),
+                        Err(Full) => return attempts.in_the_end(too_many(&prepared.client_id)),
                     },
                 }
             }
             at = match self.home(session, deadline, Table::settle).await {
                 Ok(_) if Instant::now() >= deadline => {
-                    return PostReply::Body(not_up(&prepared.client_id, "its processes keep ending"));
+                    let keeps_ending = not_up(&prepared.client_id, "its processes keep ending");
+                    return attempts.in_the_end(PostReply::Body(keeps_ending));
                 }
                 Ok(at) => Some(at),
                 Err(Homeless::Unknown) => return PostReply::UnknownSession,
-                Err(Homeless::Unserved(unserved)) => return unserved.reply(&prepared.client_id),
+                Err(Homeless::Unserved(unserved)) => {
+                    return attempts.in_the_end(unserved.reply(&prepared.client_id));
+                }
             };
         }
     }

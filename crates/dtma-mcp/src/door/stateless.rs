@@ -19,6 +19,7 @@ use self::check::Asked;
 pub use self::check::Claims;
 use super::Door;
 use super::member::Member;
+use super::repeat::Attempts;
 use super::table::Table;
 use crate::envelope::{Kind, Message};
 use crate::json::{self, member};
@@ -66,17 +67,19 @@ impl Door {
             return self.go_on(held, asked, id).await;
         }
         let deadline = self.patience();
+        let mut attempts = Attempts::at(message);
         loop {
             let seat = match self.until(deadline, |table: &mut Table| table.seat()).await {
                 Ok(_) if Instant::now() >= deadline => {
-                    return PostReply::Body(super::post::not_up(id, "its processes keep ending"));
+                    let keeps_ending = super::post::not_up(id, "its processes keep ending");
+                    return attempts.in_the_end(PostReply::Body(keeps_ending));
                 }
                 Ok(seat) => seat,
-                Err(unserved) => return unserved.reply(id),
+                Err(unserved) => return attempts.in_the_end(unserved.reply(id)),
             };
             let done = match self.is_stateless(&seat).await {
-                true => self.passed(&seat, asked, message).await,
-                false => self.translated(&seat, asked, message).await,
+                true => self.passed(&seat, asked, message, &mut attempts).await,
+                false => self.translated(&seat, asked, message, &mut attempts).await,
             };
             if let Some(reply) = done {
                 return reply;
@@ -84,10 +87,16 @@ impl Door {
         }
     }
 
-    /// Passes it on as it is. `None`: nothing of it was written.
-    async fn passed(&self, member: &Arc<Member>, asked: &Asked, message: &Message) -> Option<PostReply> {
+    /// Passes it on as it is. `None`: it may be made at the next process.
+    async fn passed(
+        &self,
+        member: &Arc<Member>,
+        asked: &Asked,
+        message: &Message,
+        attempts: &mut Attempts<'_>,
+    ) -> Option<PostReply> {
         self.gated(message, async || {
-            let call = self.guest_call(member, asked, message).await?;
+            let call = self.guest_call(member, asked, message, attempts).await?;
             Some(call.reply())
         })
         .await

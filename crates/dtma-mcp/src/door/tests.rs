@@ -5,6 +5,7 @@ mod filter;
 mod interleaving;
 mod moving;
 mod news;
+mod repeat;
 mod serving;
 mod stateless;
 mod switching;
@@ -61,10 +62,15 @@ impl Fleet {
     }
 
     async fn start(&mut self, handle: &ServerHandle) -> Process {
+        self.start_as(handle, r#"[{"name":"echo","x":1.0}]"#).await
+    }
+
+    /// The same with these tools.
+    async fn start_as(&mut self, handle: &ServerHandle, tools: &str) -> Process {
         self.runs += 1;
         let (mut process, attached) = Process::new();
         handle.connect(run(self.runs), attached, Attachment::Fresh).await.unwrap();
-        process.greet().await;
+        process.greet_as(GREETING, tools).await;
         handle.state().wait_for(|state| state.ready().is_some()).await.unwrap();
         process
     }

@@ -73,6 +73,14 @@ impl Way {
         };
     }
 
+    /// The same of an error that says that the request may have been executed.
+    pub(crate) fn lose(self, error: Bytes) {
+        match self {
+            Self::Waiting(reply) => drop(reply.send(First::Lost(error))),
+            Self::Streaming { .. } | Self::Gone => self.finish(error),
+        }
+    }
+
     fn open_stream(&mut self, room: usize) {
         let (queue, receiver) = mpsc::channel(room.max(1));
         let (last, last_receiver) = oneshot::channel();
@@ -96,7 +104,7 @@ impl Call {
             }
             Caller::Client(client) => {
                 let why = "the connection to the server ended before it answered";
-                client.way.finish(rpc::lost(&client.id, why, may_have_executed));
+                client.way.lose(rpc::lost(&client.id, why, may_have_executed));
             }
         }
     }

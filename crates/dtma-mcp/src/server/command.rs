@@ -126,6 +126,8 @@ pub(crate) enum First {
     Response(Bytes),
     Stream(MessageStream),
     Refused(Refusal),
+    /// The server can have received it, and did not say anything; the error that says so.
+    Lost(Bytes),
 }
 
 /// Why a call was not taken. The server has seen nothing of it.

@@ -5,7 +5,7 @@ use super::call::{CallError, Closed};
 use super::command::{Command, Connect, HouseAnswer, HouseCall};
 use super::reply::SessionError;
 use super::session::SessionId;
-use super::state::ServerState;
+use super::state::{Ready, ServerState};
 use super::{Attachment, Shared};
 use crate::envelope::{Kind, Message};
 use crate::ring::LogReader;
@@ -91,6 +91,11 @@ impl ServerHandle {
     /// Whether calls go through at the moment.
     pub(crate) fn is_ready(&self) -> bool {
         self.takes_new() && self.state.borrow().ready().is_some()
+    }
+
+    /// What is known of the server while it answers.
+    pub(crate) fn ready(&self) -> Option<Arc<Ready>> {
+        self.state.borrow().ready().cloned()
     }
 
     /// Whether the owner is there and takes new sessions.

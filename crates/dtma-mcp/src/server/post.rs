@@ -17,8 +17,13 @@ use tokio::sync::{oneshot, watch};
 pub(crate) enum Passed {
     /// This goes back to the client.
     Reply(PostReply),
+    /// Nothing of it was written, for a reason that waiting does not mend; this goes back to the client.
+    Refused(PostReply),
     /// Nothing of it was written: no process answers, or the owner is going.
     NotReady,
+    /// The process ended, or the connection to it, before it said anything. The server can have received it, as this error
+    /// says.
+    Lost(Bytes),
     /// The session is not here.
     Unknown,
 }
@@ -73,7 +78,8 @@ impl ServerHandle {
             Ok(First::Stream(stream)) => Passed::Reply(PostReply::Stream(stream)),
             Ok(First::Refused(Refusal::NotReady)) => Passed::NotReady,
             Ok(First::Refused(Refusal::UnknownSession)) => Passed::Unknown,
-            Ok(First::Refused(refusal)) => Passed::Reply(refused(&prepared.client_id, refusal)),
+            Ok(First::Refused(refusal)) => Passed::Refused(refused(&prepared.client_id, refusal)),
+            Ok(First::Lost(error)) => Passed::Lost(error),
             // The owner's task was ended with the call in its hands.
             Err(_) => {
                 let why = "the daemon ended before the server answered";

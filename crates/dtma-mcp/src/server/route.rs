@@ -129,7 +129,11 @@ impl Owner {
             Some(Call { caller: Caller::House { reply, .. }, .. }) => drop(reply.send(house_answer(message))),
             Some(Call { caller: Caller::Client(client), .. }) => {
                 self.sessions.ended(client.session, &client.id);
-                client.way.finish(message.to_text(&mut [Edit { at, text: &client.id }]));
+                let text = message.to_text(&mut [Edit { at, text: &client.id }]);
+                match message.raw(message.envelope.error).is_some_and(rpc::may_have_executed) {
+                    true => client.way.lose(text),
+                    false => client.way.finish(text),
+                }
             }
             // Cancelled, given up, or asked before the daemon was restarted; or an error about nothing readable.
             None => tracing::debug!(server = %self.shared.instance, "an answer that nobody awaits"),

@@ -3,9 +3,10 @@
 use super::Asked;
 use crate::door::Door;
 use crate::door::member::Member;
+use crate::door::repeat::{Attempted, Attempts};
 use crate::envelope::Message;
 use crate::server::command::Guest;
-use crate::server::post::{Passed, Prepared};
+use crate::server::post::Prepared;
 use crate::{MessageStream, PostReply, SessionId};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -65,29 +66,30 @@ impl Begun {
 }
 
 impl Door {
-    /// Calls a member for a guest, and waits for the first that comes back. `None`: nothing of it was written. Dropping
-    /// the future cancels the call.
+    /// Calls a member for a guest, and waits for the first that comes back. `None`: it may be made at the next process.
+    /// Dropping the future cancels the call.
     pub(super) async fn guest_call(
         &self,
         member: &Arc<Member>,
         asked: &Asked,
         message: &Message,
+        attempts: &mut Attempts<'_>,
     ) -> Option<Begun> {
         let session = SessionId::random();
         let guest = Guest { capabilities: asked.capabilities.clone(), logs: asked.log_level.is_some() };
         let prepared = Prepared::new(session, self.inner.ids.next(), message).of_guest(guest);
         let mut waiting = Waiting { member, id: prepared.id, over: false };
-        let passed = member.handle.request(&prepared).await;
+        let attempted = attempts.make(&member.handle, &prepared).await;
         waiting.over = true;
-        match passed {
-            Passed::Reply(PostReply::Stream(stream)) => Some(Begun::Streams(Ongoing {
+        match attempted {
+            Attempted::Reply(PostReply::Stream(stream)) => Some(Begun::Streams(Ongoing {
                 member: Arc::clone(member),
                 session,
                 id: prepared.id,
                 stream: Some(stream),
             })),
-            Passed::Reply(reply) => Some(Begun::Over(reply)),
-            Passed::NotReady | Passed::Unknown => None,
+            Attempted::Reply(reply) => Some(Begun::Over(reply)),
+            Attempted::Again | Attempted::Unknown => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::{Asked, PREFIX};
 use crate::door::Door;
 use crate::door::member::Member;
+use crate::door::repeat::Attempts;
 use crate::door::stateless::guest::Begun;
 use crate::envelope::Message;
 use crate::json::{self, Cursor, Fault, Span, find, find_all, member, members};
@@ -27,12 +28,13 @@ const HOLDS: &str = r#""ttlMs":0,"cacheScope":"private","#;
 const NO_RESOURCE: i64 = -32002;
 
 impl Door {
-    /// `None`: nothing of it was written.
+    /// `None`: it may be made at the next process.
     pub(super) async fn translated(
         &self,
         member: &Arc<Member>,
         asked: &Asked,
         message: &Message,
+        attempts: &mut Attempts<'_>,
     ) -> Option<PostReply> {
         let greeting = member.handle.state().borrow().ready().map(|ready| Arc::clone(&ready.greeting))?;
         let id = message.raw(message.envelope.id).unwrap_or(b"null");
@@ -49,7 +51,7 @@ impl Door {
             _ => {
                 let plain = without_envelope(message);
                 let call = async || {
-                    Some(match self.guest_call(member, asked, &plain).await? {
+                    Some(match self.guest_call(member, asked, &plain, attempts).await? {
                         Begun::Over(PostReply::Body(body)) => PostReply::Body(shape.response(body)),
                         Begun::Over(reply) => reply,
                         Begun::Streams(call) => self.asking(call, id, shape.clone()),
