@@ -174,14 +174,16 @@ impl Door {
         let body = rpc::result(id, &welcome(&greeting, &kept.protocol_version));
         let member = Arc::clone(&seat);
         // Known here before it is there, so that it goes along when that member is drained this instant.
-        let entry = Entry::new(Arc::clone(&kept), Some(seat));
+        let entry = Entry::opening(Arc::clone(&kept), seat);
         let limit = self.inner.parts.limits.sessions;
         let evicted = self.table().reserve(session, entry, limit);
+        let opening = Opening { door: self, session };
         let opened = member.handle.open(session, Arc::clone(&kept)).await;
         match opened {
             Ok(Opened::Here { evicted }) => self.table().installed(session, &member, evicted),
             Ok(Opened::Full | Opened::Draining) | Err(_) => drop(self.table().sessions.remove(&session)),
         }
+        drop(opening);
         if let Some(evicted) = evicted {
             self.forget(evicted).await;
         }
@@ -218,6 +220,18 @@ impl Door {
             // Better a session that a restart of the daemon ends than none.
             tracing::warn!(server = %self.inner.instance, %problem, "a session could not be kept");
         }
+    }
+}
+
+/// A session that is being opened; also a client that has gone meanwhile ends that.
+struct Opening<'a> {
+    door: &'a Door,
+    session: SessionId,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.door.table().opened(self.session);
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     at: Option<Seat>,
     /// The owner at `at` was told of it, so it makes way there in its turn.
     installed: bool,
+    /// Its client is being answered: it is not unused, though nobody was told of it yet.
+    opening: bool,
     /// Where calls of it may still be in flight.
     former: Vec<Arc<Member>>,
     /// What its client knows, when that is of another member than the one at `at`.
@@ -56,8 +58,13 @@ pub(crate) struct Settled {
 }
 
 impl Entry {
-    pub(crate) fn new(kept: Arc<GatewaySession>, at: Option<Seat>) -> Self {
-        Self { kept, at, installed: false, former: Vec::new(), before: None }
+    fn new(kept: Arc<GatewaySession>, at: Option<Seat>) -> Self {
+        Self { kept, at, installed: false, opening: false, former: Vec::new(), before: None }
+    }
+
+    /// One that is opened just now, until [`Table::opened`] says otherwise.
+    pub(crate) fn opening(kept: Arc<GatewaySession>, at: Seat) -> Self {
+        Self { opening: true, ..Self::new(kept, Some(at)) }
     }
 
     /// One of an earlier run of the daemon: what its client knows is not known.
@@ -163,6 +170,13 @@ impl Table {
         }
     }
 
+    /// Whoever opened it has been answered, or has gone.
+    pub(crate) fn opened(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.opening = false;
+        }
+    }
+
     /// Adds a session. Where there are as many as all members together may have, at `limit` each, one that came from
     /// elsewhere and was not used since makes way and is given back; where there is none, the member that takes the
     /// new one sees to the bound.
@@ -177,7 +191,7 @@ impl Table {
     }
 
     fn oldest_unused(&self) -> Option<SessionId> {
-        let unused = self.sessions.iter().filter(|(_, entry)| !entry.installed);
+        let unused = self.sessions.iter().filter(|(_, entry)| !entry.installed && !entry.opening);
         unused.min_by_key(|(_, entry)| entry.kept.opened_at).map(|(id, _)| *id)
     }
 }

@@ -16,11 +16,12 @@ struct Scene {
 impl Scene {
     /// Members of these names, which answer and do not serve yet.
     async fn set(names: &[&'static str]) -> Self {
-        let parts = Parts {
-            store: Arc::<Memory>::default(),
-            wall: Arc::new(|| Timestamp::UNIX_EPOCH),
-            limits: Limits::default(),
-        };
+        Self::with(Limits::default(), names).await
+    }
+
+    async fn with(limits: Limits, names: &[&'static str]) -> Self {
+        let parts =
+            Parts { store: Arc::<Memory>::default(), wall: Arc::new(|| Timestamp::UNIX_EPOCH), limits };
         let mut scene = Self { door: Door::new(instance(), parts), others: Vec::new() };
         for (number, name) in (1..).zip(names) {
             scene.member(number, name).await;
@@ -152,6 +153,29 @@ fn two_members_change_places_and_nobody_is_lost() {
             let client = busy.await.unwrap();
             calls(&client, 1).await;
             scene.all_at("a");
+            scene.end().await;
+        });
+    });
+}
+
+#[test]
+fn at_the_bound_those_who_come_together_do_not_push_each_other_out() {
+    explore(ORDERS, || {
+        block_on(async {
+            let limits = Limits { sessions: 3, ..Limits::default() };
+            let scene = Scene::with(limits, &["a"]).await;
+            scene.door.serve(&["a".into()]);
+            for _ in 0..3 {
+                opened(&scene.door).await;
+            }
+            let come = || {
+                let door = scene.door.clone();
+                spawn(async move { calls(&opened(&door).await, 1).await })
+            };
+            for coming in [come(), come()] {
+                coming.await.unwrap();
+            }
+            assert_eq!(scene.door.sessions(), 3);
             scene.end().await;
         });
     });
