@@ -2,6 +2,7 @@
 
 mod fleet;
 mod heartbeat;
+mod tasks;
 
 use crate::app::HeartbeatProbe;
 use crate::calls::CallJournal;
@@ -125,6 +126,7 @@ impl Metrics {
         let help = "Open streams of clients over HTTP+SSE and WebSocket";
         registry.register("gateway_streams", help, self.streams.clone());
         registry.register("http_connections", "Open connections", self.connections.clone());
+        registry.register_collector(Box::new(tasks::Tasks));
         registry.register_collector(Box::new(fleet::Fleet::new(manager)));
     }
 
