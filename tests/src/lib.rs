@@ -19,6 +19,7 @@
 pub mod binaries;
 pub mod certificates;
 pub mod command_line;
+pub mod crowd;
 pub mod daemon;
 pub mod engine;
 pub mod fault_proxy;

@@ -37,19 +37,7 @@ impl WsClient {
     /// The handshake was refused.
     pub async fn connect(toolbox: &Toolbox, instance: &str, headers: &[(&str, &str)]) -> Result<Self, Error> {
         let host = toolbox.url().trim_start_matches("http://");
-        let mut request = Request::get(format!("ws://{host}/gateway/servers/{instance}/ws"))
-            .header("Host", host)
-            .header("Connection", "Upgrade")
-            .header("Upgrade", "websocket")
-            .header("Sec-WebSocket-Version", "13")
-            .header("Sec-WebSocket-Protocol", "mcp")
-            .header("Sec-WebSocket-Key", generate_key());
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let stream = TcpStream::connect(host).await.expect("connect to the daemon");
-        let request = request.body(()).expect("a request");
-        Ok(Self(tokio_tungstenite::client_async(request, stream).await?.0))
+        dial(host, instance, headers).await.map(Self)
     }
 
     /// Sends a message.
@@ -103,4 +91,25 @@ impl WsClient {
         self.say(request).await;
         self.answer(&request["id"]).await
     }
+}
+
+/// Connects to the door of a server of the daemon at `host`, and shakes hands as WebSocket does.
+pub(crate) async fn dial(
+    host: &str,
+    instance: &str,
+    headers: &[(&str, &str)],
+) -> Result<WebSocketStream<TcpStream>, Error> {
+    let mut request = Request::get(format!("ws://{host}/gateway/servers/{instance}/ws"))
+        .header("Host", host)
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Protocol", "mcp")
+        .header("Sec-WebSocket-Key", generate_key());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let stream = TcpStream::connect(host).await?;
+    let request = request.body(()).expect("a request");
+    Ok(tokio_tungstenite::client_async(request, stream).await?.0)
 }

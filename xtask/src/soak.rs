@@ -1,5 +1,6 @@
 //! `cargo xtask soak`: the long forms of what `cargo xtask test` runs short: a hundred updates under load, two hundred
-//! random kills, sixty-four clients in conflict, an engine that stands still for a minute.
+//! random kills, sixty-four clients in conflict, an engine that stands still for a minute, a million answers to
+//! sixty-four MCP clients with the same ids (as many again while the container is killed), agents that vanish for two hours.
 //!
 //! Length is all that differs: the tests are the same and read it from the environment. What they measure they say
 //! themselves; it is shown again at the end, beside how long each took.
@@ -23,10 +24,19 @@ pub(crate) struct Args {
     /// Seconds for which the engine stands still
     #[arg(long, default_value_t = 60)]
     standstill: u32,
-    /// Run only what has this in its name: updates, kills, conflict, standstill
+    /// Answers that MCP clients with the same ids get
+    #[arg(long, default_value_t = 1_000_000)]
+    answers: u32,
+    /// Seconds for which MCP clients come and vanish
+    #[arg(long, default_value_t = 2 * 60 * 60)]
+    churn: u32,
+    /// Run only what has this in its name: updates, kills, conflict, standstill, crosstalk, resurrection, churn
     #[arg(long)]
     only: Option<String>,
 }
+
+/// The names of all.
+const ALL: &str = "updates, kills, conflict, standstill, crosstalk, resurrection, churn";
 
 /// One test in its long form.
 struct Long {
@@ -49,6 +59,14 @@ impl Args {
                 "stands_still",
                 Some(("DTMA_TEST_STANDSTILL", self.standstill)),
             ),
+            long("crosstalk", "crowd", "sixty_four", Some(("DTMA_TEST_ANSWERS", self.answers))),
+            long(
+                "resurrection",
+                "crowd",
+                "while_the_container",
+                Some(("DTMA_TEST_ANSWERS_UNDER_KILLS", self.answers)),
+            ),
+            long("churn", "crowd", "agents_that", Some(("DTMA_TEST_CHURN", self.churn))),
         ];
         let wanted = |one: &Long| self.only.as_deref().is_none_or(|only| one.name.contains(only));
         all.into_iter().filter(wanted).collect()
@@ -58,7 +76,7 @@ impl Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let chosen = args.chosen();
     if chosen.is_empty() {
-        bail!("nothing has that in its name: there are updates, kills, conflict, standstill");
+        bail!("nothing has that in its name: there are {ALL}");
     }
     let engine = engine::ensure()?;
     images::ensure(&engine)?;
@@ -107,13 +125,13 @@ mod tests {
 
     fn names(only: Option<&str>) -> Vec<&'static str> {
         let only = only.map(str::to_owned);
-        let args = Args { updates: 100, kills: 200, standstill: 60, only };
+        let args = Args { updates: 100, kills: 200, standstill: 60, answers: 1000, churn: 60, only };
         args.chosen().iter().map(|long| long.name).collect()
     }
 
     #[test]
     fn everything_is_run_unless_something_is_named() {
-        assert_eq!(names(None), ["updates", "kills", "conflict", "standstill"]);
+        assert_eq!(names(None).join(", "), ALL);
         assert_eq!(names(Some("kills")), ["kills"]);
         assert!(names(Some("other")).is_empty());
     }
