@@ -35,6 +35,13 @@ pub fn git(name: &str) -> Value {
     json!({"instanceName": name, "image": "dtma/mcp-server-git:dev", "transport": "stdio"})
 }
 
+/// `mcp-server-fetch`, which may fetch what is private, too: nothing else is within its reach.
+#[must_use]
+pub fn fetch(name: &str) -> Value {
+    let command = json!(["/usr/bin/python3", "-m", "mcp_server_fetch", "--allow-private-ips"]);
+    json!({"instanceName": name, "image": "dtma/mcp-server-fetch:dev", "transport": "stdio", "command": command})
+}
+
 /// The scripted server of `tests/fixtures`: `echo`, `sleep`, progress. Answers come out of order.
 #[must_use]
 pub fn fixture(name: &str) -> Value {

@@ -1,4 +1,4 @@
-//! MCP's official inspector, a client that is none of ours, lists and calls tools on five real servers through the
+//! MCP's official inspector, a client that is none of ours, lists and calls tools on six real servers through the
 //! gateway, with a token.
 
 use dtma_tests::binaries::cli;
@@ -44,6 +44,16 @@ async fn the_inspector_lists_and_calls_tools_of_five_servers() {
     calls(&toolbox, "time", "get_current_time", &["timezone=Europe/Berlin"], "Europe/Berlin").await;
     lists(&toolbox, "git", "git_log").await;
     calls(&toolbox, "git", "git_log", &["repo_path=/data"], "Begin").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_has_a_page_fetched_that_a_tool_of_the_group_serves() {
+    let toolbox = Toolbox::start();
+    let page = json!({"instance": "page", "condition": "healthy", "connect": {"port": 8080}});
+    let fetch = groups::with(groups::fetch("fetch"), &json!({"dependsOn": [page]}));
+    toolbox.deploy(&toolbox.group("fetching", &[groups::web("page"), fetch])).await;
+    lists(&toolbox, "fetch", "fetch").await;
+    calls(&toolbox, "fetch", "fetch", &["url=http://127.0.0.1:8080/"], "It works.").await;
 }
 
 /// A client that shakes no hands, at servers that never heard of that and at one that has.

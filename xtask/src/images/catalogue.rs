@@ -44,6 +44,11 @@ RUN ["/usr/bin/git", "commit", "--quiet", "--allow-empty", "--message=Begin"]
 ENTRYPOINT ["/usr/bin/python3", "-m", "mcp_server_git"]
 "#;
 
+const FETCH: &str = r#"
+RUN ["/usr/bin/python3", "-m", "compileall", "-q", "/app"]
+ENTRYPOINT ["/usr/bin/python3", "-m", "mcp_server_fetch"]
+"#;
+
 /// A mounted volume may belong to another user than the server; a commit needs an author.
 const GITCONFIG: &str = "[safe]\n\tdirectory = *\n[user]\n\tname = mcp-server-git\n\temail = git@localhost\n";
 
@@ -86,6 +91,7 @@ pub(crate) fn all() -> Vec<Recipe> {
         memory(),
         time(),
         git(),
+        fetch(),
         fixture(),
         runtime(),
     ]
@@ -133,6 +139,10 @@ fn git() -> Recipe {
     let sources =
         vec![git, Source::Pip("mcp-server-git==2026.10.19"), Source::Text("etc/gitconfig", GITCONFIG)];
     on_python("mcp-server-git", sources, GIT, "git_commit")
+}
+
+fn fetch() -> Recipe {
+    on_python("mcp-server-fetch", vec![Source::Pip("mcp-server-fetch==2026.10.24")], FETCH, "fetch")
 }
 
 /// The generic image: all servers above in one, on the one with the most below it.
