@@ -30,6 +30,7 @@ pub mod podman;
 pub mod private_engine;
 pub mod program;
 pub mod rest;
+pub mod sdk;
 pub mod standing;
 pub mod toolbox;
 pub mod wait;

@@ -20,6 +20,9 @@ const INSPECTOR: &str = "2.12.0";
 /// What MCP's conformance suite checks differs with its versions: the first is the released one, the second knows 2026-07-28.
 pub(crate) const CONFORMANCE: [&str; 2] = ["0.1.16", "0.2.0-alpha.12"];
 
+/// The official TypeScript SDK: the generation with a handshake, and the one that knows 2026-07-28, too.
+const SDK: [&str; 2] = ["1.32.2", "2.4.0"];
+
 const MINUTES: Duration = Duration::from_secs(10 * 60);
 
 #[derive(clap::Args)]
@@ -54,6 +57,16 @@ pub(crate) fn conformance(version: &str) -> Result<PathBuf> {
     let package = "@modelcontextprotocol/conformance";
     let dir = npm_installed("conformance", version, &format!("{package}@{version}"))?;
     Ok(dir.join("node_modules").join(package).join("dist/index.js"))
+}
+
+/// The directory of MCP's official TypeScript SDK, both generations of it, installed into the work directory when absent.
+pub(crate) fn sdk() -> Result<PathBuf> {
+    let [first, second] = SDK;
+    workspace::made_once(&format!("sdk-typescript-{second}"), |dir| {
+        let (first, second) =
+            (format!("@modelcontextprotocol/sdk@{first}"), format!("@modelcontextprotocol/client@{second}"));
+        npm_install(dir, &[&first, &second])
+    })
 }
 
 /// The path of the pinned `node`, installed into the work directory when absent.

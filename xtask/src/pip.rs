@@ -2,13 +2,22 @@
 //!
 //! Only wheels are taken: nothing is compiled, and no package's code runs while it is installed.
 
-use crate::{apt, process};
+use crate::{apt, process, workspace};
 use anyhow::Result;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 const MINUTES: Duration = Duration::from_secs(10 * 60);
+
+/// MCP's official Python SDK, which knows 2026-07-28 and the versions before.
+const SDK: &str = "2.3.0";
+
+/// The directory of MCP's official Python SDK, installed into the work directory when absent.
+pub(crate) fn sdk() -> Result<PathBuf> {
+    let package = format!("mcp=={SDK}");
+    workspace::made_once(&format!("sdk-python-{SDK}"), |dir| install_whole(&package, dir))
+}
 
 /// Installs one package, without what it depends on, for this machine.
 pub(crate) fn install_alone(package: &str, target: &Path) -> Result<()> {

@@ -1,10 +1,10 @@
-//! `cargo xtask test`: all tests of the workspace, with a real engine, real images, the official inspector and the
-//! official conformance suite.
+//! `cargo xtask test`: all tests of the workspace, with a real engine, real images, the official inspector, the official
+//! SDKs and the official conformance suite.
 //!
 //! Nothing is skipped where something is missing: it is installed, baked or started first.
 
 use crate::engine::Engine;
-use crate::{apt, engine, images, node, process, schemathesis, workspace};
+use crate::{apt, engine, images, node, pip, process, schemathesis, workspace};
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -27,6 +27,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let [released, next] = node::CONFORMANCE;
     let (conformance, next) = (node::conformance(released)?, node::conformance(next)?);
     let schemathesis = schemathesis::installed()?;
+    let (typescript, python) = (node::sdk()?, pip::sdk()?);
     programs()?;
     // The black-box tests would build the programs themselves, but where nobody sees how far that is.
     if selection(args).iter().any(|word| word == "--workspace" || word == "dtma-tests") {
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     command.env("DTMA_TEST_INSPECTOR", inspector.script);
     command.env("DTMA_TEST_CONFORMANCE", conformance).env("DTMA_TEST_CONFORMANCE_NEXT", next);
     command.env("DTMA_TEST_SCHEMATHESIS", schemathesis);
+    command.env("DTMA_TEST_SDK_TYPESCRIPT", typescript).env("DTMA_TEST_SDK_PYTHON", python);
     let mut output = process::shown_and_kept("run the tests", RUN, &mut command)?;
     if args.cargo.is_empty() {
         output += &without_shims(&engine)?;
