@@ -105,6 +105,11 @@ name_type! {
     VolumeName
 }
 
+name_type! {
+    /// The name of an agent's connection.
+    ConnectionId
+}
+
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

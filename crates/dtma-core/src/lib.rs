@@ -9,6 +9,7 @@
 
 pub mod catalogue;
 pub mod change;
+pub mod connection;
 pub mod container;
 pub mod contract;
 pub mod egress;

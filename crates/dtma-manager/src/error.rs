@@ -1,7 +1,7 @@
 //! Why a request to the manager was not fulfilled. One variant per kind of answer; HTTP codes are chosen elsewhere.
 
 use crate::status::GroupStatus;
-use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
+use dtma_core::id::{ConnectionId, Generation, GroupId, InstanceName, OperationId};
 use dtma_core::port::{RuntimeError, StoreError};
 use dtma_core::violation::Violation;
 use std::sync::Arc;
@@ -163,6 +163,17 @@ pub enum ManagerError {
     /// The server offers something else than the caller has seen.
     #[error("{0} offers something else by now; look at it again")]
     OfferChanged(InstanceName),
+    /// No such connection.
+    #[error("there is no connection {0}")]
+    NoSuchConnection(ConnectionId),
+    /// The caller has not seen the connection as it is.
+    #[error("{}", .present.map_or(format!("there is no connection {id} to change"), |revision| format!("connection {id} is at revision {revision}; look at it and ask again")))]
+    ConnectionChanged {
+        /// Which.
+        id: ConnectionId,
+        /// How often it was changed, if it is there.
+        present: Option<u64>,
+    },
     /// The daemon is ending.
     #[error("the manager is shutting down")]
     ShuttingDown,

@@ -9,9 +9,10 @@ mod armed {
     use async_trait::async_trait;
     use dtma_core::catalogue::Catalogue;
     use dtma_core::container::{CreateContainer, ImageFacts, Launch};
+    use dtma_core::connection::Connection;
     use dtma_core::contract::Contract;
     use dtma_core::history::GroupHistory;
-    use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
+    use dtma_core::id::{ConnectionId, ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
     use dtma_core::idempotency::KeptAnswer;
     use dtma_core::observation::{ContainerObservation, NetworkObservation};
     use dtma_core::platform::Platform;
@@ -244,6 +245,12 @@ mod armed {
         }
         async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError> {
             self.0.put_contract(contract).await
+        }
+        async fn put_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+            self.0.put_connection(connection).await
+        }
+        async fn remove_connection(&self, id: &ConnectionId) -> Result<(), StoreError> {
+            self.0.remove_connection(id).await
         }
         async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
             pass!(self, "store.forget_server", self.0.forget_server(instance))

@@ -1,5 +1,6 @@
 //! The handle: everything that can be asked of a running manager. Cheap to clone; outlives nothing.
 
+use crate::connections::{ConnectionChanges, PutConnection, Seen};
 use crate::discovery::{Approval, Discovered};
 use crate::error::ManagerError;
 use crate::event::Event;
@@ -9,7 +10,8 @@ use crate::registry::Registry;
 use crate::status::GroupStatus;
 use dtma_config::Rendered;
 use dtma_core::change::ServerChange;
-use dtma_core::id::{Generation, GroupId, InstanceName, OperationId};
+use dtma_core::connection::{Access, Connection, Terms, TokenDigest};
+use dtma_core::id::{ConnectionId, Generation, GroupId, InstanceName, OperationId};
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer, is_remembered};
 use dtma_core::log::OriginLine;
 use dtma_core::port::RuntimeError;
@@ -374,6 +376,57 @@ impl ManagerHandle {
     #[must_use]
     pub fn discovery(&self) -> Vec<Arc<Discovered>> {
         self.registry.discovery.all()
+    }
+
+    /// Every connection of an agent, by id.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        self.registry.connections.all()
+    }
+
+    /// One connection.
+    #[must_use]
+    pub fn connection(&self, id: &ConnectionId) -> Option<Arc<Connection>> {
+        self.registry.connections.get(id)
+    }
+
+    /// Tells from now on when a connection is made, changed or removed.
+    #[must_use]
+    pub fn connection_changes(&self) -> ConnectionChanges {
+        self.registry.connections.changes()
+    }
+
+    /// What an agent may reach, by its token's name and digest. One that never had a connection reaches everything, unless
+    /// connections are `needed`.
+    #[must_use]
+    pub fn access(&self, name: &str, digest: &TokenDigest, needed: bool) -> Access {
+        self.registry.connections.access(name, digest, needed, (self.registry.backends.wall)())
+    }
+
+    /// Makes a connection, or changes it. Durable when it returns; the same again changes nothing.
+    ///
+    /// # Errors
+    /// `ConnectionChanged`, `Store`.
+    pub async fn put_connection(
+        &self,
+        id: &ConnectionId,
+        terms: Terms,
+        seen: Seen,
+        author: &str,
+    ) -> Result<PutConnection, ManagerError> {
+        self.registry.connections.put(id, terms, seen, author, (self.registry.backends.wall)()).await
+    }
+
+    /// Takes a connection away. Its agent goes on being governed by those it has left, if any.
+    ///
+    /// # Errors
+    /// `NoSuchConnection`, `ConnectionChanged`, `Store`.
+    pub async fn remove_connection(
+        &self,
+        id: &ConnectionId,
+        seen: Seen,
+    ) -> Result<Arc<Connection>, ManagerError> {
+        self.registry.connections.remove(id, seen).await
     }
 
     /// Approves of what a server offers: from now on its tools are held against this. Durable when it returns.

@@ -7,6 +7,7 @@
 //!
 //! What is *not* here: no decision (they are in `dtma-core`), no HTTP (`dtma-api`), no engine (`dtma-docker`).
 
+pub mod connections;
 pub mod discovery;
 pub mod error;
 pub mod event;
@@ -23,6 +24,7 @@ mod images;
 mod registry;
 mod start;
 
+pub use connections::{ConnectionChanges, PutConnection, Seen};
 pub use discovery::{Approval, Discovered};
 pub use error::ManagerError;
 pub use event::{Event, EventKind};

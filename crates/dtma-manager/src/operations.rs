@@ -6,9 +6,10 @@
 use async_trait::async_trait;
 use dtma_core::Timestamp;
 use dtma_core::catalogue::Catalogue;
+use dtma_core::connection::Connection;
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, GroupId, InstanceName, OperationId};
+use dtma_core::id::{ConnectionId, ContainerId, GroupId, InstanceName, OperationId};
 use dtma_core::idempotency::{IdempotencyKey, KeptAnswer, is_remembered};
 use dtma_core::port::store::LoadedState;
 use dtma_core::port::{StateStore, StoreError};
@@ -249,6 +250,14 @@ impl StateStore for NotedStore {
 
     async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError> {
         self.store.put_contract(contract).await
+    }
+
+    async fn put_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.store.put_connection(connection).await
+    }
+
+    async fn remove_connection(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        self.store.remove_connection(id).await
     }
 
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {

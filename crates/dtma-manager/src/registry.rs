@@ -7,6 +7,7 @@ mod requests;
 
 pub use introduction::ENGINE_KNOWN_FOR;
 
+use crate::connections::{Connections, Kept};
 use crate::discovery::Desk;
 use crate::event::EventBus;
 use crate::group::{GroupTask, Inbox, Order, Seed, Wake};
@@ -43,6 +44,7 @@ pub(crate) struct Registry {
     pub(crate) events: EventBus,
     pub(crate) operations: Arc<Operations>,
     pub(crate) discovery: Desk,
+    pub(crate) connections: Connections,
     pub(crate) cancel: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Bounds creates and starts over all groups.
@@ -123,9 +125,16 @@ impl Registry {
         let catalogues = std::mem::take(&mut backends.loaded.catalogues);
         let contracts = std::mem::take(&mut backends.loaded.contracts);
         let discovery = Desk::new(Arc::clone(&backends.store), catalogues, contracts);
+        let kept = Kept {
+            connections: std::mem::take(&mut backends.loaded.connections),
+            governed: std::mem::take(&mut backends.loaded.governed),
+            damaged: &backends.loaded.damaged,
+        };
+        let connections = Connections::new(Arc::clone(&backends.store), kept);
         Self {
             operations,
             discovery,
+            connections,
             owner: backends.loaded.owner.clone(),
             events: EventBus::new(settings.event_buffer, backends.wall.clone()),
             cancel: CancellationToken::new(),

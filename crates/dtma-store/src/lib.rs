@@ -37,6 +37,7 @@
 mod answers;
 mod backup;
 mod catalogues;
+mod connections;
 mod error;
 mod file;
 mod journal;

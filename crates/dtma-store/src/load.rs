@@ -3,6 +3,7 @@
 use crate::journal::{self, ENDED};
 use crate::table::{Stored, decode, handshake_of, unless_absent};
 use dtma_core::catalogue::Catalogue;
+use dtma_core::connection::{Connection, Governed};
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
@@ -31,6 +32,8 @@ pub(crate) fn load(database: &Database, owner: OwnerId) -> Result<LoadedState, r
         handshakes: named(reader.records::<Handshake>()?, |key| InstanceName::new(handshake_of(&key).0)),
         catalogues: values(reader.records::<Catalogue>()?),
         contracts: values(reader.records::<Contract>()?),
+        connections: values(reader.records::<Connection>()?),
+        governed: values(reader.records::<Governed>()?),
         damaged: reader.damaged,
     })
 }

@@ -3,12 +3,13 @@
 use crate::error::{explain, io};
 use crate::lock::StateLock;
 use crate::table::{Stored, handshake_key, handshake_of, keys_of, put, remove};
-use crate::{answers, catalogues, file, journal, load, meta, migrate, revisions};
+use crate::{answers, catalogues, connections, file, journal, load, meta, migrate, revisions};
 use async_trait::async_trait;
 use dtma_core::catalogue::Catalogue;
+use dtma_core::connection::Connection;
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId};
+use dtma_core::id::{ConnectionId, ContainerId, GroupId, InstanceName, OwnerId};
 use dtma_core::idempotency::KeptAnswer;
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
@@ -226,6 +227,16 @@ impl StateStore for RedbStore {
 
     async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError> {
         self.put("keeping the contract", contract.instance.as_str(), contract).await
+    }
+
+    async fn put_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        let connection = connection.clone();
+        self.commit("keeping the connection", move |to| connections::keep(to, &connection)).await
+    }
+
+    async fn remove_connection(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.commit("forgetting the connection", move |from| remove::<Connection>(from, id.as_str())).await
     }
 
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {

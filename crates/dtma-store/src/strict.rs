@@ -5,6 +5,7 @@ use crate::journal::ENDED;
 use crate::rows::{Row, Rows};
 use crate::table::Stored;
 use dtma_core::catalogue::Catalogue;
+use dtma_core::connection::{Connection, Governed};
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Revision};
@@ -22,6 +23,8 @@ pub(crate) fn unknown_fields(rows: &Rows) -> Vec<String> {
     found.extend(of::<Handshake>(rows, Handshake::TABLE.name()));
     found.extend(of::<Catalogue>(rows, Catalogue::TABLE.name()));
     found.extend(of::<Contract>(rows, Contract::TABLE.name()));
+    found.extend(of::<Connection>(rows, Connection::TABLE.name()));
+    found.extend(of::<Governed>(rows, Governed::TABLE.name()));
     found
 }
 

@@ -1,6 +1,7 @@
 //! The tables, and the only types that may stand in them.
 
 use dtma_core::catalogue::Catalogue;
+use dtma_core::connection::{Connection, Governed};
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ConfigHash, ContainerId, GroupId, InstanceName};
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 pub(crate) type ByName<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 
 /// Every table of records there is.
-pub(crate) const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 11] = [
     "groups",
     "histories",
     "revisions",
@@ -24,6 +25,8 @@ pub(crate) const NAMES: [&str; 9] = [
     "handshakes",
     "catalogues",
     "contracts",
+    "connections",
+    "governed",
 ];
 
 /// A record with a table of its own. Implemented for these types and no others: that is the whole list of what can
@@ -108,6 +111,22 @@ impl Stored for Contract {
 
     fn contradiction(&self, key: &str) -> Option<String> {
         differs(key, self.instance.as_str())
+    }
+}
+
+impl Stored for Connection {
+    const TABLE: ByName<'static> = TableDefinition::new("connections");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        differs(key, self.id.as_str())
+    }
+}
+
+impl Stored for Governed {
+    const TABLE: ByName<'static> = TableDefinition::new("governed");
+
+    fn contradiction(&self, key: &str) -> Option<String> {
+        differs(key, &self.agent.to_string())
     }
 }
 

@@ -3,9 +3,10 @@
 
 use async_trait::async_trait;
 use dtma_core::catalogue::{Catalogue, MAX_CATALOGUES};
+use dtma_core::connection::{Agent, Connection, Governed};
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ConfigHash, ContainerId, Generation, GroupId, InstanceName, OperationId, OwnerId};
+use dtma_core::id::{ConfigHash, ConnectionId, ContainerId, Generation, GroupId, InstanceName, OperationId, OwnerId};
 use dtma_core::idempotency::{KeptAnswer, is_remembered};
 use dtma_core::port::store::{DamagedRecord, LoadedState, MAX_REVISIONS, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
@@ -49,6 +50,10 @@ pub enum StoreCall {
     PutCatalogue(InstanceName),
     /// `put_contract`.
     PutContract(InstanceName),
+    /// `put_connection`.
+    PutConnection(ConnectionId),
+    /// `remove_connection`.
+    RemoveConnection(ConnectionId),
     /// `forget_server`.
     ForgetServer(InstanceName),
 }
@@ -64,6 +69,8 @@ struct Tables {
     handshakes: BTreeMap<(InstanceName, ContainerId), Handshake>,
     catalogues: BTreeMap<(InstanceName, ConfigHash), Catalogue>,
     contracts: BTreeMap<InstanceName, Contract>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    governed: BTreeMap<Agent, Governed>,
 }
 
 #[derive(Debug)]
@@ -189,6 +196,8 @@ impl Shared {
             handshakes: tables.handshakes.iter().map(pair).collect(),
             catalogues: tables.catalogues.values().cloned().collect(),
             contracts: tables.contracts.values().cloned().collect(),
+            connections: tables.connections.values().cloned().collect(),
+            governed: tables.governed.values().cloned().collect(),
             damaged: self.damaged.clone(),
         }
     }
@@ -338,6 +347,22 @@ impl StateStore for MemoryStore {
             let tables = &mut self.enter(StoreCall::PutContract(contract.instance.clone()))?.tables;
             tables.contracts.insert(contract.instance.clone(), contract.clone());
         }
+        self.answered().await
+    }
+
+    async fn put_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        {
+            let tables = &mut self.enter(StoreCall::PutConnection(connection.id.clone()))?.tables;
+            let agent = connection.terms.agent.clone();
+            let governed = || Governed { agent: connection.terms.agent.clone(), since: connection.updated_at };
+            tables.governed.entry(agent).or_insert_with(governed);
+            tables.connections.insert(connection.id.clone(), connection.clone());
+        }
+        self.answered().await
+    }
+
+    async fn remove_connection(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        self.enter(StoreCall::RemoveConnection(id.clone()))?.tables.connections.remove(id);
         self.answered().await
     }
 

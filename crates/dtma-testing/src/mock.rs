@@ -8,10 +8,11 @@
 
 use async_trait::async_trait;
 use dtma_core::catalogue::Catalogue;
+use dtma_core::connection::Connection;
 use dtma_core::container::{CreateContainer, ImageFacts, Launch};
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
+use dtma_core::id::{ConnectionId, ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
 use dtma_core::idempotency::KeptAnswer;
 use dtma_core::observation::{ContainerObservation, NetworkObservation};
 use dtma_core::platform::Platform;
@@ -156,6 +157,8 @@ mockall::mock! {
         pub fn forget_handshake(&self, instance: &InstanceName, container: &ContainerId) -> Result<(), StoreError>;
         pub fn put_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError>;
         pub fn put_contract(&self, contract: &Contract) -> Result<(), StoreError>;
+        pub fn put_connection(&self, connection: &Connection) -> Result<(), StoreError>;
+        pub fn remove_connection(&self, id: &ConnectionId) -> Result<(), StoreError>;
         pub fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError>;
     }
 }
@@ -207,6 +210,12 @@ impl StateStore for MockStateStore {
     }
     async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError> {
         self.put_contract(contract)
+    }
+    async fn put_connection(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.put_connection(connection)
+    }
+    async fn remove_connection(&self, id: &ConnectionId) -> Result<(), StoreError> {
+        self.remove_connection(id)
     }
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError> {
         self.forget_server(instance)

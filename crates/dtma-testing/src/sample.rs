@@ -5,6 +5,7 @@ use dtma_core::catalogue::{Catalogue, Items, Offers};
 use dtma_core::container::{
     ContainerConfig, ContainerMount, CreateContainer, ImageFacts, Isolation, Launch, Limits, LogDriver, RunAs,
 };
+use dtma_core::connection::{Agent, CallRate, Connection, Grant, Servers, Terms};
 use dtma_core::contract::{Contract, FIRST};
 use dtma_core::history::{Exit, GroupHistory};
 use dtma_core::id::{
@@ -261,6 +262,29 @@ pub fn catalogue(name: &str, config: &str, second: i64) -> Catalogue {
 #[must_use]
 pub fn contract(name: &str) -> Contract {
     Contract::of(&catalogue(name, "c", 1), FIRST, at(1))
+}
+
+/// What an agent may reach, changed at this second.
+///
+/// # Panics
+/// When the id is none.
+#[must_use]
+pub fn connection(id: &str, agent: &str, second: i64) -> Connection {
+    let pattern = |text: &str| text.parse().expect("a pattern");
+    let tools = Some(vec![pattern("get_*")]);
+    let grants = vec![
+        Grant { servers: Servers::Named(pattern("time")), tools },
+        Grant { servers: Servers::Group(group("g")), tools: None },
+    ];
+    let rate = Some(CallRate { per_minute: 60, burst: 5 });
+    Connection {
+        id: id.parse().expect("a name"),
+        terms: Terms { agent: Agent::Named(agent.to_owned()), grants, expires_at: Some(at(1_000_000)), rate },
+        revision: 1,
+        author: "ann".to_owned(),
+        created_at: at(0),
+        updated_at: at(second),
+    }
 }
 
 /// The handshake with a run of `container`.

@@ -1,9 +1,10 @@
 //! Durable desired state. Every method returns only when its effect survives a power cut.
 
 use crate::catalogue::Catalogue;
+use crate::connection::{Connection, Governed};
 use crate::contract::Contract;
 use crate::history::GroupHistory;
-use crate::id::{ContainerId, GroupId, InstanceName, OwnerId};
+use crate::id::{ConnectionId, ContainerId, GroupId, InstanceName, OwnerId};
 use crate::idempotency::KeptAnswer;
 use crate::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use async_trait::async_trait;
@@ -27,6 +28,10 @@ pub struct LoadedState {
     pub catalogues: Vec<Catalogue>,
     /// What was approved of that, by server.
     pub contracts: Vec<Contract>,
+    /// The connections of agents.
+    pub connections: Vec<Connection>,
+    /// Every agent that ever had one.
+    pub governed: Vec<Governed>,
     /// What could not be read; it is left as it was and reported.
     pub damaged: Vec<DamagedRecord>,
 }
@@ -119,6 +124,10 @@ pub trait StateStore: Send + Sync {
     async fn put_catalogue(&self, catalogue: &Catalogue) -> Result<(), StoreError>;
     /// Keeps what was approved of a server's tools, in place of what was before.
     async fn put_contract(&self, contract: &Contract) -> Result<(), StoreError>;
+    /// Keeps a connection in place of the one of its id, and in the same transaction that its agent has one.
+    async fn put_connection(&self, connection: &Connection) -> Result<(), StoreError>;
+    /// Forgets a connection, not that its agent had one. Unknown: no error.
+    async fn remove_connection(&self, id: &ConnectionId) -> Result<(), StoreError>;
     /// Forgets a server's handshakes, catalogues, contract and all its gateway sessions. Unknown: no error.
     async fn forget_server(&self, instance: &InstanceName) -> Result<(), StoreError>;
 }

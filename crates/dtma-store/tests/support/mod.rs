@@ -9,6 +9,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
 use dtma_core::catalogue::Catalogue;
+use dtma_core::connection::{Connection, Governed};
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{GroupId, InstanceName, OwnerId};
@@ -33,6 +34,10 @@ pub(crate) struct Content {
     pub(crate) catalogues: Vec<Catalogue>,
     #[serde(default)]
     pub(crate) contracts: Vec<Contract>,
+    #[serde(default)]
+    pub(crate) connections: Vec<Connection>,
+    #[serde(default)]
+    pub(crate) governed: Vec<Governed>,
     /// By group.
     #[serde(default)]
     pub(crate) revisions: Vec<Revision>,
@@ -52,6 +57,8 @@ pub(crate) async fn read(store: &RedbStore) -> Content {
         handshakes,
         catalogues,
         contracts,
+        connections,
+        governed,
         damaged,
     } = store.load().await.unwrap();
     assert_eq!(damaged, vec![]);
@@ -72,6 +79,8 @@ pub(crate) async fn read(store: &RedbStore) -> Content {
         handshakes,
         catalogues,
         contracts,
+        connections,
+        governed,
         revisions,
         answers,
     }
@@ -113,6 +122,9 @@ pub(crate) async fn write(store: &RedbStore, content: &Content) {
     }
     for contract in &content.contracts {
         store.put_contract(contract).await.unwrap();
+    }
+    for connection in &content.connections {
+        store.put_connection(connection).await.unwrap();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::sample;
 use async_trait::async_trait;
+use dtma_core::connection::{Agent, Governed};
 use dtma_core::contract::Contract;
 use dtma_core::port::store::MAX_REVISIONS;
 use dtma_core::port::store::{LoadedState, StateStore};
@@ -43,6 +44,7 @@ macro_rules! store_suite {
             a_forgotten_server_loses_handshake_and_sessions_and_no_other_does
             what_a_server_offers_is_replaced_by_configuration_and_bounded
             a_contract_is_replaced_and_forgotten_with_its_server
+            a_connection_goes_and_its_agent_stays_known
             concurrent_writers_lose_nothing
             everything_survives_together
         }
@@ -120,6 +122,8 @@ fn empty() -> LoadedState {
         handshakes: vec![],
         catalogues: vec![],
         contracts: vec![],
+        connections: vec![],
+        governed: vec![],
         damaged: vec![],
     }
 }
@@ -350,6 +354,27 @@ pub async fn a_contract_is_replaced_and_forgotten_with_its_server(harness: impl 
     assert_eq!((state.contracts, state.catalogues), (vec![later], vec![]));
 }
 
+fn governed(agent: &str, second: i64) -> Governed {
+    Governed { agent: Agent::Named(agent.to_owned()), since: sample::at(second) }
+}
+
+/// Else taking an agent's last connection away would open everything to it.
+pub async fn a_connection_goes_and_its_agent_stays_known(harness: impl StoreHarness) {
+    {
+        let store = harness.open().await;
+        for (id, agent, second) in [("a", "ann", 1), ("b", "bob", 2), ("a", "cat", 3), ("c", "bob", 4)] {
+            store.put_connection(&sample::connection(id, agent, second)).await.expect("put_connection");
+        }
+        for id in ["b", "unknown"] {
+            store.remove_connection(&id.parse().expect("a name")).await.expect("remove_connection");
+        }
+        store.forget_server(&sample::instance("time")).await.expect("forget_server");
+    }
+    let state = load(&harness).await;
+    assert_eq!(state.connections, [sample::connection("a", "cat", 3), sample::connection("c", "bob", 4)]);
+    assert_eq!(state.governed, [governed("ann", 1), governed("bob", 2), governed("cat", 3)]);
+}
+
 /// Every group has a task of its own, and all write at once.
 pub async fn concurrent_writers_lose_nothing(harness: impl StoreHarness) {
     let names: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
@@ -378,6 +403,7 @@ pub async fn everything_survives_together(harness: impl StoreHarness) {
         store.put_handshake(&name, &handshake).await.expect("put_handshake");
         store.put_catalogue(&sample::catalogue("g-web", "c", 1)).await.expect("put_catalogue");
         store.put_contract(&sample::contract("g-web")).await.expect("put_contract");
+        store.put_connection(&sample::connection("c", "bob", 3)).await.expect("put_connection");
         store.load().await.expect("load").owner
     };
     let expected = LoadedState {
@@ -389,6 +415,8 @@ pub async fn everything_survives_together(harness: impl StoreHarness) {
         handshakes: vec![(name, handshake)],
         catalogues: vec![sample::catalogue("g-web", "c", 1)],
         contracts: vec![sample::contract("g-web")],
+        connections: vec![sample::connection("c", "bob", 3)],
+        governed: vec![governed("bob", 3)],
         damaged: vec![],
     };
     assert_eq!(load(&harness).await, expected);

@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dtma_core::Timestamp;
 use dtma_core::catalogue::Catalogue;
+use dtma_core::connection::Connection;
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ContainerId, Generation, GroupId, InstanceName, OwnerId, RunKey};
+use dtma_core::id::{ConnectionId, ContainerId, Generation, GroupId, InstanceName, OwnerId, RunKey};
 use dtma_core::idempotency::KeptAnswer;
 use dtma_core::log::Origin;
 use dtma_core::port::runtime::{AttachInput, Attached, LogQuery, OutputChunk, OutputStream};
@@ -41,6 +42,8 @@ impl StateStore for Memory {
             handshakes: Vec::new(),
             catalogues: Vec::new(),
             contracts: Vec::new(),
+            connections: Vec::new(),
+            governed: Vec::new(),
             damaged: Vec::new(),
         })
     }
@@ -77,6 +80,12 @@ impl StateStore for Memory {
         Ok(())
     }
     async fn put_contract(&self, _: &Contract) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn put_connection(&self, _: &Connection) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn remove_connection(&self, _: &ConnectionId) -> Result<(), StoreError> {
         Ok(())
     }
     async fn put_handshake(&self, _: &InstanceName, handshake: &Handshake) -> Result<(), StoreError> {
