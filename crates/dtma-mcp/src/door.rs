@@ -25,6 +25,7 @@ mod table;
 mod tests;
 mod wait;
 
+use self::filter::ToolFilter;
 use self::member::{Member, MemberId, MemberTaken};
 use self::table::{Entry, Table};
 use crate::interleave;
@@ -42,6 +43,8 @@ pub struct Door {
     inner: Arc<Inner>,
     /// Whether the sessions opened here outlive the daemon.
     durable: bool,
+    /// What is kept from the client who comes in here, besides what is kept from all.
+    kept_from: Option<Arc<dyn ToolFilter>>,
 }
 
 struct Inner {
@@ -64,7 +67,7 @@ impl Door {
         let gate = filter::Gate::default();
         let held = stateless::Held::default();
         let inner = Inner { instance, parts, ids: Arc::new(Ids::new()), table, gate, held, changes };
-        Self { inner: Arc::new(inner), durable: true }
+        Self { inner: Arc::new(inner), durable: true, kept_from: None }
     }
 
     /// The same server for a client whose session ends with its connection: the store never hears of a session opened
@@ -72,6 +75,12 @@ impl Door {
     #[must_use]
     pub fn passing(&self) -> Self {
         Self { durable: false, ..self.clone() }
+    }
+
+    /// The same server for one client: it lists and calls only tools that `filter` does not refuse, either.
+    #[must_use]
+    pub fn filtered_by(&self, filter: Arc<dyn ToolFilter>) -> Self {
+        Self { kept_from: Some(filter), ..self.clone() }
     }
 
     /// How many sessions there are.

@@ -7,6 +7,7 @@
 //! it, however many processes stand behind it. Its clients' HTTP is left to whoever calls [`Door::post`] and
 //! [`Door::listen`]. [`discovery`] asks servers what they offer.
 
+pub mod demand;
 pub mod discovery;
 pub(crate) mod door;
 mod envelope;

@@ -17,6 +17,8 @@ pub(crate) mod code {
     /// The client lacks a capability.
     pub(crate) const MISSING_CAPABILITY: i64 = -32021;
     pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
+    /// Of ours: the client asks more often than it may.
+    pub(crate) const TOO_OFTEN: i64 = -32029;
     /// Not in JSON-RPC nor MCP; what the Language Server Protocol uses for the same.
     pub(crate) const CANCELLED: i64 = -32800;
 }

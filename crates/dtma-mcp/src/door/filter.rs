@@ -1,4 +1,5 @@
-//! Which tools a server's clients see and may call. Nothing of this is done while no filter is set.
+//! Which tools a server's clients see and may call: a filter for all of them, and one for each. Nothing of this is done
+//! while none is set.
 
 use super::Door;
 use super::table::Table;
@@ -17,6 +18,15 @@ pub trait ToolFilter: Send + Sync {
     /// Why nobody is to see or call the tool of this name, in a person's words; `None`: everybody may. `raw` is the tool
     /// as the server lists it, where that is known.
     fn refuses(&self, name: &str, raw: Option<&str>) -> Option<String>;
+}
+
+/// What either refuses is refused, with the words of the first.
+struct Both(Arc<dyn ToolFilter>, Arc<dyn ToolFilter>);
+
+impl ToolFilter for Both {
+    fn refuses(&self, name: &str, raw: Option<&str>) -> Option<String> {
+        self.0.refuses(name, raw).or_else(|| self.1.refuses(name, raw))
+    }
 }
 
 /// A door's filter, if it has one.
@@ -47,9 +57,17 @@ impl Door {
         self.inner.gate.put(filter);
     }
 
+    /// What is kept from whoever comes in here.
+    fn filter(&self) -> Option<Arc<dyn ToolFilter>> {
+        match (self.inner.gate.get(), self.kept_from.clone()) {
+            (Some(of_all), Some(of_one)) => Some(Arc::new(Both(of_one, of_all))),
+            (of_all, of_one) => of_all.or(of_one),
+        }
+    }
+
     /// [`request`](Self::request), as far as the filter lets it.
     pub(super) async fn filtered(&self, session: SessionId, message: &Message) -> PostReply {
-        let Some(filter) = self.inner.gate.get() else { return self.request(session, message).await };
+        let Some(filter) = self.filter() else { return self.request(session, message).await };
         if message.is("tools/call") {
             let params = message.raw(message.envelope.params).unwrap_or_default();
             if let Some(why) = self.refusal(&*filter, params) {
@@ -69,7 +87,7 @@ impl Door {
         message: &Message,
         call: impl AsyncFnOnce() -> Option<PostReply>,
     ) -> Option<PostReply> {
-        let Some(filter) = self.inner.gate.get() else { return call().await };
+        let Some(filter) = self.filter() else { return call().await };
         let params = message.raw(message.envelope.params).unwrap_or_default();
         if message.is("tools/call")
             && let Some(why) = self.refusal(&*filter, params)
@@ -83,7 +101,7 @@ impl Door {
 
     /// Why a call with these parameters is not passed on.
     pub(super) fn refused(&self, method: &str, params: Option<&[u8]>) -> Option<String> {
-        let filter = self.inner.gate.get().filter(|_| method == "tools/call")?;
+        let filter = self.filter().filter(|_| method == "tools/call")?;
         self.refusal(&*filter, params.unwrap_or_default())
     }
 

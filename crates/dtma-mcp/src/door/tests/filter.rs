@@ -52,6 +52,31 @@ async fn what_is_refused_is_neither_listed_nor_called() {
     assert_eq!(listing(&client, &mut process, &both).await, untouched);
 }
 
+/// Refuses a tool of that name.
+struct Not(&'static str);
+
+impl ToolFilter for Not {
+    fn refuses(&self, name: &str, _: Option<&str>) -> Option<String> {
+        (name == self.0).then(|| format!("{name} is not for you"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_from_one_client_is_not_kept_from_others() {
+    let (house, mut process) = House::ready().await;
+    let client = house.client(json!({})).await;
+    let both = format!(r#"[{ECHO},{{"name":"other"}}]"#);
+    let limited = Client { door: house.door.filtered_by(Arc::new(Not("echo"))), id: client.id.clone() };
+    let refused = json_of(limited.post(calling("echo")).await);
+    assert_eq!(refused["error"]["message"], "echo is not for you");
+    let sifted = r#"{"jsonrpc":"2.0","id":"l","result":{"tools":[{"name":"other"}]}}"#;
+    assert_eq!(listing(&limited, &mut process, &both).await, sifted);
+    assert!(listing(&client, &mut process, &both).await.contains("echo"), "another client sees it");
+    house.door.set_tool_filter(Some(Arc::new(Only(ECHO))));
+    let kept = json_of(limited.post(calling("other")).await);
+    assert_eq!(kept["error"]["message"], "other is kept from you", "and what is kept from all is kept from it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tool_that_became_another_is_refused_without_delay() {
     let (mut house, mut process) = House::ready().await;
