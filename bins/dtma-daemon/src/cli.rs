@@ -211,6 +211,10 @@ pub(crate) struct SettingArgs {
         global = true
     )]
     pub(crate) allowed_hosts: Vec<String>,
+    /// Agents reach only what they are granted (dtma mcp grants); without it, whoever was never granted anything reaches
+    /// every server
+    #[arg(long, env = "DTMA_REQUIRE_CONNECTIONS", global = true)]
+    pub(crate) require_connections: bool,
     /// What the daemon's URLs begin with for clients, where a proxy stands in front [default: as the client called]
     #[arg(long, env = "DTMA_PUBLIC_URL", value_name = "URL", global = true)]
     pub(crate) public_url: Option<String>,

@@ -221,7 +221,7 @@ mod tests {
     }
 
     /// What holds for these when nobody says anything is nothing.
-    const UNSET: [&str; 19] = [
+    const UNSET: [&str; 20] = [
         "access_log",
         "allowed_hosts",
         "audit_arguments",
@@ -237,6 +237,7 @@ mod tests {
         "policy",
         "public_url",
         "registry_auth",
+        "require_connections",
         "templates",
         "tls_cert",
         "tls_client_ca",

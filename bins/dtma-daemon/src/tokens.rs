@@ -34,7 +34,7 @@ pub(crate) fn auth(settings: &Settings) -> Result<Auth> {
     if tokens.is_empty() {
         return Err(NoToken.into());
     }
-    Ok(Auth::tokens(tokens))
+    Ok(Auth::tokens(tokens).needing_connections(settings.require_connections))
 }
 
 /// Takes up changes of the token file for as long as it is polled.

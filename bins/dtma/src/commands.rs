@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod exec;
 mod explain;
+mod grants;
 mod group;
 mod history;
 mod init;
@@ -86,6 +87,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<(), Failure> {
         Command::Mcp(McpCommand::Inspect(args)) => inspect::inspect(app, &args).await,
         Command::Mcp(McpCommand::Approve(args)) => inspect::approve(app, args).await,
         Command::Mcp(McpCommand::Call(args)) => mcp::call(app, args).await,
+        Command::Mcp(McpCommand::Grants(command)) => grants::grants(app, command).await,
         Command::Mcp(McpCommand::Connect(args)) => connect::connect(app, args).await,
         Command::Agent(command) => agent::agent(app, command).await,
         Command::Tool(ToolCommand::Deploy(args)) => tool::deploy(app, args).await,

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod change;
 pub(crate) mod contract;
+pub(crate) mod grants;
 pub(crate) mod group;
 pub(crate) mod ink;
 pub(crate) mod mcp;

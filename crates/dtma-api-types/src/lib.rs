@@ -7,6 +7,7 @@
 mod audit;
 mod change;
 pub mod compat;
+mod connection;
 mod discovery;
 pub mod duration;
 mod envelope;
@@ -29,6 +30,7 @@ pub use audit::{AuditEntryView, AuditList, AuditOutcome, CallView, EgressView};
 pub use change::{
     ApplyView, ChangeAction, Fate, FieldDiff, HistoryView, PlanView, PutGroupView, RevisionView, ServerDiff,
 };
+pub use connection::{ConnectionList, ConnectionRequest, ConnectionView, GrantBody, RateBody};
 pub use discovery::{
     ApproveRequest, ApprovedView, ContractView, DiscoveredView, DiscoveryView, DriftKind, DriftView,
 };

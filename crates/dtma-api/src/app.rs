@@ -9,6 +9,7 @@ use crate::discovery::Prepared;
 use crate::egress::EgressJournal;
 use crate::error::ApiError;
 use crate::front::Front;
+use crate::gateway::access::Spent;
 use crate::gateway::pair::Streams;
 use crate::journal::Journal;
 use crate::limit::{Limiter, Rates};
@@ -75,6 +76,7 @@ struct Inner {
     schemas: Schemas,
     glance: Glance,
     streams: Streams,
+    spent: Spent,
     prepared: Prepared,
     tasks: TaskTracker,
     keys: Keys,
@@ -99,6 +101,7 @@ impl App {
             schemas: Schemas::new(),
             glance: Glance::default(),
             streams: Streams::default(),
+            spent: Spent::default(),
             prepared: Prepared::default(),
             tasks: TaskTracker::new(),
             keys: Keys::default(),
@@ -184,6 +187,11 @@ impl App {
     /// Streams of clients that post to them.
     pub(crate) fn streams(&self) -> &Streams {
         &self.0.streams
+    }
+
+    /// What agents have used up of what they are granted.
+    pub(crate) fn spent(&self) -> &Spent {
+        &self.0.spent
     }
 
     pub(crate) fn prepared(&self) -> &Prepared {

@@ -17,6 +17,7 @@ pub(crate) use scope::Access;
 mod check;
 
 use dtma_core::Timestamp;
+use dtma_core::connection::{Agent, TokenDigest};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -64,6 +65,8 @@ pub fn digest(token: &str) -> [u8; 32] {
 pub(crate) struct Caller {
     /// The token's name.
     pub(crate) name: Arc<str>,
+    /// By which its connections are found; `None` for whoever reaches everything whatever is granted.
+    pub(crate) digest: Option<TokenDigest>,
 }
 
 /// What is known about tokens.
@@ -71,19 +74,49 @@ pub(crate) struct Caller {
 pub struct Auth {
     /// `None`: nobody needs a token.
     tokens: Option<RwLock<Arc<[Token]>>>,
+    connections: bool,
 }
 
 impl Auth {
     /// These tokens open the door.
     #[must_use]
     pub fn tokens(tokens: Vec<Token>) -> Self {
-        Self { tokens: Some(RwLock::new(tokens.into())) }
+        Self { tokens: Some(RwLock::new(tokens.into())), connections: false }
     }
 
     /// Everybody may do everything. For development on loopback only; the daemon sees to that.
     #[must_use]
     pub fn disabled() -> Self {
-        Self { tokens: None }
+        Self { tokens: None, connections: false }
+    }
+
+    /// Whether an agent needs a connection to reach anything; else one that never had any reaches everything.
+    #[must_use]
+    pub fn needing_connections(self, connections: bool) -> Self {
+        Self { connections, ..self }
+    }
+
+    pub(crate) fn needs_connections(&self) -> bool {
+        self.connections
+    }
+
+    /// Why a connection of this agent may not mean what it says, in a person's words.
+    pub(crate) fn beyond_connections(&self, agent: &Agent) -> Option<String> {
+        let Some(known) = &self.tokens else {
+            return Some("no token is asked for (--dev-no-auth): everybody reaches everything".to_owned());
+        };
+        let known = Arc::clone(&known.read().unwrap_or_else(PoisonError::into_inner));
+        let mut bearers = known.iter().filter(|token| match agent {
+            Agent::Named(name) => token.name == *name,
+            Agent::Digest(digest) => token.digest == digest.0,
+        });
+        let Some(token) = bearers.next() else { return Some("there is no such token yet".to_owned()) };
+        let name = &token.name;
+        if token.scopes.contains(&Scope::Admin) {
+            return Some(format!("{name} has the scope admin: it reaches everything, whatever is granted"));
+        }
+        let reaches = scope::enough(&token.scopes, Scope::Gateway);
+        (!reaches).then(|| format!("{name} lacks the scope gateway: it reaches nothing"))
     }
 
     /// True when a token is needed.

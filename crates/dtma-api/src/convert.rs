@@ -3,9 +3,12 @@
 //! Conversion never stops at a mistake. What cannot be converted is left at its default and reported, so that the
 //! rest can still be judged by the manager and everything is listed at once.
 
+mod connection;
 mod mount;
 mod number;
 mod server;
+
+pub(crate) use connection::terms as connection;
 
 use crate::convert::number::Numbers;
 use dtma_api_types::{GroupOptions, GroupRequest, ServerRequest};

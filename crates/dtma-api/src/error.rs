@@ -47,6 +47,8 @@ pub(crate) enum ApiError {
     TooMany(&'static str, Duration),
     /// The token may not do this.
     Scope(&'static str),
+    /// Nothing is granted to the agent.
+    NoConnection,
     /// A page of another site, or a host name that is not ours.
     Foreign(&'static str, String),
     /// No such route.
@@ -119,6 +121,7 @@ impl ApiError {
             Self::DoubledHeader(_) => (StatusCode::BAD_REQUEST, "header_doubled"),
             Self::TooMany(..) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Scope(_) => (StatusCode::FORBIDDEN, "scope_missing"),
+            Self::NoConnection => (StatusCode::FORBIDDEN, "no_connection"),
             Self::Foreign(..) => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_such_route"),
             Self::NoMethod => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -163,6 +166,10 @@ impl ApiError {
                 format!("too many {what}; try again in {} s", whole_seconds(*wait))
             }
             Self::Scope(scope) => format!("the token lacks the scope {scope}"),
+            Self::NoConnection => {
+                "nothing is granted to this token: it has no connection that holds (dtma mcp grants set makes one)"
+                    .into()
+            }
             Self::Foreign(header, value) => format!("the {header} {value:?} is not allowed here"),
             Self::NoRoute => "there is nothing at this path; GET / lists what is there".into(),
             Self::NoMethod => "this path does not know that method; GET / lists what is there".into(),
@@ -283,6 +290,8 @@ fn manager_kind(error: &ManagerError) -> (StatusCode, &'static str) {
         ManagerError::NotDiscovered(_) => (StatusCode::CONFLICT, "not_discovered"),
         ManagerError::NoSuchTool { .. } => (StatusCode::NOT_FOUND, "no_such_tool"),
         ManagerError::OfferChanged(_) => (StatusCode::PRECONDITION_FAILED, "offer_changed"),
+        ManagerError::NoSuchConnection(_) => (StatusCode::NOT_FOUND, "no_such_connection"),
+        ManagerError::ConnectionChanged { .. } => (StatusCode::PRECONDITION_FAILED, "stale_connection"),
         ManagerError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
     }
 }

@@ -3,7 +3,9 @@
 //! This file speaks HTTP only: headers, status codes, streams. Messages pass as bytes to and from
 //! [`dtma_mcp::Door`], which knows sessions and calls.
 
+pub(crate) mod access;
 pub(crate) mod card;
+pub(crate) mod connections;
 mod duplex;
 mod header;
 #[expect(unused_qualifications, reason = "utoipa's macro writes query types with a path")]
@@ -16,12 +18,11 @@ pub(crate) mod well_known;
 use crate::answer::{Answer, json};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::body::{GATEWAY_LIMIT, expect_json, read};
-use crate::calls::By;
+use crate::body::expect_json;
 use crate::error::ApiError;
 use crate::metrics::GatewayOutcome;
 use crate::path::Named;
-use crate::sse;
+use access::Admitted;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -61,36 +62,39 @@ pub(crate) async fn gateway_post(
     header::accepts(request.headers(), &["application/json", "text/event-stream"])?;
     expect_json(request.headers())?;
     if stateless::is_stateless(request.headers()) {
-        let server = answering(&app, &instance)?;
-        return stateless::post(&app, &caller, &instance, server, request).await;
+        return stateless::post(&app, &caller, &instance, request).await;
     }
     header::known_version(request.headers())?;
-    let server = answering(&app, &instance)?;
     let session = header::session(request.headers())?;
-    let body = read(request, GATEWAY_LIMIT).await?;
-    let call = app.calls().asked(&caller, &instance, By::Http, &body);
+    let Admitted { server, body, call } = access::admitted(&app, &caller, &instance, request).await?;
     let answered = stream::patient(server, session, body, call).await;
     match answered {
         stream::Answered::InTime(reply) => {
             let status =
                 if matches!(reply, PostReply::Refused(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-            reply_to(&app, &instance, reply, status)
+            reply_to(&app, &caller, &instance, reply, status)
         }
         stream::Answered::Late(pending) => {
             app.metrics().gateway(instance.as_str(), GatewayOutcome::Streamed);
-            Ok(sse::answer(&app, stream::late(pending)))
+            Ok(access::stream(&app, &caller, &instance, stream::late(pending)))
         }
     }
 }
 
 /// `status` is that of a response that comes alone.
-fn reply_to(app: &App, instance: &InstanceName, reply: PostReply, status: StatusCode) -> Answer {
+fn reply_to(
+    app: &App,
+    caller: &Caller,
+    instance: &InstanceName,
+    reply: PostReply,
+    status: StatusCode,
+) -> Answer {
     let (outcome, answer) = match reply {
         PostReply::Opened { session, body } => (GatewayOutcome::Opened, Ok(opened(session, body))),
         PostReply::Accepted => (GatewayOutcome::Accepted, Ok(empty(StatusCode::ACCEPTED))),
         PostReply::Body(body) => (GatewayOutcome::Answered, Ok(json(status, body))),
         PostReply::Stream(messages) => {
-            (GatewayOutcome::Streamed, Ok(sse::answer(app, stream::frames(messages))))
+            (GatewayOutcome::Streamed, Ok(access::stream(app, caller, instance, stream::frames(messages))))
         }
         PostReply::Refused(body) => (GatewayOutcome::Refused, Ok(json(status, body))),
         PostReply::UnknownSession => (GatewayOutcome::UnknownSession, Err(ApiError::NoSession)),
@@ -128,15 +132,17 @@ fn empty(status: StatusCode) -> Response {
 pub(crate) async fn gateway_listen(
     State(app): State<App>,
     Named(instance): Named<InstanceName>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Answer {
     stateless::has_sessions(&headers)?;
     header::accepts(&headers, &["text/event-stream"])?;
     header::known_version(&headers)?;
+    access::reach(&app, &caller, &instance)?;
     let server = server(&app, &instance)?;
     let session = header::needed_session(&headers)?;
     let events = server.listen_after(&session, header::last_event(&headers)).await.map_err(lost)?;
-    Ok(sse::answer(&app, stream::events(events)))
+    Ok(access::stream(&app, &caller, &instance, stream::events(events)))
 }
 
 /// End a session with a server
@@ -147,10 +153,12 @@ pub(crate) async fn gateway_listen(
 pub(crate) async fn gateway_close(
     State(app): State<App>,
     Named(instance): Named<InstanceName>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Answer {
     stateless::has_sessions(&headers)?;
     header::known_version(&headers)?;
+    access::reach(&app, &caller, &instance)?;
     let server = server(&app, &instance)?;
     server.close_session(&header::needed_session(&headers)?).await.map_err(lost)?;
     app.metrics().session_closed(instance.as_str());

@@ -38,7 +38,7 @@ impl Rate {
     }
 
     /// When the bucket will be full after one more was taken, or how long to wait for it.
-    fn take(self, full_at: Option<Instant>, now: Instant) -> Result<Instant, Duration> {
+    pub(crate) fn take(self, full_at: Option<Instant>, now: Instant) -> Result<Instant, Duration> {
         let missing = full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
         let after = missing + self.per / self.most;
         if after > self.per { Err(after - self.per) } else { Ok(now + after) }

@@ -59,6 +59,8 @@ fn place(error: &ManagerError, servers: &[ServerSpec]) -> Option<Violation> {
         | ManagerError::NotDiscovered(_)
         | ManagerError::NoSuchTool { .. }
         | ManagerError::OfferChanged(_)
+        | ManagerError::NoSuchConnection(_)
+        | ManagerError::ConnectionChanged { .. }
         | ManagerError::ShuttingDown => None,
     }
 }

@@ -41,6 +41,8 @@ use utoipa::{Modify, OpenApi};
         routes::logs::get_logs, routes::templates::list_templates, routes::templates::get_template,
         gateway::gateway_post, gateway::gateway_listen, gateway::gateway_close,
         gateway::pair::gateway_sse, gateway::pair::gateway_messages, gateway::websocket::gateway_ws,
+        gateway::connections::list_connections, gateway::connections::get_connection,
+        gateway::connections::put_connection, gateway::connections::remove_connection,
         gateway::card::get_server_card, gateway::well_known::get_catalogue,
         gateway::well_known::get_protection, gateway::well_known::get_door_protection,
     ),

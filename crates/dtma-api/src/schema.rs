@@ -4,7 +4,7 @@ use crate::suggest::nearest;
 use dtma_api_types::compat::{
     DeployServersRequest, ExecRequestBody, ExecuteRequest, ScaleMcpServerRequest, ToolRequest,
 };
-use dtma_api_types::{ApproveRequest, GroupRequest, RollbackRequest, ScaleRequest};
+use dtma_api_types::{ApproveRequest, ConnectionRequest, GroupRequest, RollbackRequest, ScaleRequest};
 use dtma_core::violation::{Violation, pointer_token};
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
@@ -32,6 +32,7 @@ impl Schemas {
             Schema::of::<GroupRequest>(),
             Schema::of::<RollbackRequest>(),
             Schema::of::<ApproveRequest>(),
+            Schema::of::<ConnectionRequest>(),
             Schema::of::<ScaleRequest>(),
             Schema::of::<ScaleMcpServerRequest>(),
             Schema::of::<ToolRequest>(),

@@ -1,11 +1,13 @@
 //! From the domain to the wire: what the manager reports, as callers read it.
 
 mod change;
+mod connection;
 mod event;
 mod operation;
 mod server;
 
 pub(crate) use change::{applied, diffs, history};
+pub(crate) use connection::connection;
 pub(crate) use event::event;
 pub(crate) use operation::{operation, operation_kind, operation_kind_of, operation_state_of};
 pub(crate) use server::{server, transport};

@@ -10,6 +10,7 @@ mod audit;
 mod changes;
 mod client;
 mod compat;
+mod connections;
 mod discovery;
 mod doors;
 mod error;

@@ -4,7 +4,7 @@
 mod access;
 mod pattern;
 
-pub use access::{Access, Governed, Reach};
+pub use access::{Access, Governed, Part, Reach};
 pub use pattern::{Pattern, PatternError};
 
 use crate::Timestamp;

@@ -63,12 +63,16 @@ impl Connections {
     pub(crate) fn new(store: Arc<dyn StateStore>, kept: Kept<'_>) -> Self {
         let Kept { connections, governed, damaged } = kept;
         let mut table = Table::default();
-        governed.iter().for_each(|governed| drop(table.of(&governed.agent)));
+        for governed in &governed {
+            table.of(&governed.agent);
+        }
         connections.into_iter().for_each(|connection| table.put(Arc::new(connection)));
         let in_doubt =
             damaged.iter().any(|record| ["connections", "governed"].contains(&record.table.as_str()));
         if in_doubt {
-            tracing::error!("a connection cannot be read: agents without one reach nothing until it is mended");
+            tracing::error!(
+                "a connection cannot be read: agents without one reach nothing until it is mended"
+            );
         }
         Self { store, table: watch::Sender::new(table), changing: tokio::sync::Mutex::default(), in_doubt }
     }
@@ -258,7 +262,10 @@ mod tests {
         assert_eq!((granted(&desk, "bob"), granted(&desk, "eve")), (Some(0), Some(1)));
         desk.remove(&id("c"), Seen::Any).await.unwrap();
         for desk in [&desk, &open(&remote)] {
-            assert_eq!((granted(desk, "bob"), granted(desk, "eve"), granted(desk, "ann")), (Some(0), Some(0), None));
+            assert_eq!(
+                (granted(desk, "bob"), granted(desk, "eve"), granted(desk, "ann")),
+                (Some(0), Some(0), None)
+            );
         }
         assert!(matches!(desk.remove(&id("c"), Seen::Any).await, Err(ManagerError::NoSuchConnection(_))));
     }

@@ -8,8 +8,8 @@
 mod armed {
     use async_trait::async_trait;
     use dtma_core::catalogue::Catalogue;
-    use dtma_core::container::{CreateContainer, ImageFacts, Launch};
     use dtma_core::connection::Connection;
+    use dtma_core::container::{CreateContainer, ImageFacts, Launch};
     use dtma_core::contract::Contract;
     use dtma_core::history::GroupHistory;
     use dtma_core::id::{ConnectionId, ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};

@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn every_request_of_a_refused_text_is_answered() {
-        let refused = |text: &str| too_often(&Bytes::copy_from_slice(text.as_bytes()), "wait", Duration::from_millis(1500));
+        let refused = |text: &str| {
+            too_often(&Bytes::copy_from_slice(text.as_bytes()), "wait", Duration::from_millis(1500))
+        };
         let PostReply::Body(body) = refused(CALL) else { panic!("one request has one answer") };
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let error = json!({"code": -32029, "message": "wait", "data": {"retry_after_ms": 1500}});

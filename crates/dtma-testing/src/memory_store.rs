@@ -6,7 +6,9 @@ use dtma_core::catalogue::{Catalogue, MAX_CATALOGUES};
 use dtma_core::connection::{Agent, Connection, Governed};
 use dtma_core::contract::Contract;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{ConfigHash, ConnectionId, ContainerId, Generation, GroupId, InstanceName, OperationId, OwnerId};
+use dtma_core::id::{
+    ConfigHash, ConnectionId, ContainerId, Generation, GroupId, InstanceName, OperationId, OwnerId,
+};
 use dtma_core::idempotency::{KeptAnswer, is_remembered};
 use dtma_core::port::store::{DamagedRecord, LoadedState, MAX_REVISIONS, StateStore, StoreError};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
@@ -354,7 +356,8 @@ impl StateStore for MemoryStore {
         {
             let tables = &mut self.enter(StoreCall::PutConnection(connection.id.clone()))?.tables;
             let agent = connection.terms.agent.clone();
-            let governed = || Governed { agent: connection.terms.agent.clone(), since: connection.updated_at };
+            let governed =
+                || Governed { agent: connection.terms.agent.clone(), since: connection.updated_at };
             tables.governed.entry(agent).or_insert_with(governed);
             tables.connections.insert(connection.id.clone(), connection.clone());
         }

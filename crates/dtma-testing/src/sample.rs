@@ -2,10 +2,10 @@
 
 use dtma_core::Timestamp;
 use dtma_core::catalogue::{Catalogue, Items, Offers};
+use dtma_core::connection::{Agent, CallRate, Connection, Grant, Servers, Terms};
 use dtma_core::container::{
     ContainerConfig, ContainerMount, CreateContainer, ImageFacts, Isolation, Launch, Limits, LogDriver, RunAs,
 };
-use dtma_core::connection::{Agent, CallRate, Connection, Grant, Servers, Terms};
 use dtma_core::contract::{Contract, FIRST};
 use dtma_core::history::{Exit, GroupHistory};
 use dtma_core::id::{

@@ -1,5 +1,6 @@
 //! What `dtma mcp` takes.
 
+use super::grants::GrantsCommand;
 use super::value;
 use clap::{Args, Subcommand};
 use std::time::Duration;
@@ -15,6 +16,9 @@ pub(crate) enum McpCommand {
     Approve(McpApproveArgs),
     /// Call a tool
     Call(McpCallArgs),
+    /// Say which servers and tools agents may reach
+    #[command(subcommand)]
+    Grants(GrantsCommand),
     /// Be a server on standard input and output, for clients that only start commands
     Connect(McpConnectArgs),
 }

@@ -12,6 +12,7 @@ use crate::serve::Peer;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use dtma_core::connection::TokenDigest;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use std::net::{IpAddr, Ipv4Addr};
@@ -128,12 +129,14 @@ fn admit(guard: &Guard, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, Den
         return Ok(anonymous());
     }
     let token = known(app, bearer(headers)?, peer)?;
+    let is_agent = !token.scopes.contains(&Scope::Admin);
+    let digest = is_agent.then_some(TokenDigest(token.digest));
     let name: Arc<str> = token.name.into();
     if !enough(&token.scopes, scope) {
         return Err(Denied::of(name, ApiError::Scope(scope.as_str())));
     }
     match app.limiter().admit(guard.counted(), || Asker::Token(Arc::clone(&name))) {
-        Ok(()) => Ok(Caller { name }),
+        Ok(()) => Ok(Caller { name, digest }),
         Err(error) => Err(Denied::of(name, error)),
     }
 }
@@ -154,7 +157,7 @@ fn known(app: &App, presented: &str, peer: IpAddr) -> Result<Token, Denied> {
 }
 
 fn anonymous() -> Caller {
-    Caller { name: Arc::from("-") }
+    Caller { name: Arc::from("-"), digest: None }
 }
 
 /// What was sent as a token. Of two headers nobody could say which one counts.

@@ -18,6 +18,8 @@ pub(super) enum Fate {
     Refused(Bytes),
     /// There is no such session.
     NoSession,
+    /// Its sender may not ask that, or not so often; the code that was answered.
+    Barred(&'static str),
     /// The server was removed.
     Closed,
     /// Nobody waited for the answer.
@@ -43,7 +45,7 @@ impl Call {
     pub(super) fn size(&self) -> usize {
         let answer = match &self.fate {
             Fate::Answered(text) | Fate::Refused(text) => text.len(),
-            Fate::NoSession | Fate::Closed | Fate::Left => 0,
+            Fate::NoSession | Fate::Barred(_) | Fate::Closed | Fate::Left => 0,
         };
         self.asked.len() + answer
     }
@@ -92,6 +94,11 @@ impl Pending {
         reply
     }
 
+    /// It was not passed on, and its sender was told so with this code.
+    pub(crate) fn barred(mut self, code: &'static str) {
+        self.over(Fate::Barred(code));
+    }
+
     fn streaming(self, reply: PostReply) -> PostReply {
         match reply {
             PostReply::Stream(messages) => PostReply::Stream(messages.watched(self)),
@@ -104,7 +111,12 @@ impl Pending {
         let Open { journal, who, instance, by, asked, began, received, last: _ } = open;
         let received = match &fate {
             Fate::Answered(text) | Fate::Refused(text) if received == 0 => text.len() as u64,
-            Fate::Answered(_) | Fate::Refused(_) | Fate::NoSession | Fate::Closed | Fate::Left => received,
+            Fate::Answered(_)
+            | Fate::Refused(_)
+            | Fate::NoSession
+            | Fate::Barred(_)
+            | Fate::Closed
+            | Fate::Left => received,
         };
         let (at, took) = ((journal.0.wall)(), began.elapsed());
         journal.note(Call { who, instance, by, at, took, asked, fate, received });

@@ -163,6 +163,7 @@ fn outcome(fate: &Fate) -> (AuditOutcome, Option<String>) {
         }
         Fate::Refused(_) => (AuditOutcome::Refused, Some("malformed_message".to_owned())),
         Fate::NoSession => (AuditOutcome::Refused, Some("no_such_session".to_owned())),
+        Fate::Barred(code) => (AuditOutcome::Refused, Some((*code).to_owned())),
         Fate::Closed => failed("shutting_down"),
         Fate::Left => failed("client_left"),
     }

@@ -4,8 +4,10 @@
 use super::well_known::document;
 use crate::answer::Answer;
 use crate::app::App;
+use crate::auth::Caller;
 use crate::front::Base;
 use crate::path::Named;
+use axum::Extension;
 use axum::extract::{Request, State};
 use dtma_core::id::InstanceName;
 use dtma_manager::McpSummary;
@@ -37,8 +39,10 @@ const VERSION: usize = 255;
 pub(crate) async fn get_server_card(
     State(app): State<App>,
     Named(instance): Named<InstanceName>,
+    Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Answer {
+    super::access::reach(&app, &caller, &instance)?;
     super::server(&app, &instance)?;
     let base = Base::of(app.front(), &request);
     let card = card(&base, &instance, summary(&app, &instance).as_deref());

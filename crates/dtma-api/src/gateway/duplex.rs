@@ -5,12 +5,16 @@
 //! lets be in flight: nothing is taken from there before the client took what came before. How messages are framed and
 //! when a client counts as gone is left to the two doors.
 
+use super::access;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::calls::By;
+use crate::error::ApiError;
 use crate::metrics::GatewayOutcome;
 use bytes::Bytes;
+use dtma_core::connection::Reach;
 use dtma_core::id::InstanceName;
+use dtma_mcp::demand::too_often;
 use dtma_mcp::{Door, MessageStream, PostReply, SessionError, SessionId};
 use futures_util::future::{BoxFuture, FutureExt, poll_immediate};
 use futures_util::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt};
@@ -50,6 +54,8 @@ pub(super) enum End {
     Twice,
     /// The client does not take what is said to it.
     Slow,
+    /// Nothing of the server is granted to the client any more.
+    Ungranted,
     /// The daemon ends.
     Shutdown,
 }
@@ -62,6 +68,7 @@ impl fmt::Display for End {
             Self::Closed => "the server was removed",
             Self::Twice => "initialize came a second time",
             Self::Slow => "what was said was not read in time",
+            Self::Ungranted => "nothing of this server is granted to this token any more",
             Self::Shutdown => "the daemon ends; connect again",
         })
     }
@@ -104,14 +111,35 @@ impl Line {
     }
 
     /// Sends a message. It has its place in the order when this returns; what becomes of it is to be handed over.
-    pub(super) async fn post(&self, message: Bytes) -> Posted {
-        let (door, session) = (self.door.clone(), self.session.get().map(ToString::to_string));
+    pub(super) async fn post(&self, message: Bytes, reach: &Reach) -> Posted {
+        let (door, session) =
+            (access::limited(&self.door, reach), self.session.get().map(ToString::to_string));
         let call = self.app.calls().asked(&self.caller, &self.instance, self.by, &message);
+        if let Err(wait) = access::charge(&self.app, reach, &message) {
+            let error = ApiError::TooMany("calls", wait);
+            call.barred(error.code());
+            return Posted::Answered(too_often(&message, &error.message(), wait));
+        }
         let mut reply = async move { call.answered(door.post(session.as_deref(), message).await) }.boxed();
         match poll_immediate(&mut reply).await {
             Some(reply) => Posted::Answered(reply),
             None => Posted::Awaited(reply),
         }
+    }
+
+    /// What of the server its client may reach now.
+    pub(super) fn reach(&self) -> Result<Reach, ApiError> {
+        access::reach(&self.app, &self.caller, &self.instance)
+    }
+
+    /// Notes that a message was not passed on.
+    pub(super) fn barred(&self, message: &Bytes, error: &ApiError) {
+        self.app.calls().asked(&self.caller, &self.instance, self.by, message).barred(error.code());
+    }
+
+    /// Ends when its client may reach nothing of the server any more.
+    pub(super) fn over(&self) -> BoxFuture<'static, ()> {
+        access::over(self.app.clone(), self.caller.clone(), self.instance.clone()).boxed()
     }
 
     pub(super) fn count(&self, outcome: GatewayOutcome) {

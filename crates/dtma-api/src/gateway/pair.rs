@@ -1,6 +1,7 @@
 //! The door of HTTP+SSE, the pair of paths that protocol version 2024-11-05 has: a stream that a client opens, and a
 //! path on it to which that client posts. The session lives as long as the stream.
 
+use super::access;
 use super::answering;
 use super::duplex::{End, Line, Posted, Told};
 use super::header;
@@ -17,9 +18,11 @@ use crate::sse;
 use axum::Extension;
 use axum::extract::{Request, State};
 use bytes::Bytes;
+use dtma_core::connection::Reach;
 use dtma_core::id::InstanceName;
 use dtma_manager::ManagerError;
 use dtma_mcp::{PostReply, SessionId};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -54,13 +57,14 @@ pub(crate) async fn gateway_sse(
     headers: HeaderMap,
 ) -> Answer {
     header::accepts(&headers, &["text/event-stream"])?;
+    access::reach(&app, &caller, &instance)?;
     let server = answering(&app, &instance)?;
     let (line, posted, told) = Line::new(&app, &server, caller.clone(), By::Sse);
-    let seat = app.streams().enter(&app, Client { line, posted, caller });
+    let seat = app.streams().enter(&app, Client { line: line.clone(), posted, caller });
     let endpoint = format!("/gateway/servers/{instance}/messages?sessionId={}", seat.id);
     let (out, pieces) = mpsc::channel(PIECES);
     let last = Arc::<Last>::default();
-    app.tasks().spawn(carry(seat, told, out, Arc::clone(&last)));
+    app.tasks().spawn(carry(seat, told, out, line.over(), Arc::clone(&last)));
     let events = stream::iter([sse::event("endpoint", None, endpoint.as_bytes())]);
     Ok(sse::answer(&app, events.chain(received(pieces)).chain(stream::once(async move { last.words() }))))
 }
@@ -83,8 +87,15 @@ pub(crate) async fn gateway_messages(
     expect_json(request.headers())?;
     let id = SessionId::parse(&query.session_id).ok_or(ApiError::NoSession)?;
     let client = app.streams().find(id, &instance, &caller).ok_or(ApiError::NoSession)?;
+    let reach = match access::reach(&app, &caller, &instance) {
+        Ok(reach) => reach,
+        Err(error) => {
+            client.line.barred(&read(request, GATEWAY_LIMIT).await?, &error);
+            return Err(error);
+        }
+    };
     answering(&app, &instance)?;
-    client.take(read(request, GATEWAY_LIMIT).await?).await
+    client.take(read(request, GATEWAY_LIMIT).await?, &reach).await
 }
 
 /// Which stream.
@@ -131,7 +142,7 @@ impl Streams {
 
     fn find(&self, id: SessionId, instance: &InstanceName, caller: &Caller) -> Option<Arc<Client>> {
         let client = self.table().get(&id).map(Arc::clone);
-        client.filter(|client| client.line.instance() == instance && client.caller == *caller)
+        client.filter(|client| client.line.instance() == instance && client.caller.name == caller.name)
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Client>>> {
@@ -141,13 +152,13 @@ impl Streams {
 
 impl Client {
     /// What is wrong with a message itself is told whoever posts it, everything else on the stream.
-    async fn take(&self, message: Bytes) -> Answer {
+    async fn take(&self, message: Bytes, reach: &Reach) -> Answer {
         // A place first: a message must not be sent whose answer nobody would await.
         let place = self.posted.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => ApiError::TooMany("messages on one stream", TRY_AGAIN),
             mpsc::error::TrySendError::Closed(()) => ApiError::NoSession,
         })?;
-        match self.line.post(message).await {
+        match self.line.post(message, reach).await {
             Posted::Answered(PostReply::Refused(body)) => {
                 self.line.count(GatewayOutcome::Refused);
                 return Ok(json(StatusCode::BAD_REQUEST, body));
@@ -161,12 +172,19 @@ impl Client {
 }
 
 /// Brings what is said to the client until either side ends the stream; then the session ends, too.
-async fn carry(seat: Seat, mut told: Told, out: mpsc::Sender<Bytes>, last: Arc<Last>) {
+async fn carry(
+    seat: Seat,
+    mut told: Told,
+    out: mpsc::Sender<Bytes>,
+    over: BoxFuture<'static, ()>,
+    last: Arc<Last>,
+) {
     let closing = seat.app.closing().clone();
     let end = tokio::select! {
         // Dropped, all: with the stream everything ends that was said on it.
         () = out.closed() => End::Left,
         () = closing.cancelled() => End::Shutdown,
+        () = over => End::Ungranted,
         end = tell(&mut told, &out, &last) => end,
     };
     let _is_first = last.end.set(end);

@@ -1,18 +1,17 @@
 //! Requests of the stateless version (2026-07-28): told by their headers, answered with the status that belongs to the
 //! JSON-RPC answer.
 
+use super::access::{self, Admitted};
 use super::{header, reply_to, stream};
 use crate::answer::Answer;
 use crate::app::App;
 use crate::auth::Caller;
-use crate::body::{GATEWAY_LIMIT, read};
-use crate::calls::By;
 use crate::error::ApiError;
 use crate::metrics::GatewayOutcome;
 use crate::sse;
 use axum::extract::Request;
 use dtma_core::id::InstanceName;
-use dtma_mcp::{Claims, Door, PostReply, stateless_status, version};
+use dtma_mcp::{Claims, PostReply, stateless_status, version};
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
@@ -49,26 +48,19 @@ fn claims(headers: &HeaderMap) -> Claims {
     }
 }
 
-pub(super) async fn post(
-    app: &App,
-    caller: &Caller,
-    instance: &InstanceName,
-    server: Door,
-    request: Request,
-) -> Answer {
+pub(super) async fn post(app: &App, caller: &Caller, instance: &InstanceName, request: Request) -> Answer {
     let claims = claims(request.headers());
-    let body = read(request, GATEWAY_LIMIT).await?;
-    let call = app.calls().asked(caller, instance, By::Http, &body);
+    let Admitted { server, body, call } = access::admitted(app, caller, instance, request).await?;
     let mut pending: BoxFuture<'static, PostReply> =
         Box::pin(async move { call.answered(server.post_stateless(&claims, body).await) });
     match tokio::time::timeout(sse::KEEP_ALIVE, &mut pending).await {
         Ok(reply) => {
             let status = stateless_status(&reply);
-            reply_to(app, instance, reply, status)
+            reply_to(app, caller, instance, reply, status)
         }
         Err(_) => {
             app.metrics().gateway(instance.as_str(), GatewayOutcome::Streamed);
-            Ok(sse::answer(app, stream::late(pending)))
+            Ok(access::stream(app, caller, instance, stream::late(pending)))
         }
     }
 }

@@ -4,6 +4,7 @@
 mod pulse;
 mod socket;
 
+use super::access;
 use super::answering;
 use super::duplex::Line;
 use crate::answer::Answer;
@@ -47,6 +48,7 @@ pub(crate) async fn gateway_ws(
     mut request: Request,
 ) -> Answer {
     let accept = accept(request.headers())?;
+    access::reach(&app, &caller, &instance)?;
     let server = answering(&app, &instance)?;
     let standing = Standing::of(&app, Scope::Gateway, "gatewayWs", &request);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(ApiError::Upgrade)?;

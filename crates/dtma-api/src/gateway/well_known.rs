@@ -4,12 +4,14 @@
 //! the answer is the same for a name that nobody bears. The catalogue needs a token with the scope `gateway`: what runs
 //! in a toolbox is its owner's business.
 
+use super::access;
 use super::card::CARD;
 use crate::answer::Answer;
 use crate::app::App;
-use crate::auth::Scope;
+use crate::auth::{Caller, Scope};
 use crate::error::ApiError;
 use crate::front::Base;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -88,15 +90,20 @@ fn protection(app: &App, base: &Base, path: &str) -> Value {
 
 /// Which MCP servers there are
 ///
-/// An AI catalogue: where the card of each server is.
+/// An AI catalogue: where the card of each server is that is granted to the caller.
 #[utoipa::path(get, path = "/.well-known/ai-catalog.json", operation_id = "getCatalogue", tag = "gateway",
     responses((status = 200, description = "The catalogue", body = Object,
                content_type = "application/ai-catalog+json")))]
-pub(crate) async fn get_catalogue(State(app): State<App>, request: Request) -> Response {
+pub(crate) async fn get_catalogue(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
     let base = Base::of(app.front(), &request);
     let groups = app.manager().groups();
     let servers = groups.iter().flat_map(|group| &group.servers).map(|server| &server.instance);
-    let mut names: Vec<_> = servers.filter(|instance| app.manager().mcp(instance).is_some()).collect();
+    let reached = servers.filter(|instance| access::reach(&app, &caller, instance).is_ok());
+    let mut names: Vec<_> = reached.filter(|instance| app.manager().mcp(instance).is_some()).collect();
     names.sort();
     let host = base.host();
     let entry = |instance: &&InstanceName| {

@@ -81,6 +81,7 @@ const TABLE: &[Row] = &[
     (401, "token_unknown", |f| f.kind != Kind::Open),
     (401, "token_expired", |f| f.kind != Kind::Open),
     (403, "scope_missing", |f| f.kind != Kind::Open),
+    (403, "no_connection", |f| f.kind == Kind::Gateway),
     (403, "foreign_origin", |f| f.kind != Kind::Open),
     (404, "no_such_group", |f| (f.names("{groupId}") || f.names("/container-groups/{id}")) && f.kind != Kind::Gateway),
     (404, "no_such_server", |f| f.names("{instanceName}") || f.names("/tools/{name}") || f.names("/mcp-servers/{id}")),
@@ -89,6 +90,7 @@ const TABLE: &[Row] = &[
     (404, "no_such_operation", |f| f.names("{operationId}")),
     (404, "not_an_mcp_server", |f| f.kind == Kind::Gateway || f.names("/contract")),
     (404, "no_such_tool", |f| f.kind == Kind::Change),
+    (404, "no_such_connection", |f| f.names("{connectionId}")),
     (404, "no_such_session", |f| f.kind == Kind::Gateway),
     (406, "not_acceptable", |f| f.kind == Kind::Gateway),
     (408, "body_too_slow", |f| f.has_body),
@@ -109,6 +111,7 @@ const TABLE: &[Row] = &[
     (409, "not_running", |f| f.kind == Kind::Change),
     (409, "idempotency_key_reused", |f| f.kind == Kind::Change),
     (412, "stale_generation", |f| f.kind == Kind::Change),
+    (412, "stale_connection", |f| f.names("{connectionId}")),
     (412, "offer_changed", |f| f.kind == Kind::Change),
     (413, "body_too_big", |f| f.has_body),
     (415, "unsupported_media_type", |f| f.has_body),
@@ -156,7 +159,7 @@ pub(super) fn add(operation: &mut Operation, components: &mut Components, route:
 /// What routes of a kind answer with a status: the codes of all of them.
 fn answer(kind: Kind, status: u16) -> Response {
     let any = |path| Facts { path, kind, has_query: true, has_body: true };
-    let paths = ["/mcp/{groupId}{instanceName}{name}/contract", "/readyz", "/ws"];
+    let paths = ["/mcp/{groupId}{instanceName}{name}{connectionId}/contract", "/readyz", "/ws"];
     let comes = |when: &fn(Facts<'_>) -> bool| paths.iter().any(|path| when(any(path)));
     let codes: Vec<&str> =
         TABLE.iter().filter(|(s, _, when)| *s == status && comes(when)).map(|(_, c, _)| *c).collect();

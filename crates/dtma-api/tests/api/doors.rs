@@ -32,18 +32,18 @@ async fn deploy(house: House) -> House {
     house
 }
 
-fn initialize(id: &Value) -> Value {
+pub(crate) fn initialize(id: &Value) -> Value {
     let params = json!({"protocolVersion": "2024-11-05", "capabilities": {},
         "clientInfo": {"name": "t", "version": "1"}});
     json!({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": params})
 }
 
-fn echo(id: &Value, message: &str) -> Value {
+pub(crate) fn echo(id: &Value, message: &str) -> Value {
     let params = json!({"name": "echo", "arguments": {"message": message}});
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params})
 }
 
-fn text(answer: &Value) -> &str {
+pub(crate) fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}"))
 }
 
@@ -72,7 +72,7 @@ async fn nothing_is_left(house: &House) {
 }
 
 /// A client over HTTP+SSE.
-struct Pair {
+pub(crate) struct Pair {
     stream: BufReader<TcpStream>,
     endpoint: String,
 }
@@ -90,7 +90,7 @@ impl Pair {
         Self { endpoint, ..pair }
     }
 
-    async fn open(house: &House) -> Self {
+    pub(crate) async fn open(house: &House) -> Self {
         let mut pair = Self::connect(house).await;
         assert_eq!(pair.post(house, &initialize(&json!(0)).to_string()).await.status, 202);
         assert_eq!(pair.hear().await["result"]["serverInfo"]["name"], "fake-mcp-server");
@@ -99,7 +99,7 @@ impl Pair {
         pair
     }
 
-    async fn post(&self, house: &House, body: &str) -> Answer {
+    pub(crate) async fn post(&self, house: &House, body: &str) -> Answer {
         house.send("POST", &self.endpoint, &[TOKEN, JSON], body).await
     }
 
@@ -123,14 +123,14 @@ impl Pair {
         }
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         let (name, data) = self.event().await;
         assert_eq!(name, "message");
         serde_json::from_str(&data).unwrap()
     }
 
     /// Everything up to the end.
-    async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let mut rest = String::new();
         while let Some(line) = self.line().await {
             rest.push_str(&line);
@@ -141,7 +141,7 @@ impl Pair {
 }
 
 /// A client over WebSocket.
-struct Ws(WebSocketStream<TcpStream>);
+pub(crate) struct Ws(WebSocketStream<TcpStream>);
 
 impl Ws {
     async fn connect(house: &House, protocol: Option<&str>) -> Result<(Self, http::HeaderMap), Error> {
@@ -157,7 +157,7 @@ impl Ws {
         Ok((Self(socket), answer.headers().clone()))
     }
 
-    async fn open(house: &House) -> Self {
+    pub(crate) async fn open(house: &House) -> Self {
         let (mut client, _) = Self::connect(house, Some("mcp")).await.unwrap();
         client.say(&initialize(&json!(0))).await;
         // Without waiting for the answer: what comes in order may be sent in order.
@@ -166,7 +166,7 @@ impl Ws {
         client
     }
 
-    async fn say(&mut self, message: &Value) {
+    pub(crate) async fn say(&mut self, message: &Value) {
         self.send(Frame::text(message.to_string())).await;
     }
 
@@ -179,7 +179,7 @@ impl Ws {
         frame.map(|frame| frame.expect("a frame"))
     }
 
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         loop {
             match self.frame().await.expect("the connection is open") {
                 Frame::Text(text) => return serde_json::from_str(&text).unwrap(),
@@ -189,7 +189,7 @@ impl Ws {
         }
     }
 
-    async fn closed(&mut self) -> (u16, String) {
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.frame().await {
                 Some(Frame::Close(Some(CloseFrame { code, reason }))) => {

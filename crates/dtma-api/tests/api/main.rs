@@ -13,6 +13,7 @@ mod contract;
 mod discovery;
 mod doors;
 mod gateway;
+mod grants;
 mod groups;
 mod house;
 mod limits;

@@ -67,7 +67,7 @@ impl Stop {
             Self::Stream(End::Left) => return None,
             Self::Stream(end @ (End::Closed | End::Shutdown)) => (CloseCode::Away, end.to_string()),
             Self::Stream(end @ End::Lost) => (CloseCode::Restart, end.to_string()),
-            Self::Stream(end @ End::Twice) => (CloseCode::Policy, end.to_string()),
+            Self::Stream(end @ (End::Twice | End::Ungranted)) => (CloseCode::Policy, end.to_string()),
             Self::Stream(end @ End::Slow) => (CloseCode::Again, end.to_string()),
             Self::Fault(code, reason) => (*code, reason.clone()),
             Self::Silent => (CloseCode::Error, "no pong came".to_owned()),
@@ -95,13 +95,14 @@ pub(super) async fn run(app: App, upgrade: OnUpgrade, ways: Ways) {
 }
 
 async fn carry(app: &App, socket: &mut Socket, hearing: Hearing, told: &mut Told) -> Stop {
-    let signs = hearing.signs.clone();
+    let (signs, over) = (hearing.signs.clone(), hearing.line.over());
     let (to, from) = socket.split();
     tokio::select! {
         // Dropped, all: the connection ends with each of them.
         stop = hearing.hear(from) => stop,
         stop = tell(to, told, &signs) => stop,
         () = app.closing().cancelled() => Stop::Stream(End::Shutdown),
+        () = over => Stop::Stream(End::Ungranted),
     }
 }
 
@@ -134,7 +135,14 @@ impl Hearing {
 
     async fn post(&self, message: Bytes) -> Result<(), Stop> {
         self.admitted().await?;
-        let posted = self.line.post(message).await;
+        let reach = match self.line.reach() {
+            Ok(reach) => reach,
+            Err(error) => {
+                self.line.barred(&message, &error);
+                return Err(Stop::Stream(End::Ungranted));
+            }
+        };
+        let posted = self.line.post(message, &reach).await;
         let (posted, settled) = match posted {
             // What comes after the handshake needs the session that comes of it.
             Posted::Awaited(reply) if !self.line.is_open() => {

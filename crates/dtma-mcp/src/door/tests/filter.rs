@@ -74,7 +74,10 @@ async fn what_is_kept_from_one_client_is_not_kept_from_others() {
     assert!(listing(&client, &mut process, &both).await.contains("echo"), "another client sees it");
     house.door.set_tool_filter(Some(Arc::new(Only(ECHO))));
     let kept = json_of(limited.post(calling("other")).await);
-    assert_eq!(kept["error"]["message"], "other is kept from you", "and what is kept from all is kept from it");
+    assert_eq!(
+        kept["error"]["message"], "other is kept from you",
+        "and what is kept from all is kept from it"
+    );
 }
 
 #[tokio::test(start_paused = true)]

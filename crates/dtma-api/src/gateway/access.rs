@@ -1,0 +1,193 @@
+//! Which servers and tools a caller of the gateway may reach, and how often. Every door asks here, for each message anew:
+//! what is taken away is gone at once, and open streams end.
+
+use super::answering;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::{GATEWAY_LIMIT, read};
+use crate::calls::{By, Pending};
+use crate::error::ApiError;
+use crate::limit::Rate;
+use crate::sse;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use dtma_core::connection::{Access, Connection, Part, Reach};
+use dtma_core::id::{ConnectionId, InstanceName};
+use dtma_manager::ManagerError;
+use dtma_mcp::demand::{Demand, demands};
+use dtma_mcp::{Door, ToolFilter};
+use futures_util::{Stream, StreamExt};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Between two looks at a connection that ends at some time, however the clock is set meanwhile.
+const LOOK: Duration = Duration::from_secs(30);
+/// Connections whose calls are counted before those that are gone are forgotten.
+const COUNTED: usize = 1024;
+
+/// What a caller may reach in all.
+pub(crate) fn access(app: &App, caller: &Caller) -> Access {
+    match &caller.digest {
+        None => Access::Everything,
+        Some(digest) => app.manager().access(&caller.name, digest, app.auth().needs_connections()),
+    }
+}
+
+/// What a caller may reach of a server. One that is not granted is as if it were not there.
+pub(crate) fn reach(app: &App, caller: &Caller, instance: &InstanceName) -> Result<Reach, ApiError> {
+    let access = access(app, caller);
+    if access.is_nothing() {
+        return Err(ApiError::NoConnection);
+    }
+    let reach = access.to(instance, || app.manager().group_of(instance));
+    reach.ok_or_else(|| ManagerError::NoSuchServer(instance.clone()).into())
+}
+
+/// The door of a server for somebody who reaches so much of it.
+pub(crate) fn limited(door: &Door, reach: &Reach) -> Door {
+    match reach.part().filter(|part| !part.allows_all()) {
+        Some(part) => door.filtered_by(Arc::new(Allowed(Arc::clone(part)))),
+        None => door.clone(),
+    }
+}
+
+/// Lets pass what is granted.
+struct Allowed(Arc<Part>);
+
+impl ToolFilter for Allowed {
+    fn refuses(&self, name: &str, _: Option<&str>) -> Option<String> {
+        let refused = || format!("tool {name:?} of {} is not granted to this token", self.0.instance);
+        (!self.0.allows(name)).then(refused)
+    }
+}
+
+/// Counts the calls in a text, or says how long to wait. Each counts for one of the connections that grant it, and for
+/// none if one of these has no rate; what none grants is refused elsewhere.
+pub(crate) fn charge(app: &App, reach: &Reach, text: &Bytes) -> Result<(), Duration> {
+    let Some(part) = reach.part() else { return Ok(()) };
+    if part.granting(None).all(|connection| connection.terms.rate.is_none()) {
+        return Ok(());
+    }
+    demands(text).iter().try_for_each(|demand| app.spent().charge(app, part, demand))
+}
+
+/// What calls have used up of each connection's rate.
+#[derive(Default)]
+pub(crate) struct Spent(Mutex<HashMap<ConnectionId, Instant>>);
+
+impl Spent {
+    fn charge(&self, app: &App, part: &Part, demand: &Demand) -> Result<(), Duration> {
+        let tool = match demand {
+            Demand::Tool(tool) => Some(tool.as_str()),
+            Demand::Other => None,
+        };
+        let granting: Vec<_> = part.granting(tool).collect();
+        if granting.is_empty() || granting.iter().any(|connection| connection.terms.rate.is_none()) {
+            return Ok(());
+        }
+        self.forget(app);
+        let mut wait = Duration::MAX;
+        for connection in granting {
+            match self.take(connection, Instant::now()) {
+                Ok(()) => return Ok(()),
+                Err(longer) => wait = wait.min(longer),
+            }
+        }
+        Err(wait)
+    }
+
+    fn take(&self, connection: &Connection, now: Instant) -> Result<(), Duration> {
+        let Some(rate) = connection.terms.rate.and_then(|rate| {
+            let per = Duration::from_secs(60).saturating_mul(rate.burst) / rate.per_minute.max(1);
+            Rate::new(rate.burst, per)
+        }) else {
+            return Ok(());
+        };
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full_at = rate.take(table.get(&connection.id).copied(), now)?;
+        table.insert(connection.id.clone(), full_at);
+        Ok(())
+    }
+
+    /// Those of connections that are gone, once there are many.
+    fn forget(&self, app: &App) {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.len() > COUNTED {
+            table.retain(|id, _| app.manager().connection(id).is_some());
+        }
+    }
+}
+
+/// A message that may be passed on.
+pub(super) struct Admitted {
+    pub(super) server: Door,
+    pub(super) body: Bytes,
+    pub(super) call: Pending,
+}
+
+/// Reads a message that came over HTTP, if its sender may send it. What is refused is in the log of calls, too.
+pub(super) async fn admitted(
+    app: &App,
+    caller: &Caller,
+    instance: &InstanceName,
+    request: Request,
+) -> Result<Admitted, ApiError> {
+    let reach = match reach(app, caller, instance) {
+        Ok(reach) => reach,
+        Err(error) => {
+            let body = read(request, GATEWAY_LIMIT).await?;
+            app.calls().asked(caller, instance, By::Http, &body).barred(error.code());
+            return Err(error);
+        }
+    };
+    let server = limited(&answering(app, instance)?, &reach);
+    let body = read(request, GATEWAY_LIMIT).await?;
+    let call = app.calls().asked(caller, instance, By::Http, &body);
+    match charge(app, &reach, &body) {
+        Ok(()) => Ok(Admitted { server, body, call }),
+        Err(wait) => {
+            let error = ApiError::TooMany("calls", wait);
+            call.barred(error.code());
+            Err(error)
+        }
+    }
+}
+
+/// Ends when nothing of the server is granted to the caller any more.
+pub(crate) async fn over(app: App, caller: Caller, instance: InstanceName) {
+    if caller.digest.is_none() {
+        return std::future::pending().await;
+    }
+    let mut changes = app.manager().connection_changes();
+    while reach(&app, &caller, &instance).is_ok() {
+        let until = access(&app, &caller).until();
+        let left = until.map(|until| Duration::try_from(until.duration_since(app.now())).unwrap_or_default());
+        // Either may be dropped: whatever happened is looked at anew.
+        tokio::select! {
+            () = changes.next() => {}
+            () = at_the_end(left) => {}
+        }
+    }
+}
+
+async fn at_the_end(left: Option<Duration>) {
+    match left {
+        // A little later, since what has ended by the clock must have ended by then.
+        Some(left) => tokio::time::sleep(left.min(LOOK) + Duration::from_millis(1)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A stream of events for the caller, as long as it may hear them.
+pub(super) fn stream(
+    app: &App,
+    caller: &Caller,
+    instance: &InstanceName,
+    events: impl Stream<Item = Bytes> + Send + 'static,
+) -> Response {
+    let over = over(app.clone(), caller.clone(), instance.clone());
+    sse::answer(app, events.take_until(Box::pin(over)))
+}
