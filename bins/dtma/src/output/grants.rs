@@ -101,7 +101,7 @@ mod tests {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let text = list(std::slice::from_ref(&view), Shape::Wide, now, Ink::OFF);
         let row = text.lines().nth(1).unwrap();
-        for part in ["c ", "bob", "git-*=log,show_* group:lab", "1h", "60/min, 10 at once", "git-a", "ops"] {
+        for part in ["c ", "bob", "git-*=log,show_* group:lab", "60m", "60/min, 10 at once", "git-a", "ops"] {
             assert!(row.contains(part), "{part}: {row}");
         }
         assert_eq!(told(&view), "c grants git-*=log,show_* group:lab to bob\n");
