@@ -129,6 +129,11 @@ async fn a_session_over_websocket_outlives_its_container() {
     let group = toolbox.group("killed", &[groups::fixture("fixture")]);
     toolbox.deploy(&group).await;
     let mut client = WsClient::open(&toolbox, "fixture").await;
+    client.ask(&json!({"jsonrpc": "2.0", "id": 10, "method": "logging/setLevel", "params": {"level": "warning"}})).await;
+    client
+        .ask(&json!({"jsonrpc": "2.0", "id": 11, "method": "resources/subscribe",
+        "params": {"uri": "test://watched-resource"}}))
+        .await;
     client.say(&call(&json!("lost"), "sleep", &json!({"ms": 60_000}))).await;
     client.say(&call(&json!("again"), "nap", &json!({"ms": 2000}))).await;
     let echoed = client.ask(&call(&json!(1), "echo", &json!({"message": "before"}))).await;
@@ -140,6 +145,8 @@ async fn a_session_over_websocket_outlives_its_container() {
     assert_eq!(text(&again), "rested", "it only reads, so the next process is asked");
     let after = client.ask(&call(&json!(2), "echo", &json!({"message": "after"}))).await;
     assert_eq!(text(&after), "Echo: after");
+    let wishes = client.ask(&call(&json!(3), "wishes", &json!({}))).await;
+    assert_eq!(text(&wishes), r#"["warning", ["test://watched-resource"]]"#, "the next process knows them");
     assert_eq!(sessions(&toolbox, "fixture").await, 1);
 }
 

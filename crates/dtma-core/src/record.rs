@@ -387,8 +387,31 @@ pub struct GatewaySession {
     /// Which lists the server told the client it would hear of when they change (`tools`, …).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub list_changed: Vec<String>,
+    /// What the client asked the server to keep in mind.
+    #[serde(default, skip_serializing_if = "Wishes::is_none")]
+    pub wishes: Wishes,
     /// When it was opened.
     pub opened_at: Timestamp,
+}
+
+/// What a client asked a server to keep in mind, said again to its next process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wishes {
+    /// The least level of the log it wants to hear of (`logging/setLevel`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<String>,
+    /// URIs of the resources it wants to hear of when they change (`resources/subscribe`).
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub watched: BTreeSet<String>,
+}
+
+impl Wishes {
+    /// True for a client that asked for nothing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.log_level.is_none() && self.watched.is_empty()
+    }
 }
 
 /// The handshake done with one run of a server: a re-attached process must not be initialised twice.

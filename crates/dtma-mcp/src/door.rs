@@ -24,6 +24,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod wishes;
 
 use self::filter::ToolFilter;
 use self::member::{Member, MemberId, MemberTaken};

@@ -20,6 +20,7 @@ mod server;
 mod splice;
 pub mod upstream;
 pub mod version;
+mod wish;
 
 pub use door::Door;
 pub use door::drain::Drained;

@@ -25,6 +25,7 @@ pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod watched;
+mod wishes;
 
 pub(crate) use self::ids::Ids;
 use self::owner::Owner;

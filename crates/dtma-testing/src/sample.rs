@@ -16,7 +16,7 @@ use dtma_core::idempotency::{IdempotencyKey, KeptAnswer};
 use dtma_core::label;
 use dtma_core::record::{
     Cause, Fate, GatewaySession, GroupGoal, GroupRecord, Handshake, Operation, OperationKind, Outcome,
-    Revision, Rollout, ServerGoal, ServerRecord,
+    Revision, Rollout, ServerGoal, ServerRecord, Wishes,
 };
 use dtma_core::spec::{GroupOptions, GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,6 +235,7 @@ pub fn session(id: &str, server: &str) -> GatewaySession {
         protocol_version: "2025-11-25".to_owned(),
         capabilities: r#"{"roots":{}}"#.to_owned(),
         list_changed: vec!["tools".to_owned()],
+        wishes: Wishes { log_level: Some("info".to_owned()), watched: ["file:///a".to_owned()].into() },
         opened_at: at(5),
     }
 }

@@ -13,9 +13,10 @@ use crate::rpc::{self, code};
 use crate::server::command::Opened;
 use crate::server::post::Prepared;
 use crate::splice::{Edit, splice};
+use crate::wish::Wish;
 use crate::{Greeting, MessageStream, PostReply, SessionError, SessionId, version};
 use bytes::Bytes;
-use dtma_core::record::GatewaySession;
+use dtma_core::record::{GatewaySession, Wishes};
 use futures_util::stream::{self, StreamExt};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -40,7 +41,8 @@ impl Door {
     /// again (listing, reading, tools that say so of themselves) is asked once more, of the next process.
     ///
     /// Answered here: `initialize` (the server had its own), `ping`, `notifications/initialized`. Everything else
-    /// is passed on, `logging/setLevel` included, which with a shared process sets the level for all clients.
+    /// is passed on. The level of the log and the resources that a client watches are its own: the server is told what
+    /// all of them want together, again when its process is another one.
     /// Batches are taken from clients of 2025-03-26, the only version that has them, and always answered with a
     /// stream.
     pub async fn post(&self, session: Option<&str>, body: Bytes) -> PostReply {
@@ -68,7 +70,10 @@ impl Door {
         match message.kind() {
             Kind::Request if message.is("ping") => self.pong(session, &message).await,
             Kind::Request if too_long(&message) => refuse(&message, "its id or progress token is too long"),
-            Kind::Request => self.filtered(session, &message).await,
+            Kind::Request => match Wish::read(&message) {
+                Some(wish) => self.wished(session, &message, wish).await,
+                None => self.filtered(session, &message).await,
+            },
             Kind::Notification | Kind::Response => self.notice(session, message).await,
         }
     }
@@ -208,11 +213,12 @@ impl Door {
             protocol_version: version::agree(&asked, &greeting.protocol_version).to_owned(),
             capabilities: String::from_utf8_lossy(capabilities).into_owned(),
             list_changed: greeting.list_changed.clone(),
+            wishes: Wishes::default(),
             opened_at: (self.inner.parts.wall)(),
         }
     }
 
-    async fn keep(&self, session: &GatewaySession) {
+    pub(super) async fn keep(&self, session: &GatewaySession) {
         if !self.durable {
             return;
         }

@@ -4,6 +4,7 @@
 use super::logs::Logbook;
 use super::member::{Member, MemberId, Seat, Turn};
 use super::news::Seen;
+use crate::wish::Wish;
 use crate::{ServerState, SessionId};
 use dtma_core::record::GatewaySession;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -158,6 +159,17 @@ impl Table {
             .get(&session)
             .filter(|entry| entry.lives_at(member))
             .map(|entry| Arc::clone(&entry.kept))
+    }
+
+    /// Changes what is known of a session's wishes. Gives back what is to be kept, and where it lives.
+    pub(crate) fn wish(
+        &mut self,
+        session: SessionId,
+        wish: &Wish,
+    ) -> Option<(Arc<GatewaySession>, Option<Arc<Member>>)> {
+        let entry = self.sessions.get_mut(&session)?;
+        wish.apply(&mut Arc::make_mut(&mut entry.kept).wishes);
+        Some((Arc::clone(&entry.kept), entry.at.as_deref().cloned()))
     }
 
     /// The member took the session; another one may have made way there.

@@ -20,6 +20,7 @@ impl Owner {
         match self.sessions.open(id, session) {
             Ok(evicted) => {
                 evicted.into_iter().for_each(|evicted| self.forget(evicted));
+                self.tell_wishes();
                 Opened::Here { evicted }
             }
             Err(AllInUse) => Opened::Full,
@@ -45,7 +46,14 @@ impl Owner {
         let Some(session) = self.sessions.close(id) else { return false };
         self.end_calls(&session);
         self.leave_unanswered(id);
+        self.tell_wishes();
         true
+    }
+
+    /// A session goes elsewhere.
+    pub(super) fn release(&mut self, id: SessionId) {
+        self.sessions.release(id);
+        self.tell_wishes();
     }
 
     fn end_calls(&mut self, session: &Session) {
@@ -72,6 +80,7 @@ impl Owner {
     pub(super) fn listen(&mut self, id: SessionId, after: Option<&EventId>) -> Option<Listening> {
         let room = self.shared.limits.stream;
         let missed = after.into_iter().flat_map(|after| self.recent.after(after)).collect();
+        let missed = self.wanted_by(id, missed);
         let events = self.sessions.using(id)?.listen(room, after, missed);
         Some(Listening { events, last: self.recent.last().clone() })
     }

@@ -5,6 +5,7 @@ use super::Attachment;
 use super::reply::{Event, EventId, MessageStream};
 use super::session::SessionId;
 use crate::envelope::Message;
+use crate::wish::Wish;
 use bytes::Bytes;
 use dtma_core::id::RunKey;
 use dtma_core::port::runtime::Attached;
@@ -47,6 +48,11 @@ pub(crate) enum Command {
     Touch {
         session: SessionId,
         reply: oneshot::Sender<bool>,
+    },
+    /// The server granted it.
+    Wish {
+        session: SessionId,
+        wish: Wish,
     },
     /// A notification or an answer from a client.
     Notice {

@@ -13,7 +13,7 @@ use super::{Attachment, Shared};
 use crate::ring::LogWriter;
 use bytes::Bytes;
 use dtma_core::port::runtime::{OutputChunk, OutputStream};
-use dtma_core::record::Handshake;
+use dtma_core::record::{Handshake, Wishes};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -36,6 +36,8 @@ pub(crate) struct Owner {
     pub(super) calls: Calls,
     pub(super) questions: Questions,
     pub(super) recent: Recent,
+    /// What the present process was told of its clients' wishes.
+    pub(super) told: Wishes,
     /// Somebody drains this server and wants to know how many calls are left.
     pub(super) left: Option<watch::Sender<Option<usize>>>,
     /// The last handshake of this daemon's life.
@@ -94,6 +96,7 @@ impl Owner {
             calls: Calls::default(),
             questions: Questions::default(),
             recent: Recent::new(),
+            told: Wishes::default(),
             left: None,
             greeted: None,
             relisting: Relisting::No,
@@ -162,7 +165,7 @@ impl Owner {
             Command::Connect(connect) => self.connect(*connect),
             Command::Disconnect { reason } => self.hang_up(reason),
             Command::Open { session, id, reply } => drop(reply.send(self.open(id, &session))),
-            Command::Release { session } => self.sessions.release(session),
+            Command::Release { session } => self.release(session),
             Command::Leave { left } => self.leave(left),
             Command::Close { session, reply } => drop(reply.send(self.close(session))),
             Command::Listen { session, after, reply } => {
@@ -170,6 +173,7 @@ impl Owner {
             }
             Command::Touch { session, reply } => drop(reply.send(self.sessions.using(session).is_some())),
             Command::Claim { session, message, reply } => drop(reply.send(self.claim(session, &message))),
+            Command::Wish { session, wish } => self.wish(session, &wish),
             Command::Notice { session, message, reply } => drop(reply.send(self.notice(session, &message))),
             Command::Call(call) => self.client_call(call),
             Command::House(call) if self.takes(&call) => self.house_call(call),
@@ -242,6 +246,7 @@ impl Owner {
         self.state.send_replace(ServerState::Down { reason });
         self.relisting = Relisting::No;
         self.questions.clear();
+        self.told = Wishes::default();
         for call in self.calls.drain() {
             call_lost(call, link.as_ref());
         }
@@ -286,6 +291,10 @@ impl Owner {
     }
 
     fn on_chore(&mut self, chore: Chore) {
+        // What the start-up wanted written stands before what becomes possible by its end.
+        while let Ok(aside) = self.asides.try_recv() {
+            self.aside(aside);
+        }
         match chore {
             Chore::Kept => {}
             Chore::Started { turn, outcome } if turn == self.turn => self.started(outcome),
@@ -309,6 +318,7 @@ impl Owner {
             }
         };
         self.state.send_replace(state);
+        self.tell_wishes();
         if self.relisting == Relisting::Again {
             self.relist();
         }
@@ -365,7 +375,7 @@ impl Owner {
         }
     }
 
-    fn house_call(&mut self, call: HouseCall) {
+    pub(super) fn house_call(&mut self, call: HouseCall) {
         if self.calls.len() >= self.shared.limits.calls {
             self.reap();
         }

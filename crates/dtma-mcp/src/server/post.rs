@@ -8,6 +8,7 @@ use super::reply::{EventId, PostReply};
 use super::session::SessionId;
 use crate::envelope::Message;
 use crate::rpc::{self, code};
+use crate::wish::Wish;
 use bytes::Bytes;
 use dtma_core::record::GatewaySession;
 use std::sync::Arc;
@@ -117,6 +118,10 @@ impl ServerHandle {
     /// `false`: it is about nothing of this owner's.
     pub(crate) async fn claim(&self, session: SessionId, message: Message) -> Result<bool, Closed> {
         self.ask(|reply| Command::Claim { session, message, reply }).await
+    }
+
+    pub(crate) async fn wish(&self, session: SessionId, wish: Wish) -> Result<(), Closed> {
+        self.order(Command::Wish { session, wish }).await
     }
 
     pub(crate) async fn release(&self, session: SessionId) -> Result<(), Closed> {

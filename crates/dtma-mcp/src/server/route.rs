@@ -70,8 +70,10 @@ impl Owner {
             && !PRIVATE.iter().any(|method| message.is(method))
         {
             let text = message.to_text(&mut []);
+            let subject = self.subject(&message);
             let event = Event { id: Some(self.recent.keep(&text)), text };
-            self.sessions.all().for_each(|session| session.tell_again(&event));
+            let hearers = self.sessions.all().filter(|session| session.hears(&subject, false));
+            hearers.for_each(|session| session.tell_again(&event));
         }
     }
 
@@ -183,10 +185,10 @@ impl Owner {
     fn tell_all(&mut self, message: &Message) {
         let text = message.to_text(&mut []);
         let room = self.shared.limits.stream;
-        let log = message.is("notifications/message");
+        let subject = self.subject(message);
         let alone = matches!(self.sessions.with_calls(), Audience::One(_));
         let event = Event { id: Some(self.recent.keep(&text)), text };
-        for session in self.sessions.all().filter(|session| session.hears(log, alone)) {
+        for session in self.sessions.all().filter(|session| session.hears(&subject, alone)) {
             if !session.tell(event.clone(), &mut self.calls, room) {
                 tracing::trace!(server = %self.shared.instance, "a client without a stream, or too slow, misses a notification");
             }

@@ -4,8 +4,10 @@ use super::calls::Calls;
 use super::command::Guest;
 use super::reply::{Event, EventId};
 use super::session::SessionId;
+use super::wishes::Subject;
+use crate::wish;
 use bytes::Bytes;
-use dtma_core::record::GatewaySession;
+use dtma_core::record::{GatewaySession, Wishes};
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::sync::mpsc;
@@ -29,6 +31,8 @@ pub(crate) struct Sessions {
 pub(crate) struct Session {
     /// Its calls in flight: the client's id, raw, to ours.
     pub(crate) calls: HashMap<Bytes, u64>,
+    /// What it asked the server to keep in mind.
+    pub(crate) wishes: Wishes,
     /// The top-level names of its capabilities.
     capabilities: Vec<String>,
     listener: Option<mpsc::Sender<Event>>,
@@ -50,6 +54,7 @@ impl Session {
         let capabilities = capabilities.into_keys().collect();
         Self {
             calls: HashMap::new(),
+            wishes: Wishes::default(),
             capabilities,
             listener: None,
             heard: None,
@@ -66,8 +71,17 @@ impl Session {
 
     /// Whether what the server says to everybody is for it. A guest hears of its own call only, and the log of a server
     /// that works for nobody else.
-    pub(crate) fn hears(&self, log: bool, alone: bool) -> bool {
-        self.guest.is_none_or(|wants_log| log && wants_log && alone)
+    pub(crate) fn hears(&self, subject: &Subject, alone: bool) -> bool {
+        match (self.guest, subject) {
+            (Some(wants_log), Subject::Log(_)) => wants_log && alone,
+            (Some(_), Subject::Update { .. } | Subject::Other) => false,
+            (None, Subject::Log(level)) => {
+                let wanted = self.wishes.log_level.as_deref().and_then(wish::rank);
+                level.zip(wanted).is_none_or(|(level, wanted)| level >= wanted)
+            }
+            (None, Subject::Update { uri }) => wish::is_watched(&self.wishes, uri),
+            (None, Subject::Other) => true,
+        }
     }
 
     /// Opens the stream of its GET, which begins with what it missed; an older one ends.
@@ -178,6 +192,7 @@ impl Sessions {
     ) -> Result<Option<SessionId>, AllInUse> {
         if let Some(session) = self.using(id) {
             session.leaving = false;
+            session.wishes = kept.wishes.clone();
             return Ok(None);
         }
         let full = self.table.len() >= self.limit;
@@ -186,7 +201,8 @@ impl Sessions {
             self.table.remove(&evicted);
         }
         self.clock += 1;
-        self.table.insert(id, Session::new(kept.capabilities.as_bytes(), self.clock));
+        let session = Session::new(kept.capabilities.as_bytes(), self.clock);
+        self.table.insert(id, Session { wishes: kept.wishes.clone(), ..session });
         Ok(evicted)
     }
 
@@ -214,6 +230,11 @@ impl Sessions {
 
     pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.table.get_mut(&id)
+    }
+
+    /// What those want that stay.
+    pub(crate) fn wishes(&self) -> impl Iterator<Item = &Wishes> {
+        self.table.values().filter(|session| !session.leaving).map(|session| &session.wishes)
     }
 
     pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Session> {

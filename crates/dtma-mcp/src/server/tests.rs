@@ -6,3 +6,4 @@ mod life;
 mod questions;
 mod sessions;
 mod stress;
+mod wishes;

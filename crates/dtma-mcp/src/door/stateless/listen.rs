@@ -11,16 +11,13 @@ use crate::server::command::Opened;
 use crate::splice::{Edit, splice};
 use crate::{Greeting, MessageStream, PostReply, SessionId, version};
 use bytes::Bytes;
-use dtma_core::record::GatewaySession;
+use dtma_core::record::{GatewaySession, Wishes};
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// How long a server may take to note that a resource is watched.
-const SUBSCRIBING: Duration = Duration::from_secs(10);
 /// Resources that one client may watch on one stream.
 const MOST: usize = 100;
 
@@ -113,19 +110,17 @@ impl Door {
     ) -> Option<PostReply> {
         let id = Bytes::copy_from_slice(message.raw(message.envelope.id).unwrap_or(b"null"));
         let session = SessionId::random();
-        match member.handle.open(session, Arc::new(self.visitor(session))).await {
+        let wanted = Wanted::read(message).of(greeting);
+        // What cannot be watched is not heard of.
+        let wishes =
+            Wishes { log_level: None, watched: wanted.resource_subscriptions.iter().cloned().collect() };
+        match member.handle.open(session, Arc::new(self.visitor(session, wishes))).await {
             Ok(Opened::Here { .. }) => {}
             Ok(Opened::Full) => return Some(super::super::post::too_many(&id)),
             Ok(Opened::Draining) | Err(_) => return None,
         }
         let listener = Listener { member: Arc::clone(member), session };
         let mut events = member.handle.listen(session, None).await.ok()??.events;
-        let wanted = Wanted::read(message).of(greeting);
-        for uri in &wanted.resource_subscriptions {
-            let params = json!({"uri": uri}).to_string();
-            // What cannot be watched is not heard of.
-            let _ = member.handle.call_now("resources/subscribe", Some(params.as_bytes()), SUBSCRIBING).await;
-        }
         let taken = json!({"notifications": wanted.told()}).to_string();
         let params = marked(taken.as_bytes(), &id);
         let first = rpc::notification("notifications/subscriptions/acknowledged", Some(&params)).into();
@@ -138,13 +133,14 @@ impl Door {
         Some(PostReply::Stream(MessageStream::merged(stream::iter([first]).chain(rest).boxed())))
     }
 
-    fn visitor(&self, id: SessionId) -> GatewaySession {
+    fn visitor(&self, id: SessionId, wishes: Wishes) -> GatewaySession {
         GatewaySession {
             id: id.to_string(),
             instance: self.inner.instance.clone(),
             protocol_version: version::STATELESS.to_owned(),
             capabilities: "{}".to_owned(),
             list_changed: Vec::new(),
+            wishes,
             opened_at: (self.inner.parts.wall)(),
         }
     }

@@ -10,6 +10,7 @@ use crate::envelope::Message;
 use crate::json::{self, Cursor, Fault, Span, find, find_all, member, members};
 use crate::rpc::{self, code};
 use crate::splice::{Edit, splice};
+use crate::wish::rank;
 use crate::{Greeting, PostReply, version};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -117,9 +118,6 @@ pub(super) struct Shape {
     log_level: Option<String>,
 }
 
-/// From the least to the worst.
-const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
-
 impl Shape {
     fn new(greeting: &Greeting, method: &str, log_level: Option<String>) -> Self {
         let info = member(&greeting.raw, "serverInfo").map(String::from_utf8_lossy);
@@ -129,7 +127,6 @@ impl Shape {
 
     /// Whether a log message is one that the client wants to hear of.
     pub(super) fn wants(&self, log: &Message) -> bool {
-        let rank = |level: &str| LEVELS.iter().position(|known| *known == level);
         let params = log.raw(log.envelope.params).unwrap_or_default();
         let level = member(params, "level").and_then(json::read::<String>);
         let wanted = self.log_level.as_deref().and_then(rank);
