@@ -11,6 +11,7 @@
 mod ask;
 mod check;
 mod guest;
+pub(crate) mod header;
 mod listen;
 mod translate;
 

@@ -1,12 +1,11 @@
 //! Whether a request says what it must, and the same in its headers as in its body (2026-07-28, Streamable HTTP).
 
+use super::header::decoded;
 use crate::PostReply;
 use crate::envelope::Message;
 use crate::json::{self, member, members};
 use crate::rpc::{self, code};
 use crate::version;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -80,7 +79,7 @@ impl Asked {
         };
         if let Some(name) = named {
             let name: String = name.and_then(json::read).unwrap_or_default();
-            same("Mcp-Name", claims.name.as_deref(), &name)?;
+            says("Mcp-Name", claims.name.as_deref(), &name)?;
             if method == "tools/call" {
                 mirrored(claims, arguments, listed(&name).as_deref())?;
             }
@@ -120,6 +119,15 @@ fn same(header: &str, claimed: Option<&str>, said: &str) -> Result<(), Fault> {
     }
 }
 
+/// The same for what may be encoded in the header.
+fn says(header: &str, claimed: Option<&str>, said: &str) -> Result<(), Fault> {
+    match claimed.map(decoded) {
+        Some(None) => Err(Fault::mismatch(format!("the header {header} is no base64 of UTF-8: {claimed:?}"))),
+        Some(Some(claimed)) => same(header, Some(&claimed), said),
+        None => same(header, None, said),
+    }
+}
+
 /// Arguments that the tool wants to see in headers (`x-mcp-header` in its schema).
 fn mirrored(claims: &Claims, arguments: Option<&[u8]>, tool: Option<&[u8]>) -> Result<(), Fault> {
     let schema = tool.and_then(|tool| member(tool, "inputSchema"));
@@ -140,7 +148,7 @@ fn mirrored(claims: &Claims, arguments: Option<&[u8]>, tool: Option<&[u8]>) -> R
         let claimed = claims.params.get(&header.to_ascii_lowercase());
         let name = format!("Mcp-Param-{header}");
         match (said, claimed) {
-            (Some(said), claimed) => same(&name, claimed.map(|text| decoded(text)).as_deref(), &said)?,
+            (Some(said), claimed) => says(&name, claimed.map(String::as_str), &said)?,
             (None, None) => {}
             (None, Some(claimed)) => {
                 return Err(Fault::mismatch(format!(
@@ -150,13 +158,6 @@ fn mirrored(claims: &Claims, arguments: Option<&[u8]>, tool: Option<&[u8]>) -> R
         }
     }
     Ok(())
-}
-
-/// What cannot stand in a header as it is comes as `=?base64?…?=`.
-fn decoded(text: &str) -> String {
-    let inner = text.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
-    let bytes = inner.and_then(|inner| STANDARD.decode(inner).ok());
-    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| text.to_owned())
 }
 
 impl Fault {

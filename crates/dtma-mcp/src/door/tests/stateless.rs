@@ -176,6 +176,25 @@ async fn arguments_that_a_tool_wants_in_headers_must_be_the_same_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_that_cannot_stand_in_a_header_comes_encoded() {
+    let (fleet, mut process) = server(KNOWS).await;
+    let named = |header: &str| {
+        let mut asks = Asks::new(7, "resources/read", &json!({"uri": "test://größe"}));
+        asks.0.name = Some(header.to_owned());
+        asks
+    };
+    for wrong in ["=?base64?dGVzdDovL2dyb2Vzc2U=?=", "=?base64?dGVzdDovL2dyw7bDn2U?=", "test://gr"] {
+        let (status, _) = alone(named(wrong).reply(&fleet).await);
+        assert_eq!(status, 400, "{wrong}");
+    }
+    let mut calls = JoinSet::new();
+    named("=?base64?dGVzdDovL2dyw7bDn2U=?=").begin(&fleet, &mut calls);
+    let id = process.asked("resources/read").await;
+    process.answer(&id, "{}");
+    assert_eq!(reply_of(&mut calls).await["id"], 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_server_speaks_itself_passes_as_it_is() {
     let (fleet, mut process) = server(KNOWS).await;
     let mut calls = JoinSet::new();
