@@ -11,6 +11,8 @@ pub mod demand;
 pub mod discovery;
 pub(crate) mod door;
 mod envelope;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod interleave;
 mod json;
 mod line;

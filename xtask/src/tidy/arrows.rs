@@ -48,13 +48,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that compose or test the others and may see all libraries.
-const MAY_SEE_ALL: &[&str] = &["dtma-daemon", "dtma-tests", "dtma-bench", "downstream-example"];
+const MAY_SEE_ALL: &[&str] = &["dtma-daemon", "dtma-tests", "dtma-bench", "dtma-fuzz", "downstream-example"];
 
 /// Never, not even in a test: the command line must not be able to do what only the daemon may.
 const NEVER: &[(&str, &str)] = &[("dtma", "dtma-manager")];
 
 /// Nobody depends on these.
-const NOT_LIBRARIES: &[&str] = &["xtask", "dtma-tests", "dtma-bench", "downstream-example"];
+const NOT_LIBRARIES: &[&str] = &["xtask", "dtma-tests", "dtma-bench", "dtma-fuzz", "downstream-example"];
 
 #[derive(Deserialize)]
 struct Metadata {

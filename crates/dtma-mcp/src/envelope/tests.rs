@@ -171,6 +171,41 @@ proptest! {
         prop_assert_eq!(message.envelope.line_breaks, text.contains('\n'));
     }
 
+    /// What goes to the server is, decoded, the message with another id and token, and nothing else; what comes back is
+    /// what was sent, byte for byte.
+    #[test]
+    fn what_is_spliced_decodes_to_the_message_with_other_ids(
+        id in prop_oneof![any::<i64>().prop_map(Value::from), "\\PC{0,8}".prop_map(Value::from)],
+        method in "\\PC{0,12}",
+        params in proptest::collection::btree_map(key(), value(), 0..5),
+        token in prop_oneof![Just(None), any::<i64>().prop_map(|n| Some(json!(n))), "\\PC{0,8}".prop_map(|t| Some(json!(t)))],
+        new in any::<u64>(),
+        pretty in any::<bool>(),
+    ) {
+        let mut whole = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        if let Some(token) = &token {
+            whole["params"]["_meta"] = json!({"first": {"id": 7}, "progressToken": token, "last": [1, {"id": 2}]});
+        }
+        let text = if pretty { serde_json::to_string_pretty(&whole) } else { serde_json::to_string(&whole) }.unwrap();
+        let message = read(&text).unwrap();
+        let line = message.with_id(new, Message::to_line);
+        let mut model = whole.clone();
+        model["id"] = json!(new);
+        let is_scalar = |value: &Value| value.is_string() || value.is_number();
+        if let Some(token) = model.pointer_mut("/params/_meta/progressToken").filter(|token| is_scalar(token)) {
+            *token = json!(new);
+        }
+        prop_assert_eq!(serde_json::from_slice::<Value>(&line).unwrap(), model);
+        prop_assert_eq!(line.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count(), 1);
+
+        let there = Message::read(line.slice(..line.len() - 1), 1 << 20).unwrap();
+        let mut edits = Vec::new();
+        for (there, here) in [(there.envelope.id, message.envelope.id), (there.envelope.meta_token, message.envelope.meta_token)] {
+            edits.extend(there.zip(message.raw(here)).map(|(at, text)| Edit { at, text }));
+        }
+        prop_assert_eq!(there.to_text(&mut edits), message.to_text(&mut []));
+    }
+
     /// No text whatever makes it panic, and what it takes a decoder takes too.
     #[test]
     fn what_passes_is_json(text in r#"\{("jsonrpc":"2.0"|"id":[01"]+|"method":"[a\\]*"|[,:\[\]{}" ])*\}"#) {
