@@ -20,6 +20,8 @@ const PROTOCOL: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const CALL: Duration = Duration::from_secs(24 * 3600);
 /// Between two attempts to reach the daemon.
 const AGAIN: Duration = Duration::from_millis(250);
+/// The same where it says no each time.
+const SELDOM: Duration = Duration::from_secs(5);
 
 pub(super) struct Session {
     client: Client,
@@ -163,7 +165,7 @@ impl Session {
 
     /// Passes on what belongs to no call, for ever.
     pub(super) async fn listen(&self, out: &mpsc::Sender<Bytes>) {
-        let mut last: Option<String> = None;
+        let (mut last, mut trouble, mut pause) = (None::<String>, String::new(), AGAIN);
         loop {
             let listen = async |headers: HeaderMap| {
                 let listen = async || {
@@ -173,6 +175,7 @@ impl Session {
             };
             match self.in_session(listen).await {
                 Ok(mut events) => {
+                    (trouble, pause) = (String::new(), AGAIN);
                     while let Some(Ok(event)) = events.next().await {
                         if !event.data.is_empty() {
                             let _ = out.send(event.data.into()).await;
@@ -181,9 +184,16 @@ impl Session {
                     }
                 }
                 Err(Error::Refused(refusal)) if refusal.status == StatusCode::METHOD_NOT_ALLOWED => return,
-                Err(error) => remark(&error),
+                // What stays as it is is said once, and looked at ever more rarely.
+                Err(error) => {
+                    let again = std::mem::replace(&mut trouble, told(&error));
+                    if again != trouble {
+                        remark(&error);
+                    }
+                    pause = (pause * 2).min(SELDOM);
+                }
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
