@@ -74,9 +74,10 @@ pub(crate) fn charge(app: &App, reach: &Reach, text: &Bytes) -> Result<(), Durat
     demands(text).iter().try_for_each(|demand| app.spent().charge(app, part, demand))
 }
 
-/// What calls have used up of each connection's rate.
+/// What calls have used up of each connection's rate: when its bucket is full again. A connection that is changed begins
+/// anew.
 #[derive(Default)]
-pub(crate) struct Spent(Mutex<HashMap<ConnectionId, Instant>>);
+pub(crate) struct Spent(Mutex<HashMap<ConnectionId, (u64, Instant)>>);
 
 impl Spent {
     fn charge(&self, app: &App, part: &Part, demand: &Demand) -> Result<(), Duration> {
@@ -107,8 +108,9 @@ impl Spent {
             return Ok(());
         };
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let full_at = rate.take(table.get(&connection.id).copied(), now)?;
-        table.insert(connection.id.clone(), full_at);
+        let before = table.get(&connection.id).filter(|(revision, _)| *revision == connection.revision);
+        let full_at = rate.take(before.map(|(_, full_at)| *full_at), now)?;
+        table.insert(connection.id.clone(), (connection.revision, full_at));
         Ok(())
     }
 

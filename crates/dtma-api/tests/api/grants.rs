@@ -230,6 +230,17 @@ async fn calls_beyond_the_rate_are_told_when_to_come_back() {
     assert_eq!(pair.post(&house, &call.to_string()).await.status, 202);
     assert_eq!(pair.hear().await["error"]["code"], -32029);
     assert_eq!(post(&house, TIME, Some(&session), LIST).await.status, 200, "to look is no call");
+    let rate = Some(RateBody { calls_per_minute: 600, burst: Some(1) });
+    grant(&house, "c", &ConnectionRequest { rate, ..granting(vec![server("time", None)]) }).await;
+    assert_eq!(
+        post(&house, TIME, Some(&session), &call.to_string()).await.status,
+        200,
+        "another rate holds at once"
+    );
+    let rate = Some(RateBody { calls_per_minute: 1, burst: Some(1) });
+    grant(&house, "c", &ConnectionRequest { rate, ..granting(vec![server("time", None)]) }).await;
+    assert_eq!(post(&house, TIME, Some(&session), &call.to_string()).await.status, 200);
+    assert_eq!(post(&house, TIME, Some(&session), &call.to_string()).await.status, 429);
     grant(&house, "d", &granting(vec![server("time", Some(&["echo"]))])).await;
     assert_eq!(
         post(&house, TIME, Some(&session), &call.to_string()).await.status,
