@@ -8,6 +8,7 @@
 
 mod call;
 mod scribe;
+mod seconds;
 
 pub(crate) use call::Pending;
 
@@ -20,6 +21,7 @@ use dtma_manager::wall::Wall;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use scribe::{Note, Scribe};
+use seconds::Seconds;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -70,6 +72,8 @@ struct Load {
     left_out: AtomicU64,
     /// The same since the start.
     missed: Counter,
+    /// How long calls took.
+    seconds: Seconds,
 }
 
 impl fmt::Debug for CallJournal {
@@ -107,6 +111,7 @@ impl CallJournal {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Calls of agents that are not in their log because it could not keep up";
         registry.register("audit_calls_left_out", help, self.0.load.missed.clone());
+        self.0.load.seconds.register(registry);
     }
 
     /// A message is on its way.

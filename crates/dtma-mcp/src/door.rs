@@ -31,7 +31,7 @@ use self::member::{Member, MemberId, MemberTaken};
 use self::table::{Entry, Table};
 use crate::interleave;
 use crate::server::{Ids, Parts};
-use crate::{ServerHandle, ServerState, SessionId, StdioServer};
+use crate::{Depth, ServerHandle, ServerState, SessionId, StdioServer};
 use dtma_core::id::InstanceName;
 use dtma_core::log::Origin;
 use dtma_core::record::GatewaySession;
@@ -88,6 +88,17 @@ impl Door {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.table().sessions.len()
+    }
+
+    /// How much all its processes together have to do.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        let table = self.table();
+        let depths = table.members.values().map(|member| member.handle.shared().depth.get());
+        depths.fold(Depth::default(), |all, one| Depth {
+            calls: all.calls + one.calls,
+            queued: all.queued + one.queued,
+        })
     }
 
     /// Which server this is.

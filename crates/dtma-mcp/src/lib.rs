@@ -20,6 +20,7 @@ mod ring;
 mod rpc;
 mod server;
 mod splice;
+mod trace;
 pub mod upstream;
 pub mod version;
 mod wish;
@@ -35,4 +36,5 @@ pub use server::reply::{Event, EventId, EventStream, MessageStream, PostReply, S
 pub use server::session::SessionId;
 pub use server::state::{Greeting, Ready, ServerState, Tool, ToolList};
 pub use server::watched::Watcher;
-pub use server::{Attachment, Limits, Parts, StdioServer, Wall};
+pub use server::{Attachment, Depth, Limits, Parts, StdioServer, Wall};
+pub use trace::TraceContext;

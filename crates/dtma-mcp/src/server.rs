@@ -36,7 +36,7 @@ use dtma_core::id::InstanceName;
 use dtma_core::port::store::StateStore;
 use dtma_core::record::Handshake;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +101,33 @@ impl Default for Limits {
     }
 }
 
+/// How much a server has to do at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Calls that were passed on and not answered.
+    pub calls: usize,
+    /// Bytes that wait for the server to read them.
+    pub queued: usize,
+}
+
+/// The same, published by an owner.
+#[derive(Debug, Default)]
+pub(crate) struct Depths {
+    calls: AtomicUsize,
+    queued: AtomicUsize,
+}
+
+impl Depths {
+    pub(crate) fn set(&self, depth: Depth) {
+        self.calls.store(depth.calls, Ordering::Relaxed);
+        self.queued.store(depth.queued, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Depth {
+        Depth { calls: self.calls.load(Ordering::Relaxed), queued: self.queued.load(Ordering::Relaxed) }
+    }
+}
+
 /// How the attached process was come by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attachment {
@@ -129,8 +156,9 @@ impl StdioServer {
         let closing = CancellationToken::new();
         let draining = AtomicBool::new(false);
         let lists_changed = watch::Sender::new(0);
+        let depth = Depths::default();
         let shared =
-            Arc::new(Shared { instance, store, wall, limits, ids, closing, draining, lists_changed });
+            Arc::new(Shared { instance, store, wall, limits, ids, closing, draining, depth, lists_changed });
         let (state, seen) = watch::channel(ServerState::Down { reason: "it was not started yet".into() });
         let (commands, orders) = mpsc::channel(QUEUE);
         let handle = ServerHandle::new(shared.clone(), commands, seen, logs);
@@ -157,6 +185,8 @@ pub(crate) struct Shared {
     pub(crate) closing: CancellationToken,
     /// Answers what is in flight and takes no new session or call.
     pub(crate) draining: AtomicBool,
+    /// How much there is to do.
+    pub(crate) depth: Depths,
     /// How often the server said that one of its lists changed.
     pub(crate) lists_changed: watch::Sender<u64>,
 }

@@ -26,6 +26,15 @@ pub(crate) fn splice(text: &[u8], edits: &mut [Edit<'_>], more: usize) -> Vec<u8
     out
 }
 
+/// An object with other members in front, each with its comma.
+pub(crate) fn with_members(object: &[u8], front: &str) -> Vec<u8> {
+    let Some(begin) = object.iter().position(|byte| *byte == b'{') else { return object.to_vec() };
+    let rest = &object[begin + 1..];
+    let is_empty = rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'}');
+    let front = if is_empty { front.trim_end_matches(',') } else { front };
+    [b"{", front.as_bytes(), rest].concat()
+}
+
 /// Turns newlines and carriage returns into spaces. In checked JSON they can only be white space between tokens;
 /// on a pipe or in an event they would end the message. (A carriage return ends a line for some readers too.)
 pub(crate) fn flatten(text: &mut [u8]) {

@@ -124,6 +124,10 @@ impl Scribe {
             asked.params.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         let about = params.name.or(params.uri).unwrap_or_default();
         let (outcome, code) = outcome(&call.fate);
+        // A subscription is as long as its client likes.
+        if is_call && asked.method.as_deref() != Some("subscriptions/listen") {
+            self.load.seconds.observe(call, outcome);
+        }
         let left_out = self.load.left_out.swap(0, Ordering::Relaxed);
         let method = asked.method.as_deref().map_or_else(String::new, clean);
         Some(Record {

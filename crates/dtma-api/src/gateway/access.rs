@@ -16,7 +16,7 @@ use dtma_core::connection::{Access, Connection, Part, Reach};
 use dtma_core::id::{ConnectionId, InstanceName};
 use dtma_manager::ManagerError;
 use dtma_mcp::demand::{Demand, demands};
-use dtma_mcp::{Door, ToolFilter};
+use dtma_mcp::{Door, ToolFilter, TraceContext};
 use futures_util::{Stream, StreamExt};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,15 +146,24 @@ pub(super) async fn admitted(
         }
     };
     let server = limited(&answering(app, instance)?, &reach);
+    let trace = TraceContext::of(request.headers());
     let body = read(request, GATEWAY_LIMIT).await?;
     let call = app.calls().asked(caller, instance, By::Http, &body);
     match charge(app, &reach, &body) {
-        Ok(()) => Ok(Admitted { server, body, call }),
+        Ok(()) => Ok(Admitted { server, body: traced(trace, body), call }),
         Err(wait) => {
             let error = ApiError::TooMany("calls", wait);
             call.barred(error.code());
             Err(error)
         }
+    }
+}
+
+/// A body as part of the trace that its request is part of.
+pub(super) fn traced(trace: Option<TraceContext>, body: Bytes) -> Bytes {
+    match trace {
+        Some(trace) => trace.on(body),
+        None => body,
     }
 }
 

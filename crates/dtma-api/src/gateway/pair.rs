@@ -21,7 +21,7 @@ use bytes::Bytes;
 use dtma_core::connection::Reach;
 use dtma_core::id::InstanceName;
 use dtma_manager::ManagerError;
-use dtma_mcp::{PostReply, SessionId};
+use dtma_mcp::{PostReply, SessionId, TraceContext};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt};
 use http::{HeaderMap, StatusCode};
@@ -95,7 +95,8 @@ pub(crate) async fn gateway_messages(
         }
     };
     answering(&app, &instance)?;
-    client.take(read(request, GATEWAY_LIMIT).await?, &reach).await
+    let trace = TraceContext::of(request.headers());
+    client.take(access::traced(trace, read(request, GATEWAY_LIMIT).await?), &reach).await
 }
 
 /// Which stream.

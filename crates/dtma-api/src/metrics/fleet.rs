@@ -2,6 +2,7 @@
 
 use crate::view::{group_totals, phase, server_totals};
 use dtma_manager::{GroupStatus, ManagerHandle};
+use dtma_mcp::Door;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -32,24 +33,33 @@ impl Collector for Fleet {
         encode_servers(&mut encoder, &groups)?;
         encode_restarts(&mut encoder, &groups)?;
         encode_ready(&mut encoder, &groups)?;
-        self.encode_sessions(&mut encoder, &groups)
+        let help = "MCP sessions of clients";
+        self.encode_doors(&mut encoder, &groups, "gateway_sessions", help, Door::sessions)?;
+        let help = "Calls of agents that were passed on and are not answered yet";
+        let calls = |door: &Door| door.depth().calls;
+        self.encode_doors(&mut encoder, &groups, "gateway_calls_in_flight", help, calls)?;
+        let help = "Bytes that wait for their server to read them";
+        let queued = |door: &Door| door.depth().queued;
+        self.encode_doors(&mut encoder, &groups, "gateway_queued_bytes", help, queued)
     }
 }
 
 impl Fleet {
-    fn encode_sessions(
+    fn encode_doors(
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         groups: &[Arc<GroupStatus>],
+        name: &str,
+        help: &str,
+        count: impl Fn(&Door) -> usize,
     ) -> fmt::Result {
         let kind = ConstGauge::new(0_u64).metric_type();
-        let mut metric =
-            encoder.encode_descriptor("gateway_sessions", "MCP sessions of clients", None, kind)?;
+        let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
         for server in groups.iter().flat_map(|group| &group.servers) {
             let Some(door) = self.manager.mcp(&server.instance) else { continue };
-            let sessions = u64::try_from(door.sessions()).unwrap_or(u64::MAX);
+            let counted = u64::try_from(count(&door)).unwrap_or(u64::MAX);
             let labels = [("instance", server.instance.as_str())];
-            ConstGauge::new(sessions).encode(metric.encode_family(&labels)?)?;
+            ConstGauge::new(counted).encode(metric.encode_family(&labels)?)?;
         }
         Ok(())
     }

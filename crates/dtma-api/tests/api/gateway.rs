@@ -70,6 +70,35 @@ async fn a_session_is_opened_used_and_ended() {
 }
 
 #[tokio::test]
+async fn a_trace_goes_on_in_the_message_and_calls_are_timed() {
+    let house = deployed().await;
+    let session = open(&house).await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let with = [("Mcp-Session-Id", session.as_str()), ("traceparent", parent), ("tracestate", "a=b")];
+    let call = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"echo","arguments":{}}}"#;
+    assert_eq!(post(&house, &with, call).await.status, 200);
+    let received = house.mcp.received();
+    let called = received.iter().find(|line| line.contains("tools/call")).unwrap();
+    let meta = format!(r#""_meta":{{"traceparent":"{parent}","tracestate":"a=b"}}"#);
+    assert!(called.contains(&meta), "{called}");
+    let counted = "dtma_gateway_call_seconds_count{instance=\"time\",outcome=\"done\"}";
+    for _ in 0..100 {
+        if house.ask("GET", "/metrics", None).await.body.contains(counted) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let metrics = house.ask("GET", "/metrics", None).await.body;
+    for line in [
+        counted,
+        "dtma_gateway_calls_in_flight{instance=\"time\"} 0",
+        "dtma_gateway_queued_bytes{instance=\"time\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn headers_are_held_to_the_transports_rules() {
     let house = deployed().await;
     let session = open(&house).await;

@@ -129,6 +129,11 @@ impl Link {
         }
     }
 
+    /// Bytes that wait to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Whether the line at this place can have reached the server.
     pub(crate) fn may_have_sent(&self, place: u64) -> bool {
         place <= self.taken

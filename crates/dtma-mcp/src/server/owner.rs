@@ -9,7 +9,7 @@ use super::recent::Recent;
 use super::sessions::Sessions;
 use super::startup::{self, Started, Talk};
 use super::state::{Ready, ServerState, ToolList};
-use super::{Attachment, Shared};
+use super::{Attachment, Depth, Shared};
 use crate::ring::LogWriter;
 use bytes::Bytes;
 use dtma_core::port::runtime::{OutputChunk, OutputStream};
@@ -123,6 +123,8 @@ impl Owner {
                 link.kick();
             }
             self.report_left();
+            let queued = self.link.as_ref().map_or(0, Link::queued);
+            self.shared.depth.set(Depth { calls: self.calls.len(), queued });
         }
     }
 

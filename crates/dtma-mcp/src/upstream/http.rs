@@ -7,6 +7,7 @@ use super::refusal::Trouble;
 use super::{Crew, INITIALISED};
 use crate::envelope::{Kind, Message};
 use crate::json::member;
+use crate::trace;
 use bytes::Bytes;
 use dtma_sse::{Events, Trail};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -130,7 +131,9 @@ impl Session {
         let text = message.to_text(&mut []);
         let mut attempts = 0;
         loop {
-            let answer = self.client.send(self.request(Method::POST, text.clone())).await?;
+            let mut request = self.request(Method::POST, text.clone());
+            request.headers_mut().extend(trace::headers(message));
+            let answer = self.client.send(request).await?;
             attempts += 1;
             let away = matches!(answer.status.as_u16(), 502..=504);
             if !(patient && away && attempts < GREETINGS) {

@@ -5,6 +5,7 @@ use super::ear::Ear;
 use super::refusal::Trouble;
 use super::{Crew, INITIALISED};
 use crate::envelope::{Kind, Message};
+use crate::trace;
 use bytes::Bytes;
 use dtma_sse::{Event, Events};
 use http::{HeaderValue, Method, Uri, header};
@@ -100,8 +101,9 @@ impl Session {
         let mut endpoint = self.endpoint.subscribe();
         // The sender lives as long as the session.
         let known = endpoint.wait_for(Option::is_some).await.ok().and_then(|target| target.clone());
-        let request =
+        let mut request =
             super::client::request(Method::POST, &known.unwrap_or_default(), message.to_text(&mut []));
+        request.headers_mut().extend(trace::headers(message));
         let mut answer = self.client.send(request).await?;
         let (status, body) = (answer.status, answer.whole(self.limit).await);
         match status.is_success() {

@@ -1,14 +1,13 @@
 //! `subscriptions/listen` onto a server of the handshake era: a session of its own that hears what the server says to
 //! everybody, and passes on what its client asked for.
 
-use super::translate::with_members;
 use crate::door::Door;
 use crate::door::member::Member;
 use crate::envelope::{Message, SUBSCRIPTION};
 use crate::json::{find, member};
 use crate::rpc;
 use crate::server::command::Opened;
-use crate::splice::{Edit, splice};
+use crate::splice::{Edit, splice, with_members};
 use crate::{Greeting, MessageStream, PostReply, SessionId, version};
 use bytes::Bytes;
 use dtma_core::record::{GatewaySession, Wishes};

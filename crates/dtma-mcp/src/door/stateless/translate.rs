@@ -9,7 +9,7 @@ use crate::door::stateless::guest::Begun;
 use crate::envelope::Message;
 use crate::json::{self, Cursor, Fault, Span, find, find_all, member, members};
 use crate::rpc::{self, code};
-use crate::splice::{Edit, splice};
+use crate::splice::{Edit, splice, with_members};
 use crate::wish::rank;
 use crate::{Greeting, PostReply, version};
 use bytes::Bytes;
@@ -174,15 +174,6 @@ impl Shape {
         let meta = with_members(at.of(result), &format!("{},", self.server));
         with_members(&splice(result, &mut [Edit { at, text: &meta }], 0), &front)
     }
-}
-
-/// An object with other members in front, each with its comma.
-pub(super) fn with_members(object: &[u8], front: &str) -> Vec<u8> {
-    let Some(begin) = object.iter().position(|byte| *byte == b'{') else { return object.to_vec() };
-    let rest = &object[begin + 1..];
-    let is_empty = rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'}');
-    let front = if is_empty { front.trim_end_matches(',') } else { front };
-    [b"{", front.as_bytes(), rest].concat()
 }
 
 #[cfg(test)]

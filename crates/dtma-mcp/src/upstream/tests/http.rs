@@ -79,6 +79,20 @@ async fn what_comes_on_a_stream_comes_out_in_order_and_in_single_lines() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_part_of_a_trace_says_so_in_its_headers() {
+    let fake = Fake::serve(|seen| json_of(&answer_to(&seen.body["id"]))).await;
+    let mut talk = fake.attach(HTTP, "/mcp");
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let traced = json!({"jsonrpc": "2.0", "id": 1, "method": "x",
+        "params": {"_meta": {"traceparent": parent, "tracestate": "a=b"}}});
+    talk.say(&traced).await;
+    talk.heard().await;
+    let seen = fake.until_seen(|seen| seen.iter().any(|seen| seen.called() == "x")).await;
+    let called = seen.iter().find(|seen| seen.called() == "x").unwrap();
+    assert_eq!((called.header("traceparent"), called.header("tracestate")), (Some(parent), Some("a=b")));
+}
+
+#[tokio::test]
 async fn a_batch_is_split_and_banners_are_passed_on_for_the_log() {
     let fake = Fake::serve(|seen| match seen.called() {
         "batch" => json_of(&json!([{"jsonrpc": "2.0", "method": "a"}, answer_to(&seen.body["id"])])),
