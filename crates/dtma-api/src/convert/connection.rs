@@ -26,7 +26,7 @@ pub(crate) fn terms(
     let expires_at = end(request.expires_at.as_deref(), &mut at.at("expiresAt"));
     let rate = request.rate.as_ref().map(|rate| call_rate(rate, &mut at.at("rate")));
     let terms = agent.map(|agent| Terms { agent, grants, expires_at, rate });
-    let is_new = terms.as_ref() != present;
+    let is_new = terms.is_none() || terms.as_ref() != present;
     if expires_at.is_some_and(|end| end <= now) && is_new {
         let (problem, hint) = ("it is past already", "Leave it out, or name a time to come.");
         at.at("expiresAt").report_with_hint("connection.end", problem, hint);
