@@ -10,6 +10,7 @@ mod access;
 mod audit;
 mod compat;
 mod contract;
+mod cost;
 mod discovery;
 mod doors;
 mod gateway;
