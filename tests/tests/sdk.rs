@@ -27,7 +27,8 @@ fn plan(server: &str) -> Value {
         }),
         _ => json!({
             "progress": ["test_tool_with_progress", {}],
-            "resource": "test://static-text",
+            // Has to be encoded in the header that repeats it.
+            "resource": "test://template/größe/data",
             "prompt": "test_simple_prompt",
             "sampling": ["test_sampling", {"prompt": "say something"}],
             "elicitation": ["test_elicitation", {"message": "who are you?"}],
@@ -93,7 +94,8 @@ fn walks(client: &mut SdkClient, era: &str, server: &str) {
     let steps: Vec<f64> = serde_json::from_value(client.step("progress")).expect("numbers");
     assert_eq!(steps, if server == "everything" { vec![1.0, 2.0, 3.0, 4.0] } else { vec![0.0, 50.0, 100.0] });
     assert!(client.step("resources").as_u64() > Some(0));
-    assert!(words(&client.step("resource")).contains("resource"));
+    let wanted = if server == "everything" { "resource" } else { "templateTest" };
+    assert!(words(&client.step("resource")).contains(wanted));
     assert!(client.step("prompts").as_array().is_some_and(|prompts| !prompts.is_empty()));
     assert!(words(&client.step("prompt")).contains("prompt"));
     assert!(words(&client.step("sampling")).contains("moonlight"));
