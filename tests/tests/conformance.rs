@@ -1,8 +1,9 @@
 //! MCP's official conformance suite, through the gateway onto the stdio fixture, which has what the suite asks of a
-//! server: every scenario passes as if the suite spoke to that server itself, for clients of every version.
+//! server: every scenario passes as if the suite spoke to that server itself, for clients of every version. And onto
+//! server-everything, which has not: what passes there is what passes without the gateway.
 //!
-//! `cargo xtask test` installs it and says where it is (`DTMA_TEST_NODE`, `DTMA_TEST_CONFORMANCE`, and
-//! `DTMA_TEST_CONFORMANCE_NEXT` for the one that knows 2026-07-28).
+//! `cargo xtask test` installs it and says where it is (`DTMA_TEST_NODE`, `DTMA_TEST_CONFORMANCE`,
+//! `DTMA_TEST_CONFORMANCE_NEXT` for the one that knows 2026-07-28, and `DTMA_TEST_EVERYTHING`).
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -11,8 +12,10 @@
 )]
 
 use dtma_tests::program::run_aside;
-use dtma_tests::{Toolbox, groups};
-use std::process::Command;
+use dtma_tests::{Toolbox, eventually, groups};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -24,10 +27,15 @@ fn setting(name: &str) -> String {
 async fn summary(script: &str, args: &[&str]) -> String {
     let toolbox = Toolbox::start_with(|launch| launch.args = vec!["--dev-no-auth".to_owned()]);
     toolbox.deploy(&toolbox.group("conforming", &[groups::fixture("fixture")])).await;
-    let mut suite = Command::new(setting("DTMA_TEST_NODE"));
     let door = format!("{}/gateway/servers/fixture/mcp", toolbox.url());
-    suite.arg(setting(script)).arg("server").args(args).args(["--url", &door]);
-    suite.arg("--output-dir").arg(toolbox.dir().join("conformance")).current_dir(toolbox.dir());
+    run(script, args, &door, toolbox.dir()).await
+}
+
+/// The same at any address; files are written into that directory.
+async fn run(script: &str, args: &[&str], url: &str, dir: &Path) -> String {
+    let mut suite = Command::new(setting("DTMA_TEST_NODE"));
+    suite.arg(setting(script)).arg("server").args(args).args(["--url", url]);
+    suite.arg("--output-dir").arg(dir.join("conformance")).current_dir(dir);
     let ended = run_aside(suite, PATIENCE).await;
     let said = format!("{}{}", ended.stdout, ended.stderr);
     let (_, summary) = said.split_once("=== SUMMARY ===").unwrap_or_else(|| panic!("no summary:\n{said}"));
@@ -61,4 +69,59 @@ async fn what_2026_07_28_requires_passes_through_the_gateway() {
     assert_eq!(failed(&summary, "tasks-"), Vec::<&str>::new(), "{summary}");
     assert!(summary.contains("Total: 164 passed"), "{summary}");
     assert!(summary.contains("✓ http-custom-header-server-validation"), "{summary}");
+}
+
+/// server-everything by itself, on a port of its own.
+struct Everything {
+    process: Child,
+    address: String,
+}
+
+impl Everything {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        drop(listener);
+        let mut command = Command::new(setting("DTMA_TEST_NODE"));
+        command.arg(setting("DTMA_TEST_EVERYTHING")).arg("streamableHttp");
+        command.env("PORT", address.port().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let started = Self { process: command.spawn().expect("node"), address: address.to_string() };
+        eventually("server-everything listens", PATIENCE, async || TcpStream::connect(address).map(drop))
+            .await;
+        started
+    }
+}
+
+impl Drop for Everything {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing left to kill.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Scenarios that are about HTTP itself, where the gateway is the server: streams, reconnection, `Host` and `Origin`.
+const ABOUT_HTTP: [&str; 2] = ["server-sse-", "dns-rebinding-protection"];
+
+/// The lines of the table: about the server, and about HTTP itself.
+fn lines(table: &str) -> (Vec<&str>, Vec<&str>) {
+    let lines = table.lines().filter(|line| line.starts_with(['✓', '✗']));
+    lines.partition(|line| !ABOUT_HTTP.iter().any(|name| line.contains(name)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_everything_gives_the_same_table_with_and_without_the_gateway() {
+    let toolbox = Toolbox::start_with(|launch| launch.args = vec!["--dev-no-auth".to_owned()]);
+    let args = ["--suite", "all"];
+    let alone = Everything::start().await;
+    let directly = format!("http://{}/mcp", alone.address);
+    let without = run("DTMA_TEST_CONFORMANCE", &args, &directly, toolbox.dir()).await;
+    toolbox.deploy(&toolbox.group("everything", &[groups::everything("everything")])).await;
+    let door = format!("{}/gateway/servers/everything/mcp", toolbox.url());
+    let with = run("DTMA_TEST_CONFORMANCE", &args, &door, toolbox.dir()).await;
+    let ((server, _), (same, http)) = (lines(&without), lines(&with));
+    assert!(server.len() > 25, "{without}");
+    assert_eq!(same, server);
+    assert!(http.len() == 3 && http.iter().all(|line| line.starts_with('✓')), "{http:?}");
 }

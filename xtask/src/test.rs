@@ -4,7 +4,7 @@
 //! Nothing is skipped where something is missing: it is installed, baked or started first.
 
 use crate::engine::Engine;
-use crate::{apt, engine, images, node, pip, process, schemathesis, workspace};
+use crate::{apt, engine, images, node, peers, pip, process, schemathesis, workspace};
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -28,6 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (conformance, next) = (node::conformance(released)?, node::conformance(next)?);
     let schemathesis = schemathesis::installed()?;
     let (typescript, python) = (node::sdk()?, pip::sdk()?);
+    let everything = peers::everything()?;
     programs()?;
     // The black-box tests would build the programs themselves, but where nobody sees how far that is.
     if selection(args).iter().any(|word| word == "--workspace" || word == "dtma-tests") {
@@ -47,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     command.env("DTMA_TEST_INSPECTOR", inspector.script);
     command.env("DTMA_TEST_CONFORMANCE", conformance).env("DTMA_TEST_CONFORMANCE_NEXT", next);
     command.env("DTMA_TEST_SCHEMATHESIS", schemathesis);
+    command.env("DTMA_TEST_EVERYTHING", everything);
     command.env("DTMA_TEST_SDK_TYPESCRIPT", typescript).env("DTMA_TEST_SDK_PYTHON", python);
     let mut output = process::shown_and_kept("run the tests", RUN, &mut command)?;
     if args.cargo.is_empty() {
