@@ -13,6 +13,7 @@
 
 use dtma_tests::program::run_aside;
 use dtma_tests::{Toolbox, eventually, groups};
+use serde_json::{Value, json};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -25,8 +26,12 @@ fn setting(name: &str) -> String {
 
 /// What the suite says in the end, run with these arguments. It knows no tokens, so the daemon asks for none.
 async fn summary(script: &str, args: &[&str]) -> String {
+    summary_of(groups::fixture("fixture"), script, args).await
+}
+
+async fn summary_of(server: Value, script: &str, args: &[&str]) -> String {
     let toolbox = Toolbox::start_with(|launch| launch.args = vec!["--dev-no-auth".to_owned()]);
-    toolbox.deploy(&toolbox.group("conforming", &[groups::fixture("fixture")])).await;
+    toolbox.deploy(&toolbox.group("conforming", &[server])).await;
     let door = format!("{}/gateway/servers/fixture/mcp", toolbox.url());
     run(script, args, &door, toolbox.dir()).await
 }
@@ -58,6 +63,16 @@ async fn every_scenario_of_the_released_suite_passes_through_the_gateway() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_2025_11_25_requires_passes_through_the_gateway() {
     let summary = summary("DTMA_TEST_CONFORMANCE_NEXT", &["--requirements", "2025-11-25"]).await;
+    assert_eq!(failed(&summary, ""), Vec::<&str>::new(), "{summary}");
+    assert!(summary.contains("Total: 80 passed, 0 failed"), "{summary}");
+}
+
+/// A server that refuses `initialize`, for clients that begin with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_2025_11_25_requires_passes_onto_a_server_without_a_handshake() {
+    let stateless = json!({"environment": {"FIXTURE_ERA": "stateless"}});
+    let server = groups::with(groups::fixture("fixture"), &stateless);
+    let summary = summary_of(server, "DTMA_TEST_CONFORMANCE_NEXT", &["--requirements", "2025-11-25"]).await;
     assert_eq!(failed(&summary, ""), Vec::<&str>::new(), "{summary}");
     assert!(summary.contains("Total: 80 passed, 0 failed"), "{summary}");
 }

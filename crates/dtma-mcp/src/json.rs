@@ -371,6 +371,22 @@ pub(crate) fn read<T: DeserializeOwned>(raw: &[u8]) -> Option<T> {
     serde_json::from_slice(raw).ok()
 }
 
+/// An object without the members of these names.
+pub(crate) fn without(object: &[u8], goes: impl Fn(&str) -> bool) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let walked: Result<(), Fault> = Cursor::new(object).object(|cursor, key| {
+        let value = cursor.value(1)?;
+        if !goes(&read::<String>(key.of(object)).unwrap_or_default()) {
+            kept.push([key.of(object), b":", value.of(object)].concat());
+        }
+        Ok(())
+    });
+    match walked {
+        Ok(()) => [&b"{"[..], &kept.join(&b','), b"}"].concat(),
+        Err(_) => object.to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

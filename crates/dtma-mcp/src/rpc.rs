@@ -2,6 +2,7 @@
 
 use crate::envelope::ScanError;
 use crate::json::member;
+use crate::version;
 use bytes::Bytes;
 
 /// Error codes of JSON-RPC, and the one that MCP's libraries use for a connection that ended.
@@ -85,6 +86,19 @@ fn call(id: &str, method: &str, params: Option<&[u8]>) -> Vec<u8> {
 fn whole_error(id: Option<&[u8]>, code: i64, message: &str, data: &str) -> Bytes {
     let body = format!(r#","error":{{"code":{code},"message":{}{data}}}}}"#, quoted(message));
     [br#"{"jsonrpc":"2.0","id":"#, id.unwrap_or(b"null"), body.as_bytes()].concat().into()
+}
+
+/// What a request of ours says of us where there is no handshake: members of its `_meta`, each with its comma.
+/// `capabilities` is raw JSON.
+pub(crate) fn introduction(capabilities: &str) -> String {
+    let (version, own) = (version::STATELESS, env!("CARGO_PKG_VERSION"));
+    let name = |name: &str| format!(r#""io.modelcontextprotocol/{name}""#);
+    format!(
+        r#"{}:"{version}",{}:{{"name":"dtma","version":"{own}"}},{}:{capabilities},"#,
+        name("protocolVersion"),
+        name("clientInfo"),
+        name("clientCapabilities"),
+    )
 }
 
 /// A message as a line.

@@ -8,6 +8,7 @@ mod ear;
 mod http;
 mod refusal;
 mod sse;
+pub(crate) mod stateless;
 #[cfg(test)]
 mod tests;
 mod websocket;

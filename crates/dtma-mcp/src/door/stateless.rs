@@ -24,7 +24,8 @@ use super::repeat::Attempts;
 use super::table::Table;
 use crate::envelope::{Kind, Message};
 use crate::json::{self, member};
-use crate::{CallError, PostReply, rpc, version};
+use crate::upstream::stateless::offers;
+use crate::{CallError, PostReply, rpc};
 use bytes::Bytes;
 use dtma_core::id::RunKey;
 use http::StatusCode;
@@ -114,8 +115,8 @@ impl Door {
         {
             return *takes;
         }
-        let answer =
-            member.handle.call_now("server/discover", Some(introduction().as_bytes()), DISCOVERING).await;
+        let params = format!(r#"{{"_meta":{{{}}}}}"#, rpc::introduction("{}").trim_end_matches(','));
+        let answer = member.handle.call_now("server/discover", Some(params.as_bytes()), DISCOVERING).await;
         let takes = match answer {
             Ok(result) => offers(&result),
             Err(CallError::Rpc { .. } | CallError::Timeout { .. }) => false,
@@ -129,21 +130,6 @@ impl Door {
 
 /// What is known of a member's process: which, and whether it takes requests of the stateless version.
 pub(crate) type Known = tokio::sync::Mutex<Option<(RunKey, bool)>>;
-
-/// The parameters of a request in our own name.
-fn introduction() -> String {
-    format!(
-        r#"{{"_meta":{{"{PREFIX}protocolVersion":"{}","{PREFIX}clientCapabilities":{{}},"{PREFIX}clientInfo":{{"name":"dtma","version":"{}"}}}}}}"#,
-        version::STATELESS,
-        env!("CARGO_PKG_VERSION"),
-    )
-}
-
-/// Whether the result of `server/discover` names the version.
-fn offers(result: &[u8]) -> bool {
-    let versions = member(result, "supportedVersions").and_then(json::read::<Vec<String>>);
-    versions.is_some_and(|versions| versions.iter().any(|one| one == version::STATELESS))
-}
 
 /// The status of HTTP that goes with a reply to a client of the stateless version.
 pub fn stateless_status(reply: &PostReply) -> StatusCode {

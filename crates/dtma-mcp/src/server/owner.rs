@@ -11,6 +11,7 @@ use super::startup::{self, Started, Talk};
 use super::state::{Ready, ServerState, ToolList};
 use super::{Attachment, Depth, Shared};
 use crate::ring::LogWriter;
+use crate::upstream::stateless;
 use bytes::Bytes;
 use dtma_core::port::runtime::{OutputChunk, OutputStream};
 use dtma_core::record::{Handshake, Wishes};
@@ -205,6 +206,8 @@ impl Owner {
         let limits = &self.shared.limits;
         let adopted = matches!(how, Attachment::Adopted { .. });
         let torn = adopted && !attached.exact;
+        let known = self.known_handshake(how).filter(|handshake| handshake.run == run);
+        let attached = stateless::with_handshake(attached, known.as_ref(), self.shared.limits.message);
         let mut link = Link::new(run.clone(), attached, torn, limits.message, limits.backlog);
         if adopted {
             self.shared.ids.leap();
@@ -215,7 +218,6 @@ impl Owner {
         }
         self.link = Some(link);
         self.recent.begin(&run);
-        let known = self.known_handshake(how).filter(|handshake| handshake.run == run);
         self.state.send_replace(ServerState::Connecting { run: run.clone() });
         let (talk, shared, turn) = (self.talk(), self.shared.clone(), self.turn);
         self.chores.push(Box::pin(async move {

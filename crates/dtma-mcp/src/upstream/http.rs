@@ -4,6 +4,7 @@
 use super::client::{Answer, Body, Client};
 use super::ear::Ear;
 use super::refusal::Trouble;
+use super::stateless::{self, Hangers};
 use super::{Crew, INITIALISED};
 use crate::envelope::{Kind, Message};
 use crate::json::member;
@@ -43,6 +44,7 @@ pub(super) struct Session {
     crew: Crew,
     known: Mutex<Known>,
     places: Semaphore,
+    hangers: Hangers,
 }
 
 /// What every later request bears.
@@ -55,7 +57,7 @@ struct Known {
 impl Session {
     pub(super) fn new(client: Client, ear: Ear, path: String, limit: usize, crew: Crew) -> Self {
         let (known, places) = (Mutex::default(), Semaphore::new(AT_ONCE));
-        Self { client, ear, path, limit, crew, known, places }
+        Self { client, ear, path, limit, crew, known, places, hangers: Hangers::default() }
     }
 
     /// Sends what is to be said, each message by itself: an answer that takes long holds up no other.
@@ -81,6 +83,10 @@ impl Session {
     }
 
     async fn deliver(self: &Arc<Self>, message: &Message) {
+        let cancelled = message.raw(message.envelope.request_id);
+        if cancelled.is_some_and(|id| self.hangers.hang_up(id)) {
+            return;
+        }
         match message.raw(message.envelope.id).filter(|_| message.kind() == Kind::Request) {
             Some(id) => self.ask(message, id).await,
             None => self.tell(message).await,
@@ -90,7 +96,18 @@ impl Session {
     async fn ask(self: &Arc<Self>, message: &Message, id: &[u8]) {
         // Never closed. Only requests wait: answers to the server's own and cancellations would wait for themselves.
         let _place = self.places.acquire().await;
-        if let Err(trouble) = self.answered(message, id).await {
+        let hangs_up = stateless::is_stateless(message).then(|| self.hangers.enter(id));
+        let answered = async {
+            match hangs_up {
+                Some(hangs_up) => {
+                    hangs_up.run_until_cancelled(self.answered(message, id)).await.unwrap_or(Ok(()))
+                }
+                None => self.answered(message, id).await,
+            }
+        };
+        let answered = answered.await;
+        self.hangers.leave(id);
+        if let Err(trouble) = answered {
             self.ear.say(&trouble.answer(id)).await;
             self.end_with(trouble);
         }
@@ -133,6 +150,10 @@ impl Session {
         loop {
             let mut request = self.request(Method::POST, text.clone());
             request.headers_mut().extend(trace::headers(message));
+            if let Some(claims) = stateless::claims(message) {
+                request.headers_mut().remove(SESSION);
+                request.headers_mut().extend(claims);
+            }
             let answer = self.client.send(request).await?;
             attempts += 1;
             let away = matches!(answer.status.as_u16(), 502..=504);

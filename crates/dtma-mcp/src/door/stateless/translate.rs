@@ -7,7 +7,7 @@ use crate::door::member::Member;
 use crate::door::repeat::Attempts;
 use crate::door::stateless::guest::Begun;
 use crate::envelope::Message;
-use crate::json::{self, Cursor, Fault, Span, find, find_all, member, members};
+use crate::json::{self, Span, find, find_all, member, members};
 use crate::rpc::{self, code};
 use crate::splice::{Edit, splice, with_members};
 use crate::wish::rank;
@@ -69,29 +69,12 @@ impl Door {
 fn without_envelope(message: &Message) -> Message {
     let params = message.raw(message.envelope.params).unwrap_or_default();
     let Some(meta) = find(params, "_meta") else { return message.clone() };
-    let plain = without_own_names(meta.of(params));
+    let plain = json::without(meta.of(params), |name| name.starts_with(PREFIX));
     let params = splice(params, &mut [Edit { at: meta, text: &plain }], 0);
     let edit = message.envelope.params.map(|at| Edit { at, text: &params });
     let text: Bytes = splice(&message.text, &mut edit.into_iter().collect::<Vec<_>>(), 0).into();
     let limit = text.len();
     Message::read(text, limit).unwrap_or_else(|_| message.clone())
-}
-
-/// An object without the members that the protocol itself named.
-fn without_own_names(object: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let walked: Result<(), Fault> = Cursor::new(object).object(|cursor, key| {
-        let value = cursor.value(1)?;
-        let name = json::read::<String>(key.of(object)).unwrap_or_default();
-        if !name.starts_with(PREFIX) {
-            kept.push([key.of(object), b":", value.of(object)].concat());
-        }
-        Ok(())
-    });
-    match walked {
-        Ok(()) => [&b"{"[..], &kept.join(&b','), b"}"].concat(),
-        Err(_) => object.to_vec(),
-    }
 }
 
 /// What the server said of itself.

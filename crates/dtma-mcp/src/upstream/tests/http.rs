@@ -93,6 +93,40 @@ async fn a_message_that_is_part_of_a_trace_says_so_in_its_headers() {
 }
 
 #[tokio::test]
+async fn a_request_without_a_session_repeats_itself_in_its_headers_and_is_cancelled_by_hanging_up() {
+    let open = std::sync::Arc::<Mutex<Vec<_>>>::default();
+    let held = std::sync::Arc::clone(&open);
+    let fake = Fake::serve(move |seen| match seen.header("mcp-name") {
+        Some("slow") => {
+            let (send, reply) = open_stream();
+            held.lock().unwrap().push(send);
+            reply
+        }
+        _ => json_of(&answer_to(&seen.body["id"])),
+    })
+    .await;
+    let mut talk = fake.attach(HTTP, "/mcp");
+    let call = |id: u64, name: &str| {
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": {"name": name, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}})
+    };
+    talk.say(&call(1, "\u{fc}")).await;
+    assert_eq!(talk.heard().await["id"], 1);
+    let seen = fake.until_seen(|seen| seen.len() == 1).await;
+    let headers =
+        ["mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id"].map(|name| seen[0].header(name));
+    assert_eq!(headers, [Some("2026-07-28"), Some("tools/call"), Some("=?base64?w7w=?="), None]);
+    talk.say(&call(2, "slow")).await;
+    until(|| open.lock().unwrap().len() == 1).await;
+    talk.say(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}))
+        .await;
+    until(|| open.lock().unwrap()[0].is_closed()).await;
+    talk.say(&call(3, "quick")).await;
+    assert_eq!(talk.heard().await["id"], 3);
+    assert_eq!(fake.until_seen(|seen| seen.len() >= 3).await.len(), 3, "hanging up says it all");
+}
+
+#[tokio::test]
 async fn a_batch_is_split_and_banners_are_passed_on_for_the_log() {
     let fake = Fake::serve(|seen| match seen.called() {
         "batch" => json_of(&json!([{"jsonrpc": "2.0", "method": "a"}, answer_to(&seen.body["id"])])),
