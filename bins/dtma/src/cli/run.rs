@@ -2,7 +2,7 @@
 
 use super::{WaitArgs, value};
 use clap::Args;
-use dtma_client::types::{Mount, Publish};
+use dtma_client::types::{Mount, Publish, Transport};
 use std::path::PathBuf;
 
 /// `dtma run`.
@@ -12,6 +12,8 @@ Examples:
   dtma run dtma/mcp-server-time:dev
   dtma run uvx:mcp-server-time@2026.10.19 --name time
   dtma run npx:@modelcontextprotocol/server-filesystem -v files:/data -- /data
+  dtma run dtma/mcp-everything:dev --transport streamable-http --port 3001 -- streamableHttp
+  dtma run uvx:mcp-server-fetch --egress 'example.org:443'
   dtma run dtma/busybox:dev --tool --name web -p 8080:80 --command httpd -- -f -p 80
 
 A package is installed on this machine (npm, or pip for uvx:) and becomes an image dtma/npx-PACKAGE:VERSION or
@@ -30,6 +32,23 @@ pub(crate) struct RunArgs {
     /// The group's name (default: the server's)
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
+    /// How it speaks MCP
+    #[arg(long, value_name = "WORD", value_parser = value::transport(), conflicts_with = "tool", default_value = "stdio")]
+    pub(crate) transport: Transport,
+    /// Where inside its container it listens
+    #[arg(
+        long,
+        value_name = "PORT",
+        value_parser = value::port,
+        required_if_eq_any = [("transport", "streamable-http"), ("transport", "sse"), ("transport", "websocket")]
+    )]
+    pub(crate) port: Option<u32>,
+    /// The path of its endpoint [default: /mcp, /sse for sse]
+    #[arg(long, value_name = "/PATH", requires = "port", conflicts_with = "tool")]
+    pub(crate) path: Option<String>,
+    /// A host that it may connect to; repeat it for more, * stands for any part
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) egress: Vec<String>,
     /// It is a plain container and does not speak MCP
     #[arg(long)]
     pub(crate) tool: bool,

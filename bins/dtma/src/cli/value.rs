@@ -1,7 +1,8 @@
 //! Values that are typed with some syntax of their own: durations, ports, pairs.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use dtma_client::types::duration::parse;
-use dtma_client::types::{Mount, MountType, Publish};
+use dtma_client::types::{Mount, MountType, Publish, Transport};
 use std::time::Duration;
 
 /// The longest the daemon lets anybody wait.
@@ -73,6 +74,15 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 pub(crate) fn publish(text: &str) -> Result<Publish, String> {
     let (host, container) = text.split_once(':').unwrap_or((text, text));
     Ok(Publish { host_port: port(host)?, container_port: port(container)? })
+}
+
+/// One of the words for how MCP is spoken.
+pub(crate) fn transport() -> impl TypedValueParser<Value = Transport> {
+    let words = Transport::ALL.iter().map(|transport| transport.as_str());
+    PossibleValuesParser::new(words).map(|word| {
+        let named = Transport::ALL.iter().find(|transport| transport.as_str() == word);
+        named.copied().unwrap_or(Transport::Stdio)
+    })
 }
 
 /// A TCP port.

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output::text::line;
 use crate::progress::Subject;
 use crate::progress::board::Scope;
-use dtma_client::types::{ByteSize, GroupRequest, Kind, PullPolicy, Resources, ServerRequest};
+use dtma_client::types::{ByteSize, GroupRequest, Kind, PullPolicy, Resources, ServerRequest, Transport};
 
 /// What an interpreter with a package needs.
 const PACKAGE_MEMORY: &str = "512MiB";
@@ -60,10 +60,13 @@ fn request(args: RunArgs, name: String, group: String, baked: bool) -> GroupRequ
         instance_name: name,
         kind: Some(if args.tool { Kind::Tool } else { Kind::Mcp }),
         image: args.what,
+        transport: (!args.tool && args.transport != Transport::Stdio).then_some(args.transport),
+        endpoint_path: args.path,
+        egress: args.egress,
         command: (!args.command.is_empty()).then_some(args.command),
         args: (!args.args.is_empty()).then_some(args.args),
         environment: args.env.into_iter().collect(),
-        port: args.publish.first().map(|publish| publish.container_port),
+        port: args.port.or_else(|| args.publish.first().map(|publish| publish.container_port)),
         publish: args.publish,
         mounts: args.volume,
         resources: args
@@ -107,5 +110,24 @@ mod tests {
                 "resources": {"memory": "64MiB"}
             }]})
         );
+    }
+
+    #[test]
+    fn a_server_that_listens_says_where() {
+        let line = "dtma run a/thing --transport sse --port 3001 --path /events --egress *.example.org:443";
+        let Command::Run(args) = Cli::parse_from(line.split_whitespace()).command else {
+            panic!("another command")
+        };
+        assert_eq!(
+            serde_json::to_value(request(*args, "thing".into(), "g".into(), false)).unwrap(),
+            json!({"groupId": "g", "servers": [{"instanceName": "thing", "kind": "mcp", "image": "a/thing",
+                "transport": "sse", "port": 3001, "endpointPath": "/events", "egress": ["*.example.org:443"]}]})
+        );
+        for wrong in
+            ["--transport sse", "--transport carrier-pigeon", "--path /x", "--tool --transport sse --port 1"]
+        {
+            let line = format!("dtma run a/thing {wrong}");
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{wrong}");
+        }
     }
 }
