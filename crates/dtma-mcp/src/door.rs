@@ -16,6 +16,7 @@ mod house;
 mod logs;
 pub(crate) mod member;
 mod news;
+mod opening;
 mod post;
 mod repeat;
 mod sessions;
@@ -87,7 +88,9 @@ impl Door {
     /// How many sessions there are.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.table().sessions.len()
+        let mut table = self.table();
+        table.settle_openings();
+        table.sessions.len()
     }
 
     /// How much all its processes together have to do.

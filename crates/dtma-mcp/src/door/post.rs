@@ -183,22 +183,18 @@ impl Door {
         let limit = self.inner.parts.limits.sessions;
         let evicted = self.table().reserve(session, entry, limit);
         let opening = Opening { door: self, session };
-        let opened = member.handle.open(session, Arc::clone(&kept)).await;
-        match opened {
-            Ok(Opened::Here { evicted }) => self.table().installed(session, &member, evicted),
-            Ok(Opened::Full | Opened::Draining) | Err(_) => drop(self.table().sessions.remove(&session)),
-        }
+        let opened = self.open_there(session, &member, Arc::clone(&kept), true).await;
         drop(opening);
         if let Some(evicted) = evicted {
             self.forget(evicted).await;
         }
         match opened {
-            Ok(Opened::Here { .. }) => {
+            Some(Opened::Here { .. }) => {
                 self.keep(&kept).await;
                 Some(PostReply::Opened { session, body })
             }
-            Ok(Opened::Full) => Some(too_many(id)),
-            Ok(Opened::Draining) | Err(_) => None,
+            Some(Opened::Full) => Some(too_many(id)),
+            Some(Opened::Draining) | None => None,
         }
     }
 

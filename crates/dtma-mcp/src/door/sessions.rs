@@ -134,12 +134,10 @@ impl Door {
     pub(super) async fn move_in(&self, session: SessionId, member: &Arc<Member>) -> Result<(), Full> {
         let kept = self.table().kept_at(session, member);
         let Some(kept) = kept else { return Ok(()) };
-        match member.handle.open(session, kept).await {
-            Ok(Opened::Here { evicted }) => self.table().installed(session, member, evicted),
-            Ok(Opened::Full) => return Err(Full),
-            Ok(Opened::Draining) | Err(_) => {}
+        match self.open_there(session, member, kept, false).await {
+            Some(Opened::Full) => Err(Full),
+            Some(Opened::Here { .. } | Opened::Draining) | None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn patience(&self) -> Instant {

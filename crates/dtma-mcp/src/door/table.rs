@@ -4,6 +4,7 @@
 use super::logs::Logbook;
 use super::member::{Member, MemberId, Seat, Turn};
 use super::news::Seen;
+use super::opening::Opening;
 use crate::wish::Wish;
 use crate::{ServerState, SessionId};
 use dtma_core::record::GatewaySession;
@@ -18,6 +19,8 @@ pub(crate) struct Table {
     pub(crate) members: BTreeMap<MemberId, Arc<Member>>,
     pub(crate) serving: Vec<Arc<Member>>,
     pub(crate) sessions: HashMap<SessionId, Entry>,
+    /// Whose members were not waited for.
+    pub(crate) opening: Vec<Opening>,
     pub(crate) past: VecDeque<Logbook>,
     pub(crate) closed: bool,
     /// Members ever admitted.
@@ -193,6 +196,7 @@ impl Table {
     /// elsewhere and was not used since makes way and is given back; where there is none, the member that takes the
     /// new one sees to the bound.
     pub(crate) fn reserve(&mut self, session: SessionId, entry: Entry, limit: usize) -> Option<SessionId> {
+        self.settle_openings();
         let bound = limit.max(1) * self.members.len().max(1);
         let evicted = if self.sessions.len() >= bound { self.oldest_unused() } else { None };
         if let Some(evicted) = evicted {

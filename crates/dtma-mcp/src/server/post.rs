@@ -90,7 +90,18 @@ impl ServerHandle {
     }
 
     pub(crate) async fn open(&self, id: SessionId, session: Arc<GatewaySession>) -> Result<Opened, Closed> {
-        self.ask(|reply| Command::Open { session, id, reply }).await
+        self.begin_open(id, session).await?.await.map_err(|_| Closed)
+    }
+
+    /// The same without waiting for the answer.
+    pub(crate) async fn begin_open(
+        &self,
+        id: SessionId,
+        session: Arc<GatewaySession>,
+    ) -> Result<oneshot::Receiver<Opened>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Command::Open { session, id, reply }).await?;
+        Ok(answer)
     }
 
     /// `None`: the session is not here.

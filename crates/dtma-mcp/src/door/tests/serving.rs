@@ -6,6 +6,28 @@ use dtma_core::port::runtime::LogQuery;
 use futures_util::StreamExt;
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_its_session_is_opened_leaves_nothing() {
+    let mut fleet = Fleet::with(Limits { sessions: 1, ..Limits::default() });
+    let mut process = fleet.member("a").await;
+    fleet.door.serve(&["a".into()]);
+    let first = fleet.client().await;
+    let mut opening = Box::pin(fleet.door.post(None, hello().into()));
+    assert!(futures_util::poll!(&mut opening).is_pending());
+    settle().await;
+    drop(opening);
+    settle().await;
+    assert_eq!(fleet.door.sessions(), 0, "the first has made way, and nobody knows of the second");
+    settle().await;
+    assert!(matches!(first.post(call(1)).await, PostReply::UnknownSession));
+    let third = fleet.client().await;
+    let mut calls = JoinSet::new();
+    third.begin(&mut calls, call(2));
+    answer(&mut process, "a").await;
+    assert_eq!(json_of(outcome(&mut calls).await)["result"], "a");
+    assert_eq!((fleet.door.sessions(), fleet.load("a")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn sessions_are_balanced_and_stay_where_they_are() {
     let (fleet, mut a, mut b) = Fleet::pair().await;
     let mut clients = Vec::new();
