@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use dtma_client::Client;
+use dtma_client::mcp::Target;
 use dtma_client::sse::{SseEvent, SseParser};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -15,11 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
-/// One session with one server.
+/// One session with one server, or with all of a group.
 #[derive(Clone)]
 pub struct McpClient {
     client: Client,
-    instance: String,
+    target: Target,
     headers: HeaderMap,
 }
 
@@ -34,9 +35,16 @@ impl McpClient {
     /// # Errors
     /// What went wrong.
     pub async fn try_open(client: &Client, instance: &str) -> Result<Self, String> {
-        let mut opened =
-            Self { client: client.clone(), instance: instance.to_owned(), headers: HeaderMap::new() };
-        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {},
+        Self::open_at(client, Target::Server(instance.to_owned()), &json!({})).await
+    }
+
+    /// The same with any target, as a client with these capabilities.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn open_at(client: &Client, target: Target, capabilities: &Value) -> Result<Self, String> {
+        let mut opened = Self { client: client.clone(), target, headers: HeaderMap::new() };
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities,
                             "clientInfo": {"name": "test", "version": "0"}});
         let greeting = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
         let response = opened.post(&greeting).await?;
@@ -63,8 +71,7 @@ impl McpClient {
 
     /// What the server says that belongs to no call.
     pub async fn listen(&self) -> BoxStream<'static, Result<Value, dtma_client::Error>> {
-        let events =
-            self.listen_after(None).await.unwrap_or_else(|error| panic!("{}: {error}", self.instance));
+        let events = self.listen_after(None).await.unwrap_or_else(|error| panic!("{}: {error}", self.target));
         let messages = events.filter_map(async |event| match event {
             Ok(event) if event.data.is_empty() => None,
             Ok(event) => Some(Ok(serde_json::from_str(&event.data).expect("a message"))),
@@ -81,7 +88,7 @@ impl McpClient {
         &self,
         last: Option<&str>,
     ) -> Result<BoxStream<'static, Result<SseEvent, dtma_client::Error>>, String> {
-        let listening = self.client.gateway_listen(&self.instance, self.headers.clone(), last).await;
+        let listening = self.client.listen_to(&self.target, self.headers.clone(), last).await;
         listening.map_err(|error| format!("{error:?}"))
     }
 
@@ -114,13 +121,13 @@ impl McpClient {
     /// # Errors
     /// What went wrong.
     pub async fn close(&self) -> Result<(), String> {
-        let closed = self.client.gateway_close(&self.instance, self.headers.clone()).await;
+        let closed = self.client.end_at(&self.target, self.headers.clone()).await;
         closed.map_err(|error| format!("{error:?}"))
     }
 
     async fn post(&self, message: &Value) -> Result<Response<Incoming>, String> {
         let body = Bytes::from(message.to_string());
-        let posted = self.client.gateway_post(&self.instance, self.headers.clone(), body, PATIENCE).await;
+        let posted = self.client.post_to(&self.target, self.headers.clone(), body, PATIENCE).await;
         posted.map_err(|error| format!("{error:?}"))
     }
 }

@@ -14,9 +14,9 @@ pub(crate) use call::Pending;
 
 use crate::audit::{AuditBounds, AuditLog};
 use crate::auth::Caller;
+use crate::gateway::Target;
 use bytes::Bytes;
 use call::Call;
-use dtma_core::id::InstanceName;
 use dtma_manager::wall::Wall;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -115,8 +115,8 @@ impl CallJournal {
     }
 
     /// A message is on its way.
-    pub(crate) fn asked(&self, caller: &Caller, instance: &InstanceName, by: By, text: &Bytes) -> Pending {
-        Pending::new(self.clone(), Arc::clone(&caller.name), instance.clone(), by, text.clone())
+    pub(crate) fn asked(&self, caller: &Caller, target: &Target, by: By, text: &Bytes) -> Pending {
+        Pending::new(self.clone(), Arc::clone(&caller.name), target.clone(), by, text.clone())
     }
 
     /// Never waits.

@@ -1,19 +1,24 @@
-//! The gateway's door for agents: Streamable HTTP of the handshake era onto one server.
+//! The gateway's door for agents: Streamable HTTP of the handshake era onto one server, or onto all of a group.
 //!
 //! This file speaks HTTP only: headers, status codes, streams. Messages pass as bytes to and from
-//! [`dtma_mcp::Door`], which knows sessions and calls.
+//! [`dtma_mcp::Door`] and [`dtma_mcp::Aggregate`], which know sessions and calls.
 
 pub(crate) mod access;
 pub(crate) mod card;
 pub(crate) mod connections;
 mod duplex;
+#[expect(unused_qualifications, reason = "utoipa's macro writes query types with a path")]
+pub(crate) mod groups;
 mod header;
 #[expect(unused_qualifications, reason = "utoipa's macro writes query types with a path")]
 pub(crate) mod pair;
 mod stateless;
 mod stream;
+mod target;
 pub(crate) mod websocket;
 pub(crate) mod well_known;
+
+pub(crate) use target::Target;
 
 use crate::answer::{Answer, json};
 use crate::app::App;
@@ -29,7 +34,6 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use dtma_core::id::InstanceName;
-use dtma_core::phase::Phase;
 use dtma_manager::ManagerError;
 use dtma_mcp::{Door, PostReply, SessionError, SessionId};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -59,48 +63,53 @@ pub(crate) async fn gateway_post(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Answer {
+    post(&app, &caller, &Target::Server(instance), None, request).await
+}
+
+/// A message, to whomever.
+async fn post(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    most_tools: Option<usize>,
+    request: Request,
+) -> Answer {
     header::accepts(request.headers(), &["application/json", "text/event-stream"])?;
     expect_json(request.headers())?;
     if stateless::is_stateless(request.headers()) {
-        return stateless::post(&app, &caller, &instance, request).await;
+        return stateless::post(app, caller, target, most_tools, request).await;
     }
     header::known_version(request.headers())?;
     let session = header::session(request.headers())?;
-    let Admitted { server, body, call } = access::admitted(&app, &caller, &instance, request).await?;
+    let Admitted { server, body, call } = access::admitted(app, caller, target, most_tools, request).await?;
     let answered = stream::patient(server, session, body, call).await;
     match answered {
         stream::Answered::InTime(reply) => {
             let status =
                 if matches!(reply, PostReply::Refused(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-            reply_to(&app, &caller, &instance, reply, status)
+            reply_to(app, caller, target, reply, status)
         }
         stream::Answered::Late(pending) => {
-            app.metrics().gateway(instance.as_str(), GatewayOutcome::Streamed);
-            Ok(access::stream(&app, &caller, &instance, stream::late(pending)))
+            app.metrics().gateway(target, GatewayOutcome::Streamed);
+            Ok(access::stream(app, caller, target, stream::late(pending)))
         }
     }
 }
 
 /// `status` is that of a response that comes alone.
-fn reply_to(
-    app: &App,
-    caller: &Caller,
-    instance: &InstanceName,
-    reply: PostReply,
-    status: StatusCode,
-) -> Answer {
+fn reply_to(app: &App, caller: &Caller, target: &Target, reply: PostReply, status: StatusCode) -> Answer {
     let (outcome, answer) = match reply {
         PostReply::Opened { session, body } => (GatewayOutcome::Opened, Ok(opened(session, body))),
         PostReply::Accepted => (GatewayOutcome::Accepted, Ok(empty(StatusCode::ACCEPTED))),
         PostReply::Body(body) => (GatewayOutcome::Answered, Ok(json(status, body))),
         PostReply::Stream(messages) => {
-            (GatewayOutcome::Streamed, Ok(access::stream(app, caller, instance, stream::frames(messages))))
+            (GatewayOutcome::Streamed, Ok(access::stream(app, caller, target, stream::frames(messages))))
         }
         PostReply::Refused(body) => (GatewayOutcome::Refused, Ok(json(status, body))),
         PostReply::UnknownSession => (GatewayOutcome::UnknownSession, Err(ApiError::NoSession)),
         PostReply::Closed => (GatewayOutcome::Closed, Err(lost(SessionError::Closed))),
     };
-    app.metrics().gateway(instance.as_str(), outcome);
+    app.metrics().gateway(target, outcome);
     answer
 }
 
@@ -135,14 +144,18 @@ pub(crate) async fn gateway_listen(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Answer {
-    stateless::has_sessions(&headers)?;
-    header::accepts(&headers, &["text/event-stream"])?;
-    header::known_version(&headers)?;
-    access::reach(&app, &caller, &instance)?;
-    let server = server(&app, &instance)?;
-    let session = header::needed_session(&headers)?;
-    let events = server.listen_after(&session, header::last_event(&headers)).await.map_err(lost)?;
-    Ok(access::stream(&app, &caller, &instance, stream::events(events)))
+    listen(&app, &caller, &Target::Server(instance), &headers).await
+}
+
+async fn listen(app: &App, caller: &Caller, target: &Target, headers: &HeaderMap) -> Answer {
+    stateless::has_sessions(headers)?;
+    header::accepts(headers, &["text/event-stream"])?;
+    header::known_version(headers)?;
+    let reached = access::reached(app, caller, target)?;
+    let server = access::opened(target.entrance(app)?, &reached);
+    let session = header::needed_session(headers)?;
+    let events = server.listen_after(&session, header::last_event(headers)).await.map_err(lost)?;
+    Ok(access::stream(app, caller, target, stream::events(events)))
 }
 
 /// End a session with a server
@@ -156,12 +169,16 @@ pub(crate) async fn gateway_close(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Answer {
-    stateless::has_sessions(&headers)?;
-    header::known_version(&headers)?;
-    access::reach(&app, &caller, &instance)?;
-    let server = server(&app, &instance)?;
-    server.close_session(&header::needed_session(&headers)?).await.map_err(lost)?;
-    app.metrics().session_closed(instance.as_str());
+    close(&app, &caller, &Target::Server(instance), &headers).await
+}
+
+async fn close(app: &App, caller: &Caller, target: &Target, headers: &HeaderMap) -> Answer {
+    stateless::has_sessions(headers)?;
+    header::known_version(headers)?;
+    let reached = access::reached(app, caller, target)?;
+    let server = access::opened(target.entrance(app)?, &reached);
+    server.close_session(&header::needed_session(headers)?).await.map_err(lost)?;
+    app.metrics().session_closed(target);
     Ok(empty(StatusCode::OK))
 }
 
@@ -172,33 +189,6 @@ fn server(app: &App, instance: &InstanceName) -> Result<Door, ApiError> {
         Some(_) => ApiError::NotMcp(instance.clone()),
         None => ApiError::Manager(ManagerError::NoSuchServer(instance.clone())),
     })
-}
-
-/// The same for somebody who wants an answer. From a server that stands still until a person starts it none would
-/// come; ending a session with it, or listening for its return, is another matter.
-fn answering(app: &App, instance: &InstanceName) -> Result<Door, ApiError> {
-    let server = server(app, instance)?;
-    match (!server.is_ready()).then(|| stands_still(app, instance)).flatten() {
-        Some(why) => Err(ApiError::StandsStill(instance.clone(), why)),
-        None => Ok(server),
-    }
-}
-
-fn stands_still(app: &App, instance: &InstanceName) -> Option<String> {
-    let group = app.manager().group(&app.manager().group_of(instance)?)?;
-    match &group.server(instance)?.phase {
-        Phase::Stopped => Some("is stopped".to_owned()),
-        Phase::Failed { reason, .. } => Some(format!("has failed ({reason})")),
-        Phase::Creating
-        | Phase::Waiting { .. }
-        | Phase::Starting { .. }
-        | Phase::Ready { .. }
-        | Phase::Updating { .. }
-        | Phase::Backoff { .. }
-        | Phase::Completed { .. }
-        | Phase::Stopping
-        | Phase::Removing => None,
-    }
 }
 
 fn lost(error: SessionError) -> ApiError {

@@ -7,6 +7,7 @@ mod tasks;
 use crate::app::HeartbeatProbe;
 use crate::calls::CallJournal;
 use crate::egress::EgressJournal;
+use crate::gateway::Target;
 use dtma_manager::ManagerHandle;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -136,12 +137,12 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { method, route, status }).inc();
     }
 
-    pub(crate) fn gateway(&self, instance: &str, outcome: GatewayOutcome) {
-        self.gateway.get_or_create(&GatewayLabels { instance: instance.to_owned(), outcome }).inc();
+    pub(crate) fn gateway(&self, target: &Target, outcome: GatewayOutcome) {
+        self.gateway.get_or_create(&GatewayLabels { instance: target.to_string(), outcome }).inc();
     }
 
-    pub(crate) fn session_closed(&self, instance: &str) {
-        self.closed.get_or_create(&InstanceLabels { instance: instance.to_owned() }).inc();
+    pub(crate) fn session_closed(&self, target: &Target) {
+        self.closed.get_or_create(&InstanceLabels { instance: target.to_string() }).inc();
     }
 
     pub(crate) fn stream_began(&self, door: StreamDoor) {

@@ -128,6 +128,12 @@ pub(crate) fn table() -> Vec<Route> {
         route("GET", "/gateway/servers/{instanceName}/sse", "gatewaySse", GATEWAY, get(gateway::pair::gateway_sse)),
         route("POST", "/gateway/servers/{instanceName}/messages", "gatewayMessages", GATEWAY, post(gateway::pair::gateway_messages)),
         route("GET", "/gateway/servers/{instanceName}/ws", "gatewayWs", GATEWAY, get(gateway::websocket::gateway_ws)),
+        route("POST", "/gateway/groups/{groupId}/mcp", "gatewayGroupPost", GATEWAY, post(gateway::groups::gateway_group_post)),
+        route("GET", "/gateway/groups/{groupId}/mcp", "gatewayGroupListen", GATEWAY, get(gateway::groups::gateway_group_listen)),
+        route("DELETE", "/gateway/groups/{groupId}/mcp", "gatewayGroupClose", GATEWAY, delete(gateway::groups::gateway_group_close)),
+        route("GET", "/gateway/groups/{groupId}/sse", "gatewayGroupSse", GATEWAY, get(gateway::groups::gateway_group_sse)),
+        route("POST", "/gateway/groups/{groupId}/messages", "gatewayGroupMessages", GATEWAY, post(gateway::groups::gateway_group_messages)),
+        route("GET", "/gateway/groups/{groupId}/ws", "gatewayGroupWs", GATEWAY, get(gateway::groups::gateway_group_ws)),
         route("GET", "/gateway/servers/{instanceName}/mcp/server-card", "getServerCard", GATEWAY, get(gateway::card::get_server_card)),
         route("GET", "/gateway/connections", "listConnections", READ, get(gateway::connections::list_connections)),
         route("GET", "/gateway/connections/{connectionId}", "getConnection", READ, get(gateway::connections::get_connection)),
@@ -136,6 +142,7 @@ pub(crate) fn table() -> Vec<Route> {
         route("GET", "/.well-known/ai-catalog.json", "getCatalogue", GATEWAY, get(gateway::well_known::get_catalogue)),
         route("GET", "/.well-known/oauth-protected-resource", "getProtection", OPEN, get(gateway::well_known::get_protection)),
         route("GET", "/.well-known/oauth-protected-resource/gateway/servers/{instanceName}/{door}", "getDoorProtection", OPEN, get(gateway::well_known::get_door_protection)),
+        route("GET", "/.well-known/oauth-protected-resource/gateway/groups/{groupId}/{door}", "getGroupDoorProtection", OPEN, get(gateway::well_known::get_group_door_protection)),
     ]
 }
 

@@ -62,8 +62,8 @@ impl Client {
         self.call(Method::GET, which.query().onto("/audit/egress")).data().await
     }
 
-    /// `GET /audit/calls`: what agents asked MCP servers for, the newest first. Neither group nor action is known
-    /// there.
+    /// `GET /audit/calls`: what agents asked MCP servers for, the newest first. No action is known
+    /// there; a group is that which was asked as one.
     ///
     /// # Errors
     /// [`Error`]; what the daemon refuses is [`Error::Refused`].

@@ -3,6 +3,7 @@
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::mcp::Target;
 use crate::query::{Query, escape};
 use crate::sse::SseEvent;
 use crate::stream::sse;
@@ -18,7 +19,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 fn server(instance: &str, rest: &str) -> String {
-    format!("/gateway/servers/{}/{rest}", escape(instance))
+    Target::Server(instance.to_owned()).door(rest)
+}
+
+fn group(group: &str, rest: &str) -> String {
+    Target::Group(group.to_owned()).door(rest)
 }
 
 /// Each method fails with [`Error`]; what the daemon refuses is [`Error::Refused`].
@@ -40,6 +45,12 @@ impl Client {
         self.call(Method::GET, path).document().await
     }
 
+    /// `GET /.well-known/oauth-protected-resource/gateway/groups/{groupId}/{door}`: how a door to a group is protected.
+    pub async fn get_group_door_protection(&self, group_id: &str, door: &str) -> Result<Value, Error> {
+        let path = format!("/.well-known/oauth-protected-resource{}", group(group_id, &escape(door)));
+        self.call(Method::GET, path).document().await
+    }
+
     /// `GET /gateway/servers/{instanceName}/mcp/server-card`: who a server is and what it offers.
     pub async fn get_server_card(&self, instance: &str) -> Result<Value, Error> {
         self.call(Method::GET, server(instance, "mcp/server-card")).document().await
@@ -51,7 +62,19 @@ impl Client {
         &self,
         instance: &str,
     ) -> Result<BoxStream<'static, Result<SseEvent, Error>>, Error> {
-        let mut call = self.call(Method::GET, server(instance, "sse"));
+        self.open_stream(server(instance, "sse")).await
+    }
+
+    /// `GET /gateway/groups/{groupId}/sse`: the same with all MCP servers of a group.
+    pub async fn gateway_group_sse(
+        &self,
+        group_id: &str,
+    ) -> Result<BoxStream<'static, Result<SseEvent, Error>>, Error> {
+        self.open_stream(group(group_id, "sse")).await
+    }
+
+    async fn open_stream(&self, path: String) -> Result<BoxStream<'static, Result<SseEvent, Error>>, Error> {
+        let mut call = self.call(Method::GET, path);
         call.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         Ok(sse(call.send().await?.into_body()))
     }
@@ -59,8 +82,22 @@ impl Client {
     /// `POST /gateway/servers/{instanceName}/messages`: one JSON-RPC message of such a session; what answers it comes on
     /// the stream.
     pub async fn gateway_messages(&self, instance: &str, session: &str, body: Bytes) -> Result<(), Error> {
+        self.say_on(&server(instance, "messages"), session, body).await
+    }
+
+    /// `POST /gateway/groups/{groupId}/messages`: the same with all MCP servers of a group.
+    pub async fn gateway_group_messages(
+        &self,
+        group_id: &str,
+        session: &str,
+        body: Bytes,
+    ) -> Result<(), Error> {
+        self.say_on(&group(group_id, "messages"), session, body).await
+    }
+
+    async fn say_on(&self, path: &str, session: &str, body: Bytes) -> Result<(), Error> {
         let query = Query::default().with("sessionId", Some(session));
-        let mut call = self.call(Method::POST, query.onto(&server(instance, "messages")));
+        let mut call = self.call(Method::POST, query.onto(path));
         call.body = Some(body);
         call.send().await.map(drop)
     }
@@ -68,7 +105,16 @@ impl Client {
     /// `GET /gateway/servers/{instanceName}/ws`: a session over WebSocket, sub-protocol `mcp`. What comes back is the
     /// bare connection after the handshake: its frames are the caller's. `key` is 16 random bytes in base64.
     pub async fn gateway_ws(&self, instance: &str, key: &str) -> Result<TokioIo<Upgraded>, Error> {
-        let mut call = self.call(Method::GET, server(instance, "ws"));
+        self.upgraded(server(instance, "ws"), key).await
+    }
+
+    /// `GET /gateway/groups/{groupId}/ws`: the same with all MCP servers of a group.
+    pub async fn gateway_group_ws(&self, group_id: &str, key: &str) -> Result<TokioIo<Upgraded>, Error> {
+        self.upgraded(group(group_id, "ws"), key).await
+    }
+
+    async fn upgraded(&self, path: String, key: &str) -> Result<TokioIo<Upgraded>, Error> {
+        let mut call = self.call(Method::GET, path);
         call.headers = handshake(key);
         call.upgrade().await
     }

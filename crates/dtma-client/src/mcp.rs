@@ -16,6 +16,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -27,17 +28,48 @@ const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 /// Pages of one listing that are fetched before the server is thought to go in circles.
 const MAX_PAGES: usize = 1000;
 
+/// What a door of the gateway leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One server, by its instance name.
+    Server(String),
+    /// All MCP servers of a group as one.
+    Group(String),
+}
+
+impl Target {
+    /// The path of one of its doors.
+    pub(crate) fn door(&self, rest: &str) -> String {
+        match self {
+            Self::Server(instance) => format!("/gateway/servers/{}/{rest}", escape(instance)),
+            Self::Group(group) => format!("/gateway/groups/{}/{rest}", escape(group)),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(instance) => f.write_str(instance),
+            Self::Group(group) => write!(f, "group {group}"),
+        }
+    }
+}
+
 /// The gateway's own operations, message by message.
 impl Client {
-    /// `POST /gateway/servers/{instanceName}/mcp`: one JSON-RPC message; the answer is JSON or a stream.
-    pub async fn gateway_post(
+    /// `POST …/mcp`: one JSON-RPC message; the answer is JSON or a stream.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn post_to(
         &self,
-        instance: &str,
+        target: &Target,
         headers: HeaderMap,
         body: Bytes,
         timeout: Duration,
     ) -> Result<Response<Incoming>, Error> {
-        let mut call = self.call(Method::POST, door(instance));
+        let mut call = self.call(Method::POST, target.door("mcp"));
         call.headers = headers;
         call.headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         call.body = Some(body);
@@ -45,15 +77,18 @@ impl Client {
         call.send().await
     }
 
-    /// `GET /gateway/servers/{instanceName}/mcp`: what the server says that belongs to no call. Whoever gives the id of
-    /// the last event it got (`after`) is told first what came since. An event without data only says where it stands.
-    pub async fn gateway_listen(
+    /// `GET …/mcp`: what is said that belongs to no call. Whoever gives the id of the last event it got (`after`) is told
+    /// first what came since, where events have ids. An event without data only says where it stands.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn listen_to(
         &self,
-        instance: &str,
+        target: &Target,
         headers: HeaderMap,
         after: Option<&str>,
     ) -> Result<BoxStream<'static, Result<SseEvent, Error>>, Error> {
-        let mut call = self.call(Method::GET, door(instance));
+        let mut call = self.call(Method::GET, target.door("mcp"));
         call.headers = headers;
         call.headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(after) = after.and_then(|after| HeaderValue::from_str(after).ok()) {
@@ -62,22 +97,72 @@ impl Client {
         Ok(sse(call.send().await?.into_body()))
     }
 
-    /// `DELETE /gateway/servers/{instanceName}/mcp`: ends a session.
-    pub async fn gateway_close(&self, instance: &str, headers: HeaderMap) -> Result<(), Error> {
-        let mut call = self.call(Method::DELETE, door(instance));
+    /// `DELETE …/mcp`: ends a session.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn end_at(&self, target: &Target, headers: HeaderMap) -> Result<(), Error> {
+        let mut call = self.call(Method::DELETE, target.door("mcp"));
         call.headers = headers;
         call.send().await.map(|_| ())
     }
+
+    /// `POST /gateway/servers/{instanceName}/mcp`: [`post_to`](Self::post_to) a server.
+    pub async fn gateway_post(
+        &self,
+        instance: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Response<Incoming>, Error> {
+        self.post_to(&Target::Server(instance.to_owned()), headers, body, timeout).await
+    }
+
+    /// `GET /gateway/servers/{instanceName}/mcp`: [`listen_to`](Self::listen_to) a server.
+    pub async fn gateway_listen(
+        &self,
+        instance: &str,
+        headers: HeaderMap,
+        after: Option<&str>,
+    ) -> Result<BoxStream<'static, Result<SseEvent, Error>>, Error> {
+        self.listen_to(&Target::Server(instance.to_owned()), headers, after).await
+    }
+
+    /// `DELETE /gateway/servers/{instanceName}/mcp`: ends a session with a server.
+    pub async fn gateway_close(&self, instance: &str, headers: HeaderMap) -> Result<(), Error> {
+        self.end_at(&Target::Server(instance.to_owned()), headers).await
+    }
+
+    /// `POST /gateway/groups/{groupId}/mcp`: [`post_to`](Self::post_to) a group.
+    pub async fn gateway_group_post(
+        &self,
+        group: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Response<Incoming>, Error> {
+        self.post_to(&Target::Group(group.to_owned()), headers, body, timeout).await
+    }
+
+    /// `GET /gateway/groups/{groupId}/mcp`: [`listen_to`](Self::listen_to) a group, whose events have no ids.
+    pub async fn gateway_group_listen(
+        &self,
+        group: &str,
+        headers: HeaderMap,
+    ) -> Result<BoxStream<'static, Result<SseEvent, Error>>, Error> {
+        self.listen_to(&Target::Group(group.to_owned()), headers, None).await
+    }
+
+    /// `DELETE /gateway/groups/{groupId}/mcp`: ends a session with a group.
+    pub async fn gateway_group_close(&self, group: &str, headers: HeaderMap) -> Result<(), Error> {
+        self.end_at(&Target::Group(group.to_owned()), headers).await
+    }
 }
 
-fn door(instance: &str) -> String {
-    format!("/gateway/servers/{}/mcp", escape(instance))
-}
-
-/// A session with one MCP server.
+/// A session with one MCP server, or with all of a group.
 pub struct McpSession {
     client: Client,
-    instance: String,
+    target: Target,
     headers: HeaderMap,
     greeting: Value,
     timeout: Duration,
@@ -90,9 +175,17 @@ impl McpSession {
     /// # Errors
     /// [`Error`]; the server's own refusal is [`Error::Rpc`].
     pub async fn open(client: &Client, instance: &str, timeout: Duration) -> Result<Self, Error> {
+        Self::open_at(client, Target::Server(instance.to_owned()), timeout).await
+    }
+
+    /// The same with any target.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub async fn open_at(client: &Client, target: Target, timeout: Duration) -> Result<Self, Error> {
         let mut session = Self {
             client: client.clone(),
-            instance: instance.to_owned(),
+            target,
             headers: HeaderMap::new(),
             greeting: Value::Null,
             timeout,
@@ -162,7 +255,7 @@ impl McpSession {
     /// # Errors
     /// [`Error`].
     pub async fn close(self) -> Result<(), Error> {
-        self.client.gateway_close(&self.instance, self.headers).await
+        self.client.end_at(&self.target, self.headers).await
     }
 
     async fn send(&self, method: &str, params: Value) -> Result<(Response<Incoming>, u64), Error> {
@@ -177,7 +270,7 @@ impl McpSession {
 
     async fn post(&self, message: &Value) -> Result<Response<Incoming>, Error> {
         let body = Bytes::from(message.to_string());
-        self.client.gateway_post(&self.instance, self.headers.clone(), body, self.timeout).await
+        self.client.post_to(&self.target, self.headers.clone(), body, self.timeout).await
     }
 
     async fn answer(&self, response: Response<Incoming>, id: u64) -> Result<Value, Error> {

@@ -365,6 +365,12 @@ impl ManagerHandle {
         self.registry.mcp(instance)
     }
 
+    /// All MCP servers of a group as one, also of a group without any.
+    #[must_use]
+    pub fn mcp_group(&self, group: &GroupId) -> Option<dtma_mcp::Aggregate> {
+        self.registry.mcp_group(group)
+    }
+
     /// What is known of an MCP server: what it offers, or offered when it was last asked. Waits for nobody. `None`: there
     /// is no such MCP server.
     #[must_use]

@@ -19,7 +19,7 @@ use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, network_name};
 use dtma_core::observation::Observation;
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Previous};
 use dtma_core::spec::{GroupSpec, NetworkMode};
-use dtma_mcp::Door;
+use dtma_mcp::{Aggregate, Door, Limits};
 use futures_util::FutureExt;
 use introduction::Introduction;
 use std::collections::BTreeMap;
@@ -97,6 +97,8 @@ pub(crate) struct Live {
     mailbox: mpsc::Sender<Wake>,
     gap: Arc<Notify>,
     pub(crate) status: watch::Receiver<Arc<GroupStatus>>,
+    /// All its MCP servers as one.
+    together: Aggregate,
 }
 
 impl Entry {
@@ -219,6 +221,14 @@ impl Registry {
         })
     }
 
+    /// All MCP servers of a group as one.
+    pub(crate) fn mcp_group(&self, group: &GroupId) -> Option<Aggregate> {
+        match self.groups().get(group)? {
+            Entry::Live(live) => Some(live.together.clone()),
+            Entry::Reserved(_) => None,
+        }
+    }
+
     /// A container of the group changed.
     pub(crate) fn tell(&self, group: &GroupId, container: ContainerId) {
         if let Some(live) = self.live(group) {
@@ -267,7 +277,9 @@ impl Registry {
         let (task, status) = GroupTask::new(Arc::clone(self), inbox, seed);
         let group = task.group_id().clone();
         let (desired, claimed) = (Arc::new(task.desired()), None);
-        let live = Live { desired, claimed, orders, mailbox, gap, status };
+        let together = Aggregate::new(group.clone(), Limits::default());
+        together.set_servers(desired.doors.values().cloned());
+        let live = Live { desired, claimed, orders, mailbox, gap, status, together };
         self.groups().insert(group.clone(), Entry::Live(live));
         self.tasks.spawn(supervised(group, task.run()));
     }
@@ -275,12 +287,17 @@ impl Registry {
     /// Everybody sees from now on what is wanted of a group; what was claimed and is not part of it is free again.
     pub(crate) fn publish(&self, desired: Desired) {
         if let Some(Entry::Live(live)) = self.groups().get_mut(&desired.now.spec.group_id) {
+            live.together.set_servers(desired.doors.values().cloned());
             (live.desired, live.claimed) = (Arc::new(desired), None);
         }
     }
 
     pub(crate) fn forget(&self, group: &GroupId) {
-        self.groups().remove(group);
+        // Dropped after the lock.
+        let gone = self.groups().remove(group);
+        if let Some(Entry::Live(live)) = &gone {
+            live.together.close();
+        }
     }
 }
 

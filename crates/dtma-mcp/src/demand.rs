@@ -46,7 +46,7 @@ pub fn too_often(text: &Bytes, why: &str, again: Duration) -> PostReply {
     }
 }
 
-fn messages(text: &Bytes) -> Vec<Message> {
+pub(crate) fn messages(text: &Bytes) -> Vec<Message> {
     let read = |text: Bytes| Message::read(text, usize::MAX).ok();
     match Packet::read(text.clone(), usize::MAX) {
         Ok(Packet::One(message)) => vec![message],

@@ -110,6 +110,11 @@ impl Door {
         &self.inner.instance
     }
 
+    /// Whether it is the very same server, not another of its name.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// A new member, which serves nobody yet. The caller runs the [`StdioServer`] and gives it processes; what it
     /// logs is part of [`logs`](Self::logs) at once, as lines of that `origin`.
     ///
@@ -198,6 +203,11 @@ impl Door {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.table().serving.iter().any(|member| member.handle.is_ready())
+    }
+
+    /// Nobody will ever answer, as far as is known.
+    pub(crate) fn is_over(&self) -> bool {
+        self.table().is_over()
     }
 
     /// Ends all owners. Sessions stay in the store and processes are left running.

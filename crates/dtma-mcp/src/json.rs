@@ -356,6 +356,13 @@ pub(crate) fn find_all<const N: usize>(text: &[u8], names: [&str; N]) -> [Option
     found.map(|(value, times)| value.filter(|_| walked.is_ok() && times == 1))
 }
 
+/// The same of a member of an object that stands in a text, as a place in that text.
+pub(crate) fn within(text: &[u8], object: Option<Span>, name: &str) -> Option<Span> {
+    let object = object?;
+    let inner = find(object.of(text), name)?;
+    Some(Span { start: object.start + inner.start, end: object.start + inner.end })
+}
+
 /// The value that [`find`] finds, raw.
 pub(crate) fn member<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
     find(text, name).map(|span| span.of(text))

@@ -7,6 +7,7 @@
 //! it, however many processes stand behind it. Its clients' HTTP is left to whoever calls [`Door::post`] and
 //! [`Door::listen`]. [`discovery`] asks servers what they offer.
 
+mod aggregate;
 pub mod demand;
 pub mod discovery;
 pub(crate) mod door;
@@ -25,6 +26,7 @@ pub mod upstream;
 pub mod version;
 mod wish;
 
+pub use aggregate::{Aggregate, GroupFilter, MOST_TOOLS, named_server};
 pub use door::Door;
 pub use door::drain::Drained;
 pub use door::filter::ToolFilter;

@@ -21,7 +21,7 @@ pub(crate) struct AuditArgs {
     #[arg(long, conflicts_with_all = ["actor", "action"])]
     pub(crate) egress: bool,
     /// What agents asked MCP servers for, instead of what people changed
-    #[arg(long, conflicts_with_all = ["egress", "group", "action"])]
+    #[arg(long, conflicts_with_all = ["egress", "action"])]
     pub(crate) calls: bool,
     /// Only about this group
     #[arg(long, value_name = "GROUP")]

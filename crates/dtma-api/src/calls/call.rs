@@ -1,9 +1,9 @@
 //! One message of an agent's and what became of it: only where the texts lie, so that it costs its sender nothing.
 
 use super::{By, CallJournal};
+use crate::gateway::Target;
 use bytes::Bytes;
 use dtma_core::Timestamp;
-use dtma_core::id::InstanceName;
 use dtma_mcp::{PostReply, Watcher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) who: Arc<str>,
-    pub(super) instance: InstanceName,
+    pub(super) target: Target,
     pub(super) by: By,
     pub(super) at: Timestamp,
     pub(super) took: Duration,
@@ -57,7 +57,7 @@ pub(crate) struct Pending(Option<Open>);
 struct Open {
     journal: CallJournal,
     who: Arc<str>,
-    instance: InstanceName,
+    target: Target,
     by: By,
     asked: Bytes,
     began: Instant,
@@ -66,15 +66,9 @@ struct Open {
 }
 
 impl Pending {
-    pub(super) fn new(
-        journal: CallJournal,
-        who: Arc<str>,
-        instance: InstanceName,
-        by: By,
-        asked: Bytes,
-    ) -> Self {
+    pub(super) fn new(journal: CallJournal, who: Arc<str>, target: Target, by: By, asked: Bytes) -> Self {
         let (began, last) = (Instant::now(), Bytes::new());
-        Self(Some(Open { journal, who, instance, by, asked, began, received: 0, last }))
+        Self(Some(Open { journal, who, target, by, asked, began, received: 0, last }))
     }
 
     /// Notes what became of it; of a stream when that is over. What has no answer is not noted.
@@ -108,7 +102,7 @@ impl Pending {
 
     fn over(&mut self, fate: Fate) {
         let Some(open) = self.0.take() else { return };
-        let Open { journal, who, instance, by, asked, began, received, last: _ } = open;
+        let Open { journal, who, target, by, asked, began, received, last: _ } = open;
         let received = match &fate {
             Fate::Answered(text) | Fate::Refused(text) if received == 0 => text.len() as u64,
             Fate::Answered(_)
@@ -119,7 +113,7 @@ impl Pending {
             | Fate::Left => received,
         };
         let (at, took) = ((journal.0.wall)(), began.elapsed());
-        journal.note(Call { who, instance, by, at, took, asked, fate, received });
+        journal.note(Call { who, target, by, at, took, asked, fate, received });
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Load;
 use super::call::{Call, Fate};
 use crate::audit::{AuditLog, Record, clean};
+use crate::gateway::Target;
 use dtma_api_types::{AuditOutcome, CallView};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -128,11 +129,13 @@ impl Scribe {
         if is_call && asked.method.as_deref() != Some("subscriptions/listen") {
             self.load.seconds.observe(call, outcome);
         }
+        let (group_id, instance_name) = target(&call.target, &about);
         let left_out = self.load.left_out.swap(0, Ordering::Relaxed);
         let method = asked.method.as_deref().map_or_else(String::new, clean);
         Some(Record {
             actor: Some(clean(&call.who)),
-            instance_name: Some(call.instance.to_string()),
+            group_id,
+            instance_name,
             outcome: Some(outcome),
             code,
             duration_ms: u64::try_from(call.took.as_millis()).ok(),
@@ -146,6 +149,14 @@ impl Scribe {
             }),
             ..Record::new(call.at, ACTION, method, clean(&about))
         })
+    }
+}
+
+/// The group, where all of one was asked, and the server.
+fn target(target: &Target, about: &str) -> (Option<String>, Option<String>) {
+    match target {
+        Target::Server(instance) => (None, Some(instance.to_string())),
+        Target::Group(group) => (Some(group.to_string()), dtma_mcp::named_server(about).map(clean)),
     }
 }
 

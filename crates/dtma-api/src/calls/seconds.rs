@@ -32,7 +32,7 @@ impl Seconds {
     }
 
     pub(super) fn observe(&self, call: &Call, outcome: AuditOutcome) {
-        let labels = Labels { instance: call.instance.to_string(), outcome: outcome.as_str() };
+        let labels = Labels { instance: call.target.to_string(), outcome: outcome.as_str() };
         self.0.get_or_create(&labels).observe(call.took.as_secs_f64());
     }
 }

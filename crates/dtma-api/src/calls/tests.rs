@@ -11,9 +11,13 @@ fn open(dir: &tempfile::TempDir, arguments: bool) -> CallJournal {
     CallJournal::open(dir.path(), AuditBounds::default(), wall, arguments).unwrap()
 }
 
+fn time() -> Target {
+    Target::Server("time".parse().unwrap())
+}
+
 fn asked(journal: &CallJournal, text: &'static str) -> Pending {
     let caller = Caller { name: "ann".into(), digest: None };
-    journal.asked(&caller, &"time".parse().unwrap(), By::Http, &Bytes::from_static(text.as_bytes()))
+    journal.asked(&caller, &time(), By::Http, &Bytes::from_static(text.as_bytes()))
 }
 
 fn body(text: &'static str) -> PostReply {
@@ -83,7 +87,7 @@ async fn what_cannot_be_written_in_time_is_counted() {
     let caller = Caller { name: "ann".into(), digest: None };
     // The thread reads them, but not that fast.
     for _ in 0..50 {
-        journal.asked(&caller, &"time".parse().unwrap(), By::Sse, &big).answered(PostReply::Closed);
+        journal.asked(&caller, &time(), By::Sse, &big).answered(PostReply::Closed);
     }
     journal.finish().await;
     asked(&journal, CALL).answered(body("{}"));
@@ -99,13 +103,11 @@ async fn noting_a_call_costs_its_sender_next_to_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(&dir, false);
     let caller = Caller { name: "ann".into(), digest: None };
-    let (instance, text) = ("time".parse().unwrap(), Bytes::from(CALL));
+    let (target, text) = (time(), Bytes::from(CALL));
     let answer = Bytes::from_static(b"{}");
     let spent = allocation_counter::measure(|| {
         for _ in 0..100 {
-            drop(
-                journal.asked(&caller, &instance, By::Http, &text).answered(PostReply::Body(answer.clone())),
-            );
+            drop(journal.asked(&caller, &target, By::Http, &text).answered(PostReply::Body(answer.clone())));
         }
     });
     // The name of the server, the note, and now and then room for more notes.

@@ -1,7 +1,10 @@
 //! Which servers and tools a caller of the gateway may reach, and how often. Every door asks here, for each message anew:
 //! what is taken away is gone at once, and open streams end.
 
-use super::answering;
+mod group;
+
+use self::group::OfGroup;
+use super::target::{Entrance, Target};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::{GATEWAY_LIMIT, read};
@@ -16,9 +19,9 @@ use dtma_core::connection::{Access, Connection, Part, Reach};
 use dtma_core::id::{ConnectionId, InstanceName};
 use dtma_manager::ManagerError;
 use dtma_mcp::demand::{Demand, demands};
-use dtma_mcp::{Door, ToolFilter, TraceContext};
+use dtma_mcp::{ToolFilter, TraceContext};
 use futures_util::{Stream, StreamExt};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -46,11 +49,42 @@ pub(crate) fn reach(app: &App, caller: &Caller, instance: &InstanceName) -> Resu
     reach.ok_or_else(|| ManagerError::NoSuchServer(instance.clone()).into())
 }
 
-/// The door of a server for somebody who reaches so much of it.
-pub(crate) fn limited(door: &Door, reach: &Reach) -> Door {
-    match reach.part().filter(|part| !part.allows_all()) {
-        Some(part) => door.filtered_by(Arc::new(Allowed(Arc::clone(part)))),
-        None => door.clone(),
+/// What a caller may reach of what a door leads to.
+#[derive(Clone)]
+pub(crate) enum Reached {
+    Server(Reach),
+    Group(OfGroup),
+}
+
+/// The same for either. What is not granted is as if it were not there.
+pub(crate) fn reached(app: &App, caller: &Caller, target: &Target) -> Result<Reached, ApiError> {
+    match target {
+        Target::Server(instance) => reach(app, caller, instance).map(Reached::Server),
+        Target::Group(group) => OfGroup::look(app, caller, group).map(Reached::Group),
+    }
+}
+
+/// The way in for somebody who reaches so much of it.
+pub(super) fn limited(entrance: &Entrance, reached: &Reached) -> Entrance {
+    match (entrance, reached) {
+        (Entrance::Server(door), Reached::Server(reach)) => {
+            let part = reach.part().filter(|part| !part.allows_all());
+            let filtered = part.map(|part| door.filtered_by(Arc::new(Allowed(Arc::clone(part)))));
+            filtered.map_or_else(|| entrance.clone(), Entrance::Server)
+        }
+        (Entrance::Group(_), _) => opened(entrance.clone(), reached),
+        (Entrance::Server(_), Reached::Group(_)) => entrance.clone(),
+    }
+}
+
+/// The same for as long as a stream is open: what of a server is granted is looked at for each message, what of a group
+/// always.
+pub(super) fn opened(entrance: Entrance, reached: &Reached) -> Entrance {
+    match (entrance, reached) {
+        (Entrance::Group(group), Reached::Group(of)) if of.limits() => {
+            Entrance::Group(group.seen_by(Arc::new(of.clone())))
+        }
+        (entrance, _) => entrance,
     }
 }
 
@@ -66,12 +100,29 @@ impl ToolFilter for Allowed {
 
 /// Counts the calls in a text, or says how long to wait. Each counts for one of the connections that grant it, and for
 /// none if one of these has no rate; what none grants is refused elsewhere.
-pub(crate) fn charge(app: &App, reach: &Reach, text: &Bytes) -> Result<(), Duration> {
+pub(super) fn charge(
+    app: &App,
+    entrance: &Entrance,
+    reached: &Reached,
+    text: &Bytes,
+) -> Result<(), Duration> {
+    match (entrance, reached) {
+        (Entrance::Group(group), Reached::Group(of)) if of.limits() => {
+            group.demands(text).iter().try_for_each(|(server, demand)| {
+                of.reach(server).map_or(Ok(()), |reach| spend(app, &reach, || vec![demand.clone()]))
+            })
+        }
+        (_, Reached::Server(reach)) => spend(app, reach, || demands(text)),
+        (_, Reached::Group(_)) => Ok(()),
+    }
+}
+
+fn spend(app: &App, reach: &Reach, demands: impl FnOnce() -> Vec<Demand>) -> Result<(), Duration> {
     let Some(part) = reach.part() else { return Ok(()) };
     if part.granting(None).all(|connection| connection.terms.rate.is_none()) {
         return Ok(());
     }
-    demands(text).iter().try_for_each(|demand| app.spent().charge(app, part, demand))
+    demands().iter().try_for_each(|demand| app.spent().charge(app, part, demand))
 }
 
 /// What calls have used up of each connection's rate: when its bucket is full again. A connection that is changed begins
@@ -125,7 +176,7 @@ impl Spent {
 
 /// A message that may be passed on.
 pub(super) struct Admitted {
-    pub(super) server: Door,
+    pub(super) server: Entrance,
     pub(super) body: Bytes,
     pub(super) call: Pending,
 }
@@ -134,22 +185,23 @@ pub(super) struct Admitted {
 pub(super) async fn admitted(
     app: &App,
     caller: &Caller,
-    instance: &InstanceName,
+    target: &Target,
+    most_tools: Option<usize>,
     request: Request,
 ) -> Result<Admitted, ApiError> {
-    let reach = match reach(app, caller, instance) {
-        Ok(reach) => reach,
+    let reached = match reached(app, caller, target) {
+        Ok(reached) => reached,
         Err(error) => {
             let body = read(request, GATEWAY_LIMIT).await?;
-            app.calls().asked(caller, instance, By::Http, &body).barred(error.code());
+            app.calls().asked(caller, target, By::Http, &body).barred(error.code());
             return Err(error);
         }
     };
-    let server = limited(&answering(app, instance)?, &reach);
+    let server = limited(&target.answering(app)?.with_most_tools(most_tools), &reached);
     let trace = TraceContext::of(request.headers());
     let body = read(request, GATEWAY_LIMIT).await?;
-    let call = app.calls().asked(caller, instance, By::Http, &body);
-    match charge(app, &reach, &body) {
+    let call = app.calls().asked(caller, target, By::Http, &body);
+    match charge(app, &server, &reached, &body) {
         Ok(()) => Ok(Admitted { server, body: traced(trace, body), call }),
         Err(wait) => {
             let error = ApiError::TooMany("calls", wait);
@@ -167,13 +219,17 @@ pub(super) fn traced(trace: Option<TraceContext>, body: Bytes) -> Bytes {
     }
 }
 
-/// Ends when nothing of the server is granted to the caller any more.
-pub(crate) async fn over(app: App, caller: Caller, instance: InstanceName) {
+/// Ends when nothing of the server is granted to the caller any more; of a group, when one of its servers is not that was.
+pub(crate) async fn over(app: App, caller: Caller, target: Target) {
     if caller.digest.is_none() {
         return std::future::pending().await;
     }
     let mut changes = app.manager().connection_changes();
-    while reach(&app, &caller, &instance).is_ok() {
+    let before = match reached(&app, &caller, &target) {
+        Ok(Reached::Group(of)) => of.servers(),
+        Ok(Reached::Server(_)) | Err(_) => BTreeSet::new(),
+    };
+    while still(&app, &caller, &target, &before) {
         let until = access(&app, &caller).until();
         let left = until.map(|until| Duration::try_from(until.duration_since(app.now())).unwrap_or_default());
         // Either may be dropped: whatever happened is looked at anew.
@@ -181,6 +237,14 @@ pub(crate) async fn over(app: App, caller: Caller, instance: InstanceName) {
             () = changes.next() => {}
             () = at_the_end(left) => {}
         }
+    }
+}
+
+fn still(app: &App, caller: &Caller, target: &Target, before: &BTreeSet<InstanceName>) -> bool {
+    match reached(app, caller, target) {
+        Ok(Reached::Server(_)) => true,
+        Ok(Reached::Group(of)) => !of.lost(before),
+        Err(_) => false,
     }
 }
 
@@ -196,9 +260,9 @@ async fn at_the_end(left: Option<Duration>) {
 pub(super) fn stream(
     app: &App,
     caller: &Caller,
-    instance: &InstanceName,
+    target: &Target,
     events: impl Stream<Item = Bytes> + Send + 'static,
 ) -> Response {
-    let over = over(app.clone(), caller.clone(), instance.clone());
+    let over = over(app.clone(), caller.clone(), target.clone());
     sse::answer(app, events.take_until(Box::pin(over)))
 }

@@ -5,17 +5,16 @@
 //! lets be in flight: nothing is taken from there before the client took what came before. How messages are framed and
 //! when a client counts as gone is left to the two doors.
 
-use super::access;
+use super::access::{self, Reached};
+use super::target::{Entrance, Target};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::calls::By;
 use crate::error::ApiError;
 use crate::metrics::GatewayOutcome;
 use bytes::Bytes;
-use dtma_core::connection::Reach;
-use dtma_core::id::InstanceName;
 use dtma_mcp::demand::too_often;
-use dtma_mcp::{Door, MessageStream, PostReply, SessionError, SessionId};
+use dtma_mcp::{MessageStream, PostReply, SessionError, SessionId};
 use futures_util::future::{BoxFuture, FutureExt, poll_immediate};
 use futures_util::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt};
 use std::fmt;
@@ -86,24 +85,30 @@ pub(super) enum Posted {
 #[derive(Clone)]
 pub(super) struct Line {
     app: App,
-    instance: InstanceName,
-    door: Door,
+    target: Target,
+    door: Entrance,
     caller: Caller,
     by: By,
     session: Arc<OnceLock<SessionId>>,
 }
 
 impl Line {
-    /// Both ends of a stream with this server.
-    pub(super) fn new(app: &App, door: &Door, caller: Caller, by: By) -> (Self, mpsc::Sender<Posted>, Told) {
+    /// Both ends of a stream with this server, or with all of a group.
+    pub(super) fn new(
+        app: &App,
+        target: Target,
+        door: &Entrance,
+        caller: Caller,
+        by: By,
+    ) -> (Self, mpsc::Sender<Posted>, Told) {
         let (sender, posted) = mpsc::channel(HANDED_OVER);
-        let (instance, door, session) = (door.instance().clone(), door.passing(), Arc::default());
-        let line = Self { app: app.clone(), instance, door, caller, by, session };
+        let (door, session) = (door.passing(), Arc::default());
+        let line = Self { app: app.clone(), target, door, caller, by, session };
         (line.clone(), sender, Told::new(line, posted))
     }
 
-    pub(super) fn instance(&self) -> &InstanceName {
-        &self.instance
+    pub(super) fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -111,11 +116,11 @@ impl Line {
     }
 
     /// Sends a message. It has its place in the order when this returns; what becomes of it is to be handed over.
-    pub(super) async fn post(&self, message: Bytes, reach: &Reach) -> Posted {
+    pub(super) async fn post(&self, message: Bytes, reached: &Reached) -> Posted {
         let (door, session) =
-            (access::limited(&self.door, reach), self.session.get().map(ToString::to_string));
-        let call = self.app.calls().asked(&self.caller, &self.instance, self.by, &message);
-        if let Err(wait) = access::charge(&self.app, reach, &message) {
+            (access::limited(&self.door, reached), self.session.get().map(ToString::to_string));
+        let call = self.app.calls().asked(&self.caller, &self.target, self.by, &message);
+        if let Err(wait) = access::charge(&self.app, &door, reached, &message) {
             let error = ApiError::TooMany("calls", wait);
             call.barred(error.code());
             return Posted::Answered(too_often(&message, &error.message(), wait));
@@ -127,23 +132,23 @@ impl Line {
         }
     }
 
-    /// What of the server its client may reach now.
-    pub(super) fn reach(&self) -> Result<Reach, ApiError> {
-        access::reach(&self.app, &self.caller, &self.instance)
+    /// What its client may reach now.
+    pub(super) fn reached(&self) -> Result<Reached, ApiError> {
+        access::reached(&self.app, &self.caller, &self.target)
     }
 
     /// Notes that a message was not passed on.
     pub(super) fn barred(&self, message: &Bytes, error: &ApiError) {
-        self.app.calls().asked(&self.caller, &self.instance, self.by, message).barred(error.code());
+        self.app.calls().asked(&self.caller, &self.target, self.by, message).barred(error.code());
     }
 
-    /// Ends when its client may reach nothing of the server any more.
+    /// Ends when its client may not reach any more what it could.
     pub(super) fn over(&self) -> BoxFuture<'static, ()> {
-        access::over(self.app.clone(), self.caller.clone(), self.instance.clone()).boxed()
+        access::over(self.app.clone(), self.caller.clone(), self.target.clone()).boxed()
     }
 
     pub(super) fn count(&self, outcome: GatewayOutcome) {
-        self.app.metrics().gateway(self.instance.as_str(), outcome);
+        self.app.metrics().gateway(&self.target, outcome);
     }
 
     /// What the server says that belongs to no call, wherever the session lives. It ends with the session.
@@ -158,11 +163,11 @@ impl Line {
     }
 }
 
-async fn listen(door: &Door, session: &str) -> Result<MessageStream, SessionError> {
+async fn listen(door: &Entrance, session: &str) -> Result<MessageStream, SessionError> {
     loop {
         match door.listen(session).await {
             // Nobody serves, or nobody ever will: only in the second case the session is lost.
-            Err(SessionError::Closed) => drop(door.session(session).await?),
+            Err(SessionError::Closed) => door.session(session).await?,
             listening => return listening,
         }
         tokio::time::sleep(LISTEN_AGAIN).await;
@@ -264,13 +269,13 @@ impl Told {
 
     /// Ends the session. One that is being opened is ended as soon as it is there.
     pub(super) async fn finish(mut self, end: End) {
-        tracing::debug!(server = %self.line.instance, %end, "a client's stream ended");
+        tracing::debug!(server = %self.line.target, %end, "a client's stream ended");
         let open = self.line.session.get().copied();
         let sessions = if open.is_some() { vec![open, self.surplus] } else { self.opening().await };
         for session in sessions.into_iter().flatten() {
             // One that is not there any more is closed.
             let _unknown = self.line.door.close_session(&session.to_string()).await;
-            self.line.app.metrics().session_closed(self.line.instance.as_str());
+            self.line.app.metrics().session_closed(&self.line.target);
         }
     }
 

@@ -1,10 +1,10 @@
 //! The door of HTTP+SSE, the pair of paths that protocol version 2024-11-05 has: a stream that a client opens, and a
 //! path on it to which that client posts. The session lives as long as the stream.
 
-use super::access;
-use super::answering;
+use super::access::{self, Reached};
 use super::duplex::{End, Line, Posted, Told};
 use super::header;
+use super::target::Target;
 use crate::answer::{Answer, json};
 use crate::app::App;
 use crate::auth::Caller;
@@ -18,7 +18,6 @@ use crate::sse;
 use axum::Extension;
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use dtma_core::connection::Reach;
 use dtma_core::id::InstanceName;
 use dtma_manager::ManagerError;
 use dtma_mcp::{PostReply, SessionId, TraceContext};
@@ -56,17 +55,28 @@ pub(crate) async fn gateway_sse(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Answer {
-    header::accepts(&headers, &["text/event-stream"])?;
-    access::reach(&app, &caller, &instance)?;
-    let server = answering(&app, &instance)?;
-    let (line, posted, told) = Line::new(&app, &server, caller.clone(), By::Sse);
-    let seat = app.streams().enter(&app, Client { line: line.clone(), posted, caller });
-    let endpoint = format!("/gateway/servers/{instance}/messages?sessionId={}", seat.id);
+    open(&app, &Target::Server(instance), None, caller, &headers)
+}
+
+/// Opens the stream.
+pub(super) fn open(
+    app: &App,
+    target: &Target,
+    most_tools: Option<usize>,
+    caller: Caller,
+    headers: &HeaderMap,
+) -> Answer {
+    header::accepts(headers, &["text/event-stream"])?;
+    let reached = access::reached(app, &caller, target)?;
+    let server = access::opened(target.answering(app)?.with_most_tools(most_tools), &reached);
+    let (line, posted, told) = Line::new(app, target.clone(), &server, caller.clone(), By::Sse);
+    let seat = app.streams().enter(app, Client { line: line.clone(), posted, caller });
+    let endpoint = format!("{}/messages?sessionId={}", target.path(), seat.id);
     let (out, pieces) = mpsc::channel(PIECES);
     let last = Arc::<Last>::default();
     app.tasks().spawn(carry(seat, told, out, line.over(), Arc::clone(&last)));
     let events = stream::iter([sse::event("endpoint", None, endpoint.as_bytes())]);
-    Ok(sse::answer(&app, events.chain(received(pieces)).chain(stream::once(async move { last.words() }))))
+    Ok(sse::answer(app, events.chain(received(pieces)).chain(stream::once(async move { last.words() }))))
 }
 
 /// Send an MCP message on a session over HTTP+SSE
@@ -84,19 +94,30 @@ pub(crate) async fn gateway_messages(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Answer {
+    message(&app, &Target::Server(instance), &query, &caller, request).await
+}
+
+/// Takes a message for such a stream.
+pub(super) async fn message(
+    app: &App,
+    target: &Target,
+    query: &MessagesQuery,
+    caller: &Caller,
+    request: Request,
+) -> Answer {
     expect_json(request.headers())?;
     let id = SessionId::parse(&query.session_id).ok_or(ApiError::NoSession)?;
-    let client = app.streams().find(id, &instance, &caller).ok_or(ApiError::NoSession)?;
-    let reach = match access::reach(&app, &caller, &instance) {
-        Ok(reach) => reach,
+    let client = app.streams().find(id, target, caller).ok_or(ApiError::NoSession)?;
+    let reached = match access::reached(app, caller, target) {
+        Ok(reached) => reached,
         Err(error) => {
             client.line.barred(&read(request, GATEWAY_LIMIT).await?, &error);
             return Err(error);
         }
     };
-    answering(&app, &instance)?;
+    target.answering(app)?;
     let trace = TraceContext::of(request.headers());
-    client.take(access::traced(trace, read(request, GATEWAY_LIMIT).await?), &reach).await
+    client.take(access::traced(trace, read(request, GATEWAY_LIMIT).await?), &reached).await
 }
 
 /// Which stream.
@@ -141,9 +162,9 @@ impl Streams {
         Seat { app: app.clone(), id }
     }
 
-    fn find(&self, id: SessionId, instance: &InstanceName, caller: &Caller) -> Option<Arc<Client>> {
+    fn find(&self, id: SessionId, target: &Target, caller: &Caller) -> Option<Arc<Client>> {
         let client = self.table().get(&id).map(Arc::clone);
-        client.filter(|client| client.line.instance() == instance && client.caller.name == caller.name)
+        client.filter(|client| client.line.target() == target && client.caller.name == caller.name)
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Client>>> {
@@ -153,13 +174,13 @@ impl Streams {
 
 impl Client {
     /// What is wrong with a message itself is told whoever posts it, everything else on the stream.
-    async fn take(&self, message: Bytes, reach: &Reach) -> Answer {
+    async fn take(&self, message: Bytes, reached: &Reached) -> Answer {
         // A place first: a message must not be sent whose answer nobody would await.
         let place = self.posted.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => ApiError::TooMany("messages on one stream", TRY_AGAIN),
             mpsc::error::TrySendError::Closed(()) => ApiError::NoSession,
         })?;
-        match self.line.post(message, reach).await {
+        match self.line.post(message, reached).await {
             Posted::Answered(PostReply::Refused(body)) => {
                 self.line.count(GatewayOutcome::Refused);
                 return Ok(json(StatusCode::BAD_REQUEST, body));

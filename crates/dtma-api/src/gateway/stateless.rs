@@ -2,6 +2,7 @@
 //! JSON-RPC answer.
 
 use super::access::{self, Admitted};
+use super::target::Target;
 use super::{header, reply_to, stream};
 use crate::answer::Answer;
 use crate::app::App;
@@ -10,7 +11,6 @@ use crate::error::ApiError;
 use crate::metrics::GatewayOutcome;
 use crate::sse;
 use axum::extract::Request;
-use dtma_core::id::InstanceName;
 use dtma_mcp::{Claims, PostReply, stateless_status, version};
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
@@ -48,19 +48,25 @@ fn claims(headers: &HeaderMap) -> Claims {
     }
 }
 
-pub(super) async fn post(app: &App, caller: &Caller, instance: &InstanceName, request: Request) -> Answer {
+pub(super) async fn post(
+    app: &App,
+    caller: &Caller,
+    target: &Target,
+    most_tools: Option<usize>,
+    request: Request,
+) -> Answer {
     let claims = claims(request.headers());
-    let Admitted { server, body, call } = access::admitted(app, caller, instance, request).await?;
+    let Admitted { server, body, call } = access::admitted(app, caller, target, most_tools, request).await?;
     let mut pending: BoxFuture<'static, PostReply> =
         Box::pin(async move { call.answered(server.post_stateless(&claims, body).await) });
     match tokio::time::timeout(sse::KEEP_ALIVE, &mut pending).await {
         Ok(reply) => {
             let status = stateless_status(&reply);
-            reply_to(app, caller, instance, reply, status)
+            reply_to(app, caller, target, reply, status)
         }
         Err(_) => {
-            app.metrics().gateway(instance.as_str(), GatewayOutcome::Streamed);
-            Ok(access::stream(app, caller, instance, stream::late(pending)))
+            app.metrics().gateway(target, GatewayOutcome::Streamed);
+            Ok(access::stream(app, caller, target, stream::late(pending)))
         }
     }
 }

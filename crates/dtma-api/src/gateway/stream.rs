@@ -1,9 +1,10 @@
 //! Messages as server-sent events, and calls that take so long that their connection must be kept alive.
 
+use super::target::Entrance;
 use crate::calls::Pending;
 use crate::sse;
 use bytes::Bytes;
-use dtma_mcp::{Door, EventStream, MessageStream, PostReply};
+use dtma_mcp::{EventStream, MessageStream, PostReply};
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -18,7 +19,12 @@ pub(super) enum Answered {
 
 /// Waits for the answer as long as a silent connection is safe. Without a session the answer carries the new one's
 /// id in its head, so its head must wait for it.
-pub(super) async fn patient(server: Door, session: Option<String>, body: Bytes, call: Pending) -> Answered {
+pub(super) async fn patient(
+    server: Entrance,
+    session: Option<String>,
+    body: Bytes,
+    call: Pending,
+) -> Answered {
     let has_session = session.is_some();
     let mut pending: BoxFuture<'static, PostReply> =
         Box::pin(async move { call.answered(server.post(session.as_deref(), body).await) });

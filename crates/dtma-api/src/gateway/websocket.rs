@@ -5,8 +5,8 @@ mod pulse;
 mod socket;
 
 use super::access;
-use super::answering;
 use super::duplex::Line;
+use super::target::Target;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::auth::{Caller, Scope, Standing};
@@ -45,15 +45,27 @@ pub(crate) async fn gateway_ws(
     State(app): State<App>,
     Named(instance): Named<InstanceName>,
     Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Answer {
+    open(app, Target::Server(instance), None, caller, "gatewayWs", request)
+}
+
+/// Shakes hands. `action` is what the log of refusals calls it.
+pub(super) fn open(
+    app: App,
+    target: Target,
+    most_tools: Option<usize>,
+    caller: Caller,
+    action: &'static str,
     mut request: Request,
 ) -> Answer {
     let accept = accept(request.headers())?;
-    access::reach(&app, &caller, &instance)?;
-    let server = answering(&app, &instance)?;
-    let standing = Standing::of(&app, Scope::Gateway, "gatewayWs", &request);
+    let reached = access::reached(&app, &caller, &target)?;
+    let server = access::opened(target.answering(&app)?.with_most_tools(most_tools), &reached);
+    let standing = Standing::of(&app, Scope::Gateway, action, &request);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(ApiError::Upgrade)?;
     let after = request.extensions().get::<Upgrade>().ok_or(ApiError::Upgrade)?;
-    let (line, posted, told) = Line::new(&app, &server, caller, By::WebSocket);
+    let (line, posted, told) = Line::new(&app, target, &server, caller, By::WebSocket);
     after.then(socket::run(app, upgrade, socket::Ways { standing, line, posted, told }).boxed());
     Ok(switching(accept, offers(request.headers(), SEC_WEBSOCKET_PROTOCOL, PROTOCOL)))
 }

@@ -6,6 +6,7 @@
 
 use super::access;
 use super::card::CARD;
+use super::target::Target;
 use crate::answer::Answer;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -16,7 +17,7 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use dtma_core::id::InstanceName;
+use dtma_core::id::{GroupId, InstanceName};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -27,16 +28,21 @@ const METADATA: &str = "/.well-known/oauth-protected-resource";
 
 /// Where the metadata of the door at this path is.
 pub(crate) fn metadata_path(path: &str) -> String {
-    let door = path.strip_prefix("/gateway/servers/").and_then(|rest| {
-        let (instance, door) = rest.split_once('/')?;
-        let instance: InstanceName = instance.parse().ok()?;
+    let target = |(kind, rest): (&str, &str)| {
+        let (name, door) = rest.split_once('/')?;
+        let target = match kind {
+            "servers" => Target::Server(name.parse().ok()?),
+            "groups" => Target::Group(name.parse().ok()?),
+            _ => return None,
+        };
         let door = match door {
             "messages" => "sse",
             "mcp/server-card" => "mcp",
             door => DOORS.into_iter().find(|known| *known == door)?,
         };
-        Some(format!("/gateway/servers/{instance}/{door}"))
-    });
+        Some(format!("{}/{door}", target.path()))
+    };
+    let door = path.strip_prefix("/gateway/").and_then(|rest| rest.split_once('/')).and_then(target);
     door.map_or_else(|| METADATA.to_owned(), |door| format!("{METADATA}{door}"))
 }
 
@@ -64,13 +70,38 @@ pub(crate) async fn get_door_protection(
     request: Request,
 ) -> Answer {
     let Path((instance, door)) = path.map_err(|problem| ApiError::PathName(problem.body_text()))?;
-    let wrong = |problem: &dyn std::fmt::Display| ApiError::PathName(problem.to_string());
-    let instance: InstanceName = instance.parse().map_err(|problem| wrong(&problem))?;
-    if !DOORS.contains(&door.as_str()) {
+    let instance: InstanceName = instance.parse().map_err(wrong)?;
+    of_door(&app, &Target::Server(instance), &door, &request)
+}
+
+/// How a door to a group is protected
+///
+/// The same of one door to all MCP servers of a group.
+#[utoipa::path(get, path = "/.well-known/oauth-protected-resource/gateway/groups/{groupId}/{door}",
+    operation_id = "getGroupDoorProtection", tag = "gateway",
+    params(("groupId" = String, Path, description = "The group, whether it is there or not"),
+        ("door" = String, Path, description = "`mcp`, `sse` or `ws`")),
+    responses((status = 200, description = "The metadata", body = Object, content_type = "application/json")))]
+pub(crate) async fn get_group_door_protection(
+    State(app): State<App>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Answer {
+    let Path((group, door)) = path.map_err(|problem| ApiError::PathName(problem.body_text()))?;
+    let group: GroupId = group.parse().map_err(wrong)?;
+    of_door(&app, &Target::Group(group), &door, &request)
+}
+
+fn wrong(problem: impl std::fmt::Display) -> ApiError {
+    ApiError::PathName(problem.to_string())
+}
+
+fn of_door(app: &App, target: &Target, door: &str, request: &Request) -> Answer {
+    if !DOORS.contains(&door) {
         return Err(ApiError::PathName(format!("{door:?} is no door; there are mcp, sse and ws")));
     }
-    let base = Base::of(app.front(), &request);
-    let of_door = protection(&app, &base, &format!("/gateway/servers/{instance}/{door}"));
+    let base = Base::of(app.front(), request);
+    let of_door = protection(app, &base, &format!("{}/{door}", target.path()));
     Ok(document("application/json", "no-store", &of_door))
 }
 
@@ -137,6 +168,9 @@ mod tests {
             ("/gateway/servers/time/ws", "/gateway/servers/time/ws"),
             ("/gateway/servers/time/messages", "/gateway/servers/time/sse"),
             ("/gateway/servers/time/mcp/server-card", "/gateway/servers/time/mcp"),
+            ("/gateway/groups/demo/ws", "/gateway/groups/demo/ws"),
+            ("/gateway/groups/demo/messages", "/gateway/groups/demo/sse"),
+            ("/gateway/others/time/mcp", ""),
             ("/gateway/servers/time/other", ""),
             ("/gateway/servers/a\"b/mcp", ""),
             ("/.well-known/ai-catalog.json", ""),

@@ -1,5 +1,6 @@
 //! Groups and servers, counted at the moment somebody asks.
 
+use crate::gateway::Target;
 use crate::view::{group_totals, phase, server_totals};
 use dtma_manager::{GroupStatus, ManagerHandle};
 use dtma_mcp::Door;
@@ -9,6 +10,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
 use std::sync::Arc;
+
+/// Told of groups as one, too: their calls are those of their servers.
+const SESSIONS: &str = "gateway_sessions";
 
 pub(super) struct Fleet {
     manager: ManagerHandle,
@@ -34,7 +38,7 @@ impl Collector for Fleet {
         encode_restarts(&mut encoder, &groups)?;
         encode_ready(&mut encoder, &groups)?;
         let help = "MCP sessions of clients";
-        self.encode_doors(&mut encoder, &groups, "gateway_sessions", help, Door::sessions)?;
+        self.encode_doors(&mut encoder, &groups, SESSIONS, help, Door::sessions)?;
         let help = "Calls of agents that were passed on and are not answered yet";
         let calls = |door: &Door| door.depth().calls;
         self.encode_doors(&mut encoder, &groups, "gateway_calls_in_flight", help, calls)?;
@@ -60,6 +64,15 @@ impl Fleet {
             let counted = u64::try_from(count(&door)).unwrap_or(u64::MAX);
             let labels = [("instance", server.instance.as_str())];
             ConstGauge::new(counted).encode(metric.encode_family(&labels)?)?;
+        }
+        for group in groups.iter().filter(|_| name == SESSIONS) {
+            let Some(together) = self.manager.mcp_group(&group.group_id) else { continue };
+            let sessions = u64::try_from(together.sessions()).unwrap_or(u64::MAX);
+            // One that nobody uses as one need not be told.
+            if sessions > 0 {
+                let target = Target::Group(group.group_id.clone()).to_string();
+                ConstGauge::new(sessions).encode(metric.encode_family(&[("instance", target.as_str())])?)?;
+            }
         }
         Ok(())
     }

@@ -75,6 +75,8 @@ pub(crate) struct CallsQuery {
     until: Option<String>,
     /// Only of the token with this name.
     actor: Option<String>,
+    /// Only those that asked all of this group as one.
+    group: Option<String>,
     /// Only to this server.
     instance: Option<String>,
     /// Only those that ended so.
@@ -87,8 +89,8 @@ pub(crate) struct CallsQuery {
 
 impl From<CallsQuery> for AuditQuery {
     fn from(query: CallsQuery) -> Self {
-        let CallsQuery { since, until, actor, instance, outcome, limit, cursor } = query;
-        Self { since, until, actor, action: None, group: None, instance, outcome, limit, cursor }
+        let CallsQuery { since, until, actor, group, instance, outcome, limit, cursor } = query;
+        Self { since, until, actor, action: None, group, instance, outcome, limit, cursor }
     }
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod aggregate;
 mod audit;
 mod compat;
 mod contract;

@@ -4,7 +4,7 @@
 use super::Door;
 use super::table::Table;
 use crate::envelope::Message;
-use crate::json::{Cursor, Fault, Span, find, member};
+use crate::json::{Cursor, Fault, find, member, within};
 use crate::rpc::{self, code};
 use crate::splice::{Edit, splice};
 use crate::{MessageStream, PostReply, SessionId};
@@ -100,7 +100,7 @@ impl Door {
     }
 
     /// Why a call with these parameters is not passed on.
-    pub(super) fn refused(&self, method: &str, params: Option<&[u8]>) -> Option<String> {
+    pub(crate) fn refused(&self, method: &str, params: Option<&[u8]>) -> Option<String> {
         let filter = self.filter().filter(|_| method == "tools/call")?;
         self.refusal(&*filter, params.unwrap_or_default())
     }
@@ -168,10 +168,4 @@ fn sift(filter: &dyn ToolFilter, message: Bytes) -> Bytes {
 fn passes(filter: &dyn ToolFilter, raw: &[u8]) -> bool {
     let name = member(raw, "name").and_then(|name| serde_json::from_slice::<String>(name).ok());
     name.is_some_and(|name| filter.refuses(&name, std::str::from_utf8(raw).ok()).is_none())
-}
-
-fn within(text: &[u8], object: Option<Span>, name: &str) -> Option<Span> {
-    let object = object?;
-    let inner = find(object.of(text), name)?;
-    Some(Span { start: object.start + inner.start, end: object.start + inner.end })
 }

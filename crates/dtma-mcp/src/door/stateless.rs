@@ -16,7 +16,7 @@ mod listen;
 mod translate;
 
 pub(crate) use self::ask::Held;
-use self::check::Asked;
+pub(crate) use self::check::Asked;
 pub use self::check::Claims;
 use super::Door;
 use super::member::Member;
@@ -59,7 +59,7 @@ impl Door {
         }
     }
 
-    fn listed(&self, tool: &str) -> Option<Bytes> {
+    pub(crate) fn listed(&self, tool: &str) -> Option<Bytes> {
         self.table().listed(tool).into_iter().next()
     }
 

@@ -4,6 +4,7 @@ use super::Door;
 use super::table::Table;
 use crate::ServerState;
 use futures_util::future;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -41,6 +42,11 @@ impl Door {
                 () = tokio::time::sleep_until(deadline) => return Err(self.not_up()),
             }
         }
+    }
+
+    /// Waits until a member answers. `false`: none did in time, or none will.
+    pub(crate) async fn ready_within(&self, patience: Duration) -> bool {
+        self.until(Instant::now() + patience, |table: &mut Table| table.turn().map(drop)).await.is_ok()
     }
 
     /// Why nobody serves now.

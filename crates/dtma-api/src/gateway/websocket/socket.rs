@@ -135,14 +135,14 @@ impl Hearing {
 
     async fn post(&self, message: Bytes) -> Result<(), Stop> {
         self.admitted().await?;
-        let reach = match self.line.reach() {
-            Ok(reach) => reach,
+        let reached = match self.line.reached() {
+            Ok(reached) => reached,
             Err(error) => {
                 self.line.barred(&message, &error);
                 return Err(Stop::Stream(End::Ungranted));
             }
         };
-        let posted = self.line.post(message, &reach).await;
+        let posted = self.line.post(message, &reached).await;
         let (posted, settled) = match posted {
             // What comes after the handshake needs the session that comes of it.
             Posted::Awaited(reply) if !self.line.is_open() => {

@@ -55,7 +55,7 @@ const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 impl Asked {
     /// `listed` knows tools as their server lists them.
-    pub(super) fn check(
+    pub(crate) fn check(
         claims: &Claims,
         message: &Message,
         listed: impl Fn(&str) -> Option<Bytes>,
@@ -169,7 +169,7 @@ impl Fault {
         Self::new(code::HEADER_MISMATCH, why)
     }
 
-    pub(super) fn reply(self, message: &Message) -> PostReply {
+    pub(crate) fn reply(self, message: &Message) -> PostReply {
         let Self { code, why, data } = self;
         let id = message.raw(message.envelope.id);
         PostReply::Refused(match data {
