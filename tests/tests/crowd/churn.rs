@@ -12,10 +12,6 @@ use tokio::task::JoinSet;
 const AGENTS: usize = 10;
 /// Sessions that one server keeps of clients that did not end them; beyond, the one unused for longest makes way.
 const KEPT: u64 = 1024;
-/// A client that leaves while its session is being opened may push another one out of its server without the door hearing
-/// of that, which counts it from then on: at most one for each visit that ends in the handshake. Of a minute's visits there
-/// are fewer; two hours show whether they add up.
-const UNHEARD: u64 = 512;
 /// What the daemon may grow by, whatever the time: its allocator keeps some of what it had at its busiest.
 const DAEMON: u64 = 16 << 20;
 const SHIM: u64 = 1 << 20;
@@ -174,7 +170,7 @@ async fn settled(toolbox: &Toolbox, before: Option<&Counts>) -> Counts {
         let lasting = value(r#"dtma_gateway_sessions{instance="lasting"}"#);
         let counts = counts(toolbox, value("dtma_tasks "));
         let more = before.is_some_and(|before| counts.exceeds(before));
-        if streams + passing > 0 || lasting > KEPT + UNHEARD || more {
+        if streams + passing > 0 || lasting > KEPT || more {
             return Err((streams, passing, lasting, counts));
         }
         Ok(counts)
