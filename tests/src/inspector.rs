@@ -17,6 +17,8 @@ pub enum Door {
     Http,
     /// HTTP+SSE.
     Sse,
+    /// Streamable HTTP onto a group; its name stands for the server's.
+    Group,
 }
 
 /// The inspector as a command, without arguments.
@@ -36,11 +38,12 @@ fn setting(name: &str) -> String {
 
 /// Runs it against a server's door.
 pub async fn inspector(toolbox: &Toolbox, door: Door, token: &str, instance: &str, args: &[&str]) -> Ended {
-    let (path, transport) = match door {
-        Door::Http => ("mcp", "http"),
-        Door::Sse => ("sse", "sse"),
+    let (whose, path, transport) = match door {
+        Door::Http => ("servers", "mcp", "http"),
+        Door::Sse => ("servers", "sse", "sse"),
+        Door::Group => ("groups", "mcp", "http"),
     };
-    let url = format!("{}/gateway/servers/{instance}/{path}", toolbox.url());
+    let url = format!("{}/gateway/{whose}/{instance}/{path}", toolbox.url());
     let mut command = command();
     command.args([&url, "--transport", transport]);
     command.args(["--header", &format!("Authorization: Bearer {token}")]).args(args);

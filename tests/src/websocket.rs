@@ -20,7 +20,19 @@ impl WsClient {
     pub async fn open(toolbox: &Toolbox, instance: &str) -> Self {
         let token = format!("Bearer {}", toolbox.token());
         let connected = Self::connect(toolbox, instance, &[("Authorization", &token)]).await;
-        let mut client = connected.unwrap_or_else(|error| panic!("{instance}: {error}"));
+        connected.unwrap_or_else(|error| panic!("{instance}: {error}")).greet().await
+    }
+
+    /// The same with all servers of a group.
+    pub async fn open_group(toolbox: &Toolbox, group: &str) -> Self {
+        let token = format!("Bearer {}", toolbox.token());
+        let (host, path) = (toolbox.url().trim_start_matches("http://"), format!("groups/{group}"));
+        let connected = dial(host, &path, &[("Authorization", &token)]).await.map(Self);
+        connected.unwrap_or_else(|error| panic!("{group}: {error}")).greet().await
+    }
+
+    async fn greet(mut self) -> Self {
+        let client = &mut self;
         let capabilities = json!({"sampling": {}, "elicitation": {}});
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities,
                             "clientInfo": {"name": "test", "version": "0"}});
@@ -28,7 +40,7 @@ impl WsClient {
         let greeting = client.answer(&json!("hello")).await;
         assert!(greeting["result"]["serverInfo"]["name"].is_string(), "{greeting}");
         client.say(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
-        client
+        self
     }
 
     /// Connects with these headers only.
@@ -37,7 +49,7 @@ impl WsClient {
     /// The handshake was refused.
     pub async fn connect(toolbox: &Toolbox, instance: &str, headers: &[(&str, &str)]) -> Result<Self, Error> {
         let host = toolbox.url().trim_start_matches("http://");
-        dial(host, instance, headers).await.map(Self)
+        dial(host, &format!("servers/{instance}"), headers).await.map(Self)
     }
 
     /// Sends a message.
@@ -93,13 +105,13 @@ impl WsClient {
     }
 }
 
-/// Connects to the door of a server of the daemon at `host`, and shakes hands as WebSocket does.
+/// Connects to the door of `whose` (`servers/NAME`, `groups/ID`) of the daemon at `host`, and shakes hands as WebSocket does.
 pub(crate) async fn dial(
     host: &str,
-    instance: &str,
+    whose: &str,
     headers: &[(&str, &str)],
 ) -> Result<WebSocketStream<TcpStream>, Error> {
-    let mut request = Request::get(format!("ws://{host}/gateway/servers/{instance}/ws"))
+    let mut request = Request::get(format!("ws://{host}/gateway/{whose}/ws"))
         .header("Host", host)
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")

@@ -249,7 +249,8 @@ impl Pair {
 
 async fn socket(address: &Address) -> Result<Wire, String> {
     let token = format!("Bearer {}", address.token);
-    let dialled = dial(&address.host, &address.instance, &[("Authorization", &token)]).await;
+    let dialled =
+        dial(&address.host, &format!("servers/{}", address.instance), &[("Authorization", &token)]).await;
     let mut socket = dialled.map_err(|error| error.to_string())?;
     say(&mut socket, &hello("2025-11-25")).await?;
     let greeting = hear(&mut socket).await?;

@@ -28,14 +28,18 @@ pub(crate) enum McpCommand {
 #[command(after_help = "\
 Examples:
   dtma mcp connect time
+  dtma mcp connect --group tools                every server of a group as one
   { \"command\": \"dtma\", \"args\": [\"mcp\", \"connect\", \"time\"] }    in a client's file of servers
 
 Messages pass as they are, one a line. The session outlives restarts of the server and of the daemon: what is asked
 while nobody answers waits. The token comes from DTMA_TOKEN, --token-file or the context, as for every command.")]
 pub(crate) struct McpConnectArgs {
     /// The server
-    #[arg(value_name = "INSTANCE")]
-    pub(crate) instance: String,
+    #[arg(value_name = "INSTANCE", required_unless_present = "group")]
+    pub(crate) instance: Option<String>,
+    /// All MCP servers of a group as one, their tools by names that begin with theirs
+    #[arg(long, value_name = "GROUP", conflicts_with = "instance")]
+    pub(crate) group: Option<String>,
     /// How long a daemon that cannot be reached is waited for
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = value::timeout)]
     pub(crate) patience: Duration,

@@ -1,4 +1,4 @@
-//! `mcp connect`: a server on standard input and output for a client that only starts commands. Its messages go through
+//! `mcp connect`: a server, or all of a group, on standard input and output for a client that only starts commands. Its messages go through
 //! the gateway as the bytes they are, and what comes back goes out, one message a line.
 //!
 //! Requests are under way side by side; everything else goes one after the other, in the order in which it came. A daemon
@@ -8,12 +8,13 @@
 mod message;
 mod session;
 
-use crate::app::{App, server};
+use crate::app::{App, server, there_is};
 use crate::cli::McpConnectArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use bytes::Bytes;
 use dtma_client::Error;
+use dtma_client::mcp::Target;
 use dtma_client::types::Kind;
 use http::StatusCode;
 use message::{Envelope, failed, line, unreadable};
@@ -43,9 +44,13 @@ async fn carry(app: &App, args: McpConnectArgs) -> Result<(), Failure> {
     let (out, lines) = mpsc::channel(WAITING);
     let mut writer = JoinSet::new();
     writer.spawn(write(lines));
-    let McpConnectArgs { instance, patience } = args;
-    let session = Arc::new(Session::new(app.client.clone(), instance.clone(), patience));
-    look(app, &session, &instance).await?;
+    let McpConnectArgs { instance, group, patience } = args;
+    let target = match group {
+        Some(group) => Target::Group(group),
+        None => Target::Server(instance.unwrap_or_default()),
+    };
+    let session = Arc::new(Session::new(app.client.clone(), target.clone(), patience));
+    look(app, &session, &target).await?;
     let mut bridge =
         Bridge { session: Arc::clone(&session), out, calls: JoinSet::new(), listening: JoinSet::new() };
     let served = tokio::select! {
@@ -64,13 +69,25 @@ async fn carry(app: &App, args: McpConnectArgs) -> Result<(), Failure> {
     served
 }
 
-/// Says at once, and to a person, that there is no such MCP server. An agent's token may not let it look: then the
+/// Says at once, and to a person, that there is no such MCP server or group. An agent's token may not let it look: then the
 /// handshake tells.
-async fn look(app: &App, session: &Session, instance: &str) -> Result<(), Failure> {
+async fn look(app: &App, session: &Session, target: &Target) -> Result<(), Failure> {
     let status = match session.reaching(async || app.client.get_status().await).await {
         Err(Error::Refused(refusal)) if refusal.status == StatusCode::FORBIDDEN => return Ok(()),
         status => status?,
     };
+    let instance =
+        match target {
+            Target::Server(instance) => instance,
+            Target::Group(name) => {
+                let known = || status.groups.iter().map(|group| group.group_id.as_str());
+                return match known().any(|group| group == name) {
+                    true => Ok(()),
+                    false => Err(Failure::new(Exit::NotFound, format!("there is no group {name}"))
+                        .hint(there_is(known()))),
+                };
+            }
+        };
     match server(&status, instance)?.kind {
         Kind::Mcp => Ok(()),
         Kind::Tool => {

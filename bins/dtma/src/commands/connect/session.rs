@@ -2,7 +2,7 @@
 
 use super::message::{Envelope, failed};
 use bytes::Bytes;
-use dtma_client::mcp::raw_messages;
+use dtma_client::mcp::{Target, raw_messages};
 use dtma_client::{Client, Error};
 use futures_util::StreamExt;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -25,7 +25,7 @@ const SELDOM: Duration = Duration::from_secs(5);
 
 pub(super) struct Session {
     client: Client,
-    instance: String,
+    target: Target,
     patience: Duration,
     known: Mutex<Known>,
     /// Held by whoever begins it anew.
@@ -43,8 +43,8 @@ struct Known {
 }
 
 impl Session {
-    pub(super) fn new(client: Client, instance: String, patience: Duration) -> Self {
-        Self { client, instance, patience, known: Mutex::default(), renewing: tokio::sync::Mutex::default() }
+    pub(super) fn new(client: Client, target: Target, patience: Duration) -> Self {
+        Self { client, target, patience, known: Mutex::default(), renewing: tokio::sync::Mutex::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -67,7 +67,7 @@ impl Session {
     async fn post(&self, headers: &HeaderMap, message: &Bytes) -> Result<Response<Incoming>, Error> {
         self.reaching(async || {
             let (headers, message) = (headers.clone(), message.clone());
-            self.client.gateway_post(&self.instance, headers, message, CALL).await
+            self.client.post_to(&self.target, headers, message, CALL).await
         })
         .await
     }
@@ -168,9 +168,8 @@ impl Session {
         let (mut last, mut trouble, mut pause) = (None::<String>, String::new(), AGAIN);
         loop {
             let listen = async |headers: HeaderMap| {
-                let listen = async || {
-                    self.client.gateway_listen(&self.instance, headers.clone(), last.as_deref()).await
-                };
+                let listen =
+                    async || self.client.listen_to(&self.target, headers.clone(), last.as_deref()).await;
                 self.reaching(listen).await
             };
             match self.in_session(listen).await {
@@ -202,7 +201,7 @@ impl Session {
         let headers = self.known().headers.clone();
         if headers.contains_key(SESSION) {
             // One that is not closed ends by itself.
-            let _ = self.client.gateway_close(&self.instance, headers).await;
+            let _ = self.client.end_at(&self.target, headers).await;
         }
     }
 }
