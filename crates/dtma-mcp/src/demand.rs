@@ -31,19 +31,29 @@ pub fn demands(text: &Bytes) -> Vec<Demand> {
 #[must_use]
 pub fn too_often(text: &Bytes, why: &str, again: Duration) -> PostReply {
     let data = json!({"retry_after_ms": u64::try_from(again.as_millis()).unwrap_or(u64::MAX)});
-    let refused = |message: &Message| {
-        let id = message.raw(message.envelope.id);
-        (message.kind() == Kind::Request).then(|| rpc::error_with(id, rpc::code::TOO_OFTEN, why, &data))
+    let refused = |id: &[u8]| rpc::error_with(Some(id), rpc::code::TOO_OFTEN, why, &data);
+    to_each_request(text, refused).unwrap_or(PostReply::Accepted)
+}
+
+/// The answer to a text that nobody will answer, as nothing of it was done: an error to every request in it. `None`: it
+/// has no request.
+#[must_use]
+pub fn unanswerable(text: &Bytes, why: &str) -> Option<PostReply> {
+    to_each_request(text, |id| rpc::lost(id, why, false))
+}
+
+fn to_each_request(text: &Bytes, answer: impl Fn(&[u8]) -> Bytes) -> Option<PostReply> {
+    let answered = |message: &Message| {
+        let id = message.raw(message.envelope.id).filter(|_| message.kind() == Kind::Request);
+        id.map(&answer)
     };
-    let mut answers: Vec<Bytes> = messages(text).iter().filter_map(refused).collect();
-    match (answers.len(), answers.pop()) {
-        (1, Some(answer)) => PostReply::Body(answer),
-        (_, Some(last)) => {
-            let all = answers.into_iter().chain([last]);
-            PostReply::Stream(MessageStream::merged(stream::iter(all).boxed()))
-        }
-        (_, None) => PostReply::Accepted,
+    let mut answers: Vec<Bytes> = messages(text).iter().filter_map(answered).collect();
+    let last = answers.pop()?;
+    if answers.is_empty() {
+        return Some(PostReply::Body(last));
     }
+    let all = answers.into_iter().chain([last]);
+    Some(PostReply::Stream(MessageStream::merged(stream::iter(all).boxed())))
 }
 
 pub(crate) fn messages(text: &Bytes) -> Vec<Message> {
@@ -106,5 +116,15 @@ mod tests {
         let answers: Vec<Bytes> = futures_util::FutureExt::now_or_never(answers.collect()).unwrap();
         assert_eq!(answers.len(), 2);
         assert!(matches!(refused(NOTE), PostReply::Accepted));
+    }
+
+    #[test]
+    fn only_a_text_that_asks_for_something_can_go_unanswered() {
+        let refused = |text: &str| unanswerable(&Bytes::copy_from_slice(text.as_bytes()), "time is stopped");
+        let Some(PostReply::Body(body)) = refused(READ) else { panic!("one request has one answer") };
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["id"], &body["error"]["message"]), (&json!("r"), &json!("time is stopped")));
+        assert_eq!(body["error"]["data"]["may_have_executed"], false, "{body}");
+        assert!(refused(NOTE).is_none() && refused("{").is_none());
     }
 }
