@@ -20,8 +20,9 @@ use dtma_core::Timestamp;
 use dtma_core::connection::{Agent, TokenDigest};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tokio::sync::watch;
 
 /// A token that is known, by its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,11 @@ impl Token {
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
+
+    /// Whoever administers reaches everything; connections are for the others.
+    fn is_agent(&self) -> bool {
+        !self.scopes.contains(&Scope::Admin)
+    }
 }
 
 /// SHA-256 of a token's text.
@@ -67,13 +73,38 @@ pub(crate) struct Caller {
     pub(crate) name: Arc<str>,
     /// By which its connections are found; `None` for whoever reaches everything whatever is granted.
     pub(crate) digest: Option<TokenDigest>,
+    /// The token that was shown; `None` where none is asked for.
+    pub(crate) bearer: Option<TokenDigest>,
+}
+
+/// How long a token opens the gateway, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lasts {
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// Tells of changes of what is known about tokens.
+pub(crate) struct TokenChanges(Option<watch::Receiver<Arc<[Token]>>>);
+
+impl TokenChanges {
+    /// Waits for the next change since this was made, or since this returned. May be dropped and called again.
+    pub(crate) async fn next(&mut self) {
+        let changed = match &mut self.0 {
+            Some(tokens) => tokens.changed().await.is_ok(),
+            None => false,
+        };
+        if !changed {
+            // Nothing changes, or nothing any more.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// What is known about tokens.
 #[derive(Debug)]
 pub struct Auth {
     /// `None`: nobody needs a token.
-    tokens: Option<RwLock<Arc<[Token]>>>,
+    tokens: Option<watch::Sender<Arc<[Token]>>>,
     connections: bool,
 }
 
@@ -81,7 +112,7 @@ impl Auth {
     /// These tokens open the door.
     #[must_use]
     pub fn tokens(tokens: Vec<Token>) -> Self {
-        Self { tokens: Some(RwLock::new(tokens.into())), connections: false }
+        Self { tokens: Some(watch::Sender::new(tokens.into())), connections: false }
     }
 
     /// Everybody may do everything. For development on loopback only; the daemon sees to that.
@@ -105,14 +136,14 @@ impl Auth {
         let Some(known) = &self.tokens else {
             return Some("no token is asked for (--dev-no-auth): everybody reaches everything".to_owned());
         };
-        let known = Arc::clone(&known.read().unwrap_or_else(PoisonError::into_inner));
+        let known = Arc::clone(&known.borrow());
         let mut bearers = known.iter().filter(|token| match agent {
             Agent::Named(name) => token.name == *name,
             Agent::Digest(digest) => token.digest == digest.0,
         });
         let Some(token) = bearers.next() else { return Some("there is no such token yet".to_owned()) };
         let name = &token.name;
-        if token.scopes.contains(&Scope::Admin) {
+        if !token.is_agent() {
             return Some(format!("{name} has the scope admin: it reaches everything, whatever is granted"));
         }
         let reaches = scope::enough(&token.scopes, Scope::Gateway);
@@ -128,13 +159,32 @@ impl Auth {
     /// From now on these tokens and no others. Nothing happens when auth is disabled.
     pub fn replace(&self, tokens: Vec<Token>) {
         if let Some(known) = &self.tokens {
-            *known.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+            known.send_replace(tokens.into());
         }
+    }
+
+    /// Tells of changes from now on.
+    pub(crate) fn changes(&self) -> TokenChanges {
+        TokenChanges(self.tokens.as_ref().map(watch::Sender::subscribe))
+    }
+
+    /// How long somebody who was let in to the gateway may stay there; `None`: no longer, or it is to ask again since its
+    /// token opens something else now.
+    pub(crate) fn lasts(&self, caller: &Caller, now: Timestamp) -> Option<Lasts> {
+        let (Some(tokens), Some(bearer)) = (&self.tokens, &caller.bearer) else {
+            return Some(Lasts { until: None });
+        };
+        let known = Arc::clone(&tokens.borrow());
+        let token =
+            known.iter().find(|token| token.digest == bearer.0).filter(|token| !token.has_expired(now))?;
+        let holds =
+            token.is_agent() == caller.digest.is_some() && scope::enough(&token.scopes, Scope::Gateway);
+        holds.then_some(Lasts { until: token.expires_at })
     }
 
     /// The token of that text. Every known digest is compared, whether or not one fitted before.
     fn find(&self, presented: &str) -> Option<Token> {
-        let known = Arc::clone(&self.tokens.as_ref()?.read().unwrap_or_else(PoisonError::into_inner));
+        let known = Arc::clone(&self.tokens.as_ref()?.borrow());
         let digest = digest(presented);
         let mut found = u64::MAX;
         for (index, token) in (0_u64..).zip(known.iter()) {

@@ -129,14 +129,14 @@ fn admit(guard: &Guard, headers: &HeaderMap, peer: IpAddr) -> Result<Caller, Den
         return Ok(anonymous());
     }
     let token = known(app, bearer(headers)?, peer)?;
-    let is_agent = !token.scopes.contains(&Scope::Admin);
-    let digest = is_agent.then_some(TokenDigest(token.digest));
+    let digest = token.is_agent().then_some(TokenDigest(token.digest));
+    let bearer = Some(TokenDigest(token.digest));
     let name: Arc<str> = token.name.into();
     if !enough(&token.scopes, scope) {
         return Err(Denied::of(name, ApiError::Scope(scope.as_str())));
     }
     match app.limiter().admit(guard.counted(), || Asker::Token(Arc::clone(&name))) {
-        Ok(()) => Ok(Caller { name, digest }),
+        Ok(()) => Ok(Caller { name, digest, bearer }),
         Err(error) => Err(Denied::of(name, error)),
     }
 }
@@ -157,7 +157,7 @@ fn known(app: &App, presented: &str, peer: IpAddr) -> Result<Token, Denied> {
 }
 
 fn anonymous() -> Caller {
-    Caller { name: Arc::from("-"), digest: None }
+    Caller { name: Arc::from("-"), digest: None, bearer: None }
 }
 
 /// What was sent as a token. Of two headers nobody could say which one counts.

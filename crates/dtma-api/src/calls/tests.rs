@@ -16,7 +16,7 @@ fn time() -> Target {
 }
 
 fn asked(journal: &CallJournal, text: &'static str) -> Pending {
-    let caller = Caller { name: "ann".into(), digest: None };
+    let caller = Caller { name: "ann".into(), digest: None, bearer: None };
     journal.asked(&caller, &time(), By::Http, &Bytes::from_static(text.as_bytes()))
 }
 
@@ -84,7 +84,7 @@ async fn what_cannot_be_written_in_time_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(&dir, false);
     let big = Bytes::from(vec![b' '; HELD / 2 + 1]);
-    let caller = Caller { name: "ann".into(), digest: None };
+    let caller = Caller { name: "ann".into(), digest: None, bearer: None };
     // The thread reads them, but not that fast.
     for _ in 0..50 {
         journal.asked(&caller, &time(), By::Sse, &big).answered(PostReply::Closed);
@@ -102,7 +102,7 @@ async fn what_cannot_be_written_in_time_is_counted() {
 async fn noting_a_call_costs_its_sender_next_to_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(&dir, false);
-    let caller = Caller { name: "ann".into(), digest: None };
+    let caller = Caller { name: "ann".into(), digest: None, bearer: None };
     let (target, text) = (time(), Bytes::from(CALL));
     let answer = Bytes::from_static(b"{}");
     let spent = allocation_counter::measure(|| {

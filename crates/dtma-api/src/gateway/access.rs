@@ -4,6 +4,7 @@
 mod group;
 
 use self::group::OfGroup;
+use super::duplex::End;
 use super::target::{Entrance, Target};
 use crate::app::App;
 use crate::auth::Caller;
@@ -219,21 +220,25 @@ pub(super) fn traced(trace: Option<TraceContext>, body: Bytes) -> Bytes {
     }
 }
 
-/// Ends when nothing of the server is granted to the caller any more; of a group, when one of its servers is not that was.
-pub(crate) async fn over(app: App, caller: Caller, target: Target) {
-    if caller.digest.is_none() {
-        return std::future::pending().await;
-    }
+/// Ends when the caller's token is none any more, or nothing of the server is granted to it; of a group, when one of its
+/// servers is not that was.
+pub(super) async fn over(app: App, caller: Caller, target: Target) -> End {
+    let mut tokens = app.auth().changes();
     let mut changes = app.manager().connection_changes();
     let before = match reached(&app, &caller, &target) {
         Ok(Reached::Group(of)) => of.servers(),
         Ok(Reached::Server(_)) | Err(_) => BTreeSet::new(),
     };
-    while still(&app, &caller, &target, &before) {
-        let until = access(&app, &caller).until();
+    loop {
+        let Some(token) = app.auth().lasts(&caller, app.now()) else { return End::Revoked };
+        if !still(&app, &caller, &target, &before) {
+            return End::Ungranted;
+        }
+        let until = token.until.into_iter().chain(access(&app, &caller).until()).min();
         let left = until.map(|until| Duration::try_from(until.duration_since(app.now())).unwrap_or_default());
         // Either may be dropped: whatever happened is looked at anew.
         tokio::select! {
+            () = tokens.next() => {}
             () = changes.next() => {}
             () = at_the_end(left) => {}
         }
@@ -241,6 +246,9 @@ pub(crate) async fn over(app: App, caller: Caller, target: Target) {
 }
 
 fn still(app: &App, caller: &Caller, target: &Target, before: &BTreeSet<InstanceName>) -> bool {
+    if caller.digest.is_none() {
+        return true;
+    }
     match reached(app, caller, target) {
         Ok(Reached::Server(_)) => true,
         Ok(Reached::Group(of)) => !of.lost(before),

@@ -13,7 +13,7 @@ use crate::calls::By;
 use crate::error::ApiError;
 use crate::metrics::GatewayOutcome;
 use bytes::Bytes;
-use dtma_mcp::demand::too_often;
+use dtma_mcp::demand::{too_often, unanswerable};
 use dtma_mcp::{MessageStream, PostReply, SessionError, SessionId};
 use futures_util::future::{BoxFuture, FutureExt, poll_immediate};
 use futures_util::stream::{self, BoxStream, FuturesUnordered, SelectAll, Stream, StreamExt};
@@ -55,6 +55,8 @@ pub(super) enum End {
     Slow,
     /// Nothing of the server is granted to the client any more.
     Ungranted,
+    /// The client's token opens nothing any more.
+    Revoked,
     /// The daemon ends.
     Shutdown,
 }
@@ -68,6 +70,7 @@ impl fmt::Display for End {
             Self::Twice => "initialize came a second time",
             Self::Slow => "what was said was not read in time",
             Self::Ungranted => "nothing of this server is granted to this token any more",
+            Self::Revoked => "the token is none any more",
             Self::Shutdown => "the daemon ends; connect again",
         })
     }
@@ -125,6 +128,12 @@ impl Line {
             call.barred(error.code());
             return Posted::Answered(too_often(&message, &error.message(), wait));
         }
+        if let Err(error) = self.door.answers(&self.app)
+            && let Some(refused) = unanswerable(&message, &error.message())
+        {
+            call.barred(error.code());
+            return Posted::Answered(refused);
+        }
         let mut reply = async move { call.answered(door.post(session.as_deref(), message).await) }.boxed();
         match poll_immediate(&mut reply).await {
             Some(reply) => Posted::Answered(reply),
@@ -142,8 +151,8 @@ impl Line {
         self.app.calls().asked(&self.caller, &self.target, self.by, message).barred(error.code());
     }
 
-    /// Ends when its client may not reach any more what it could.
-    pub(super) fn over(&self) -> BoxFuture<'static, ()> {
+    /// Ends when its client may not reach any more what it could, and says why.
+    pub(super) fn over(&self) -> BoxFuture<'static, End> {
         access::over(self.app.clone(), self.caller.clone(), self.target.clone()).boxed()
     }
 

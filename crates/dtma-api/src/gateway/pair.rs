@@ -115,7 +115,7 @@ pub(super) async fn message(
             return Err(error);
         }
     };
-    target.answering(app)?;
+    target.entrance(app)?;
     let trace = TraceContext::of(request.headers());
     client.take(access::traced(trace, read(request, GATEWAY_LIMIT).await?), &reached).await
 }
@@ -198,7 +198,7 @@ async fn carry(
     seat: Seat,
     mut told: Told,
     out: mpsc::Sender<Bytes>,
-    over: BoxFuture<'static, ()>,
+    over: BoxFuture<'static, End>,
     last: Arc<Last>,
 ) {
     let closing = seat.app.closing().clone();
@@ -206,7 +206,7 @@ async fn carry(
         // Dropped, all: with the stream everything ends that was said on it.
         () = out.closed() => End::Left,
         () = closing.cancelled() => End::Shutdown,
-        () = over => End::Ungranted,
+        end = over => end,
         end = tell(&mut told, &out, &last) => end,
     };
     let _is_first = last.end.set(end);

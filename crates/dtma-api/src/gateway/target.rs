@@ -49,11 +49,7 @@ impl Target {
     /// come; ending a session with it, or listening for its return, is another matter. Of a group the others answer.
     pub(super) fn answering(&self, app: &App) -> Result<Entrance, ApiError> {
         let entrance = self.entrance(app)?;
-        let (Self::Server(instance), Entrance::Server(door)) = (self, &entrance) else { return Ok(entrance) };
-        match (!door.is_ready()).then(|| stands_still(app, instance)).flatten() {
-            Some(why) => Err(ApiError::StandsStill(instance.clone(), why)),
-            None => Ok(entrance),
-        }
+        entrance.answers(app).map(|()| entrance)
     }
 }
 
@@ -82,6 +78,15 @@ pub(super) enum Entrance {
 }
 
 impl Entrance {
+    /// Nothing, where an answer would come ([`Target::answering`]).
+    pub(super) fn answers(&self, app: &App) -> Result<(), ApiError> {
+        let Self::Server(door) = self else { return Ok(()) };
+        match (!door.is_ready()).then(|| stands_still(app, door.instance())).flatten() {
+            Some(why) => Err(ApiError::StandsStill(door.instance().clone(), why)),
+            None => Ok(()),
+        }
+    }
+
     /// For a client whose session ends with its connection. Sessions with a group are never kept longer than the daemon.
     pub(super) fn passing(&self) -> Self {
         match self {
@@ -98,17 +103,18 @@ impl Entrance {
         }
     }
 
+    /// What a call of a group's needs is much, and in a place of its own: calls of servers do without.
     pub(super) async fn post(&self, session: Option<&str>, body: bytes::Bytes) -> PostReply {
         match self {
             Self::Server(door) => door.post(session, body).await,
-            Self::Group(group) => group.post(session, body).await,
+            Self::Group(group) => Box::pin(group.post(session, body)).await,
         }
     }
 
     pub(super) async fn post_stateless(&self, claims: &Claims, body: bytes::Bytes) -> PostReply {
         match self {
             Self::Server(door) => door.post_stateless(claims, body).await,
-            Self::Group(group) => group.post_stateless(claims, body).await,
+            Self::Group(group) => Box::pin(group.post_stateless(claims, body)).await,
         }
     }
 

@@ -242,6 +242,28 @@ async fn a_client_that_vanishes_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_call_to_a_stopped_server_is_refused_at_once_on_both_and_their_sessions_live_on() {
+    let house = deployed().await;
+    let (mut pair, mut ws) = (Pair::open(&house).await, Ws::open(&house).await);
+    house.client("deploy").stop_server("time", &Mutation::default()).await.unwrap();
+    let call = echo(&json!(7), "x");
+    ws.say(&call).await;
+    assert_eq!(pair.post(&house, &call.to_string()).await.status, 202);
+    for answer in [ws.hear().await, pair.hear().await] {
+        assert_eq!(
+            (&answer["id"], &answer["error"]["data"]["may_have_executed"]),
+            (&json!(7), &json!(false))
+        );
+        let why = "time is stopped; `dtma restart time` starts it, `dtma logs time` tells more";
+        assert_eq!(answer["error"]["message"], why);
+    }
+    house.client("deploy").start_server("time", &Mutation::default()).await.unwrap();
+    ws.say(&call).await;
+    assert_eq!(pair.post(&house, &call.to_string()).await.status, 202);
+    assert_eq!((text(&ws.hear().await), text(&pair.hear().await)), ("x", "x"));
+}
+
+#[tokio::test]
 async fn clients_with_the_same_ids_do_not_meet() {
     let house = deployed().await;
     let (mut a, mut b) = (Ws::open(&house).await, Ws::open(&house).await);

@@ -3,6 +3,7 @@
 use crate::doors::{Pair, Ws, echo, initialize, text};
 use crate::house::House;
 use crate::wire::{Answer, LONG};
+use dtma_api::auth::{Scope, Token};
 use dtma_client::mcp::McpSession;
 use dtma_client::types::{ConnectionRequest, GrantBody, RateBody};
 use dtma_client::{AuditQuery, Mutation};
@@ -289,6 +290,50 @@ async fn what_is_taken_away_is_gone_on_open_sessions_too() {
     assert_eq!(post(&house, TIME, Some(&session), LIST).await.status, 404, "another is granted");
     grant(&house, "d", &granting(vec![server("time", None)])).await;
     assert_eq!(post(&house, TIME, Some(&session), LIST).await.status, 200, "the session was kept");
+}
+
+/// Waits until each way to listen has ended, and says how.
+async fn ended(pair: &mut Pair, ws: &mut Ws, listening: &mut BufReader<TcpStream>) -> (u16, String) {
+    let ended = tokio::time::timeout(LONG, listening.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok(), "the stream goes on");
+    assert!(pair.rest().await.contains("the token is none any more"));
+    ws.closed().await
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_any_more_ends_what_was_opened_with_it() {
+    let house = deployed().await;
+    let token = |scopes: &[Scope]| Token::new("gateway", "gateway", scopes.iter().copied());
+    let expired = Token { expires_at: Some(house.engine.now()), ..token(&[Scope::Gateway]) };
+    let other = || Token::new("other", "other", [Scope::Gateway]);
+    let changes =
+        [vec![other()], vec![other(), token(&[Scope::Read])], vec![expired], vec![token(&[Scope::Admin])]];
+    for (index, tokens) in changes.into_iter().enumerate() {
+        house.auth.replace(vec![token(&[Scope::Gateway])]);
+        let (mut pair, mut ws, session) =
+            (Pair::open(&house).await, Ws::open(&house).await, session(&house).await);
+        let mut listening = listen(&house, &session).await;
+        house.auth.replace(vec![token(&[Scope::Gateway]), other()]);
+        ws.say(&echo(&json!(1), "x")).await;
+        assert_eq!(text(&ws.hear().await), "x", "another token ends nothing");
+        house.auth.replace(tokens);
+        let (code, why) = ended(&mut pair, &mut ws, &mut listening).await;
+        assert_eq!((code, why.as_str()), (1008, "the token is none any more"), "{index}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_a_stream_is_open_ends_the_stream() {
+    let house = deployed().await;
+    let token = Token::new("gateway", "gateway", [Scope::Gateway]);
+    house.auth.replace(vec![token.clone()]);
+    let (mut pair, mut ws, session) =
+        (Pair::open(&house).await, Ws::open(&house).await, session(&house).await);
+    let mut listening = listen(&house, &session).await;
+    let soon = house.engine.now() + Duration::from_secs(1);
+    house.auth.replace(vec![Token { expires_at: Some(soon), ..token }]);
+    assert_eq!(ended(&mut pair, &mut ws, &mut listening).await.0, 1008);
+    assert!(house.engine.now() >= soon);
 }
 
 #[tokio::test]

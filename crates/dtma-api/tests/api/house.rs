@@ -31,6 +31,7 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) engine: FakeRuntimeRemote,
     pub(crate) mcp: FakeMcpServerRemote,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<()>,
     pub(crate) dir: tempfile::TempDir,
@@ -109,7 +110,7 @@ impl House {
                 .unwrap();
         let app = App::new(Parts {
             manager,
-            auth,
+            auth: Arc::clone(&auth),
             hosts: Hosts::new(address, []),
             front: dtma_api::Front::default(),
             rates,
@@ -125,7 +126,7 @@ impl House {
         let shutdown = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]
         let served = tokio::spawn(serve(Door { listener, tls, limits }, app, shutdown.clone()));
-        Self { address, engine, mcp, shutdown, served, dir, _drain: drain }
+        Self { address, engine, mcp, auth, shutdown, served, dir, _drain: drain }
     }
 
     /// A client with the token of that name.

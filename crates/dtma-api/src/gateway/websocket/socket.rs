@@ -67,7 +67,9 @@ impl Stop {
             Self::Stream(End::Left) => return None,
             Self::Stream(end @ (End::Closed | End::Shutdown)) => (CloseCode::Away, end.to_string()),
             Self::Stream(end @ End::Lost) => (CloseCode::Restart, end.to_string()),
-            Self::Stream(end @ (End::Twice | End::Ungranted)) => (CloseCode::Policy, end.to_string()),
+            Self::Stream(end @ (End::Twice | End::Ungranted | End::Revoked)) => {
+                (CloseCode::Policy, end.to_string())
+            }
             Self::Stream(end @ End::Slow) => (CloseCode::Again, end.to_string()),
             Self::Fault(code, reason) => (*code, reason.clone()),
             Self::Silent => (CloseCode::Error, "no pong came".to_owned()),
@@ -102,7 +104,7 @@ async fn carry(app: &App, socket: &mut Socket, hearing: Hearing, told: &mut Told
         stop = hearing.hear(from) => stop,
         stop = tell(to, told, &signs) => stop,
         () = app.closing().cancelled() => Stop::Stream(End::Shutdown),
-        () = over => Stop::Stream(End::Ungranted),
+        end = over => Stop::Stream(end),
     }
 }
 
