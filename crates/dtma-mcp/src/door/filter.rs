@@ -6,6 +6,7 @@ use super::table::Table;
 use crate::envelope::Message;
 use crate::json::{Cursor, Fault, find, member, within};
 use crate::rpc::{self, code};
+use crate::server::state::Tool;
 use crate::splice::{Edit, splice};
 use crate::{MessageStream, PostReply, SessionId};
 use bytes::Bytes;
@@ -38,10 +39,11 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    fn put(&self, filter: Option<Arc<dyn ToolFilter>>) {
+    /// What was there before comes back.
+    fn put(&self, filter: Option<Arc<dyn ToolFilter>>) -> Option<Arc<dyn ToolFilter>> {
         let mut held = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
         self.set.store(filter.is_some(), Ordering::Release);
-        *held = filter;
+        std::mem::replace(&mut held, filter)
     }
 
     fn get(&self) -> Option<Arc<dyn ToolFilter>> {
@@ -52,9 +54,19 @@ impl Gate {
 
 impl Door {
     /// From now on only the tools that `filter` does not refuse are listed and called; `None`: all. Calls in flight are
-    /// answered.
+    /// answered. Where that makes another list of what a server lists now, clients that listen are told, if the server
+    /// declares `listChanged`.
     pub fn set_tool_filter(&self, filter: Option<Arc<dyn ToolFilter>>) {
-        self.inner.gate.put(filter);
+        let now = filter.clone();
+        let before = self.inner.gate.put(filter);
+        let differs = |tool: &Tool| refuses(before.as_deref(), tool) != refuses(now.as_deref(), tool);
+        let serving = self.table().serving.clone();
+        for member in serving {
+            let ready = member.handle.ready();
+            if ready.is_some_and(|ready| ready.tools.known().iter().any(differs)) {
+                member.handle.tools_show_otherwise();
+            }
+        }
     }
 
     /// What is kept from whoever comes in here.
@@ -130,6 +142,11 @@ impl Table {
         listed.dedup();
         listed
     }
+}
+
+fn refuses(filter: Option<&dyn ToolFilter>, tool: &Tool) -> bool {
+    let raw = std::str::from_utf8(&tool.raw).ok();
+    filter.is_some_and(|filter| filter.refuses(&tool.name, raw).is_some())
 }
 
 /// A listing without what is refused; all that is left stays as it is.

@@ -74,6 +74,8 @@ pub(crate) enum Command {
         id: u64,
         why: &'static str,
     },
+    /// Clients see other tools, whatever the server lists.
+    ToolsShowOtherwise,
 }
 
 /// The stream of a session's GET.

@@ -155,6 +155,12 @@ impl ServerHandle {
         let _ = self.commands.try_send(Command::Close { session, reply });
     }
 
+    /// Clients see other tools than before, though the server lists the same. Where the owner has no room for the order they
+    /// are not told.
+    pub(crate) fn tools_show_otherwise(&self) {
+        let _ = self.commands.try_send(Command::ToolsShowOtherwise);
+    }
+
     /// Gives the owner an order.
     pub(super) async fn order(&self, command: Command) -> Result<(), Closed> {
         self.commands.send(command).await.map_err(|_| Closed)

@@ -182,6 +182,7 @@ impl Owner {
             Command::House(call) if self.takes(&call) => self.house_call(call),
             Command::House(call) => drop(call.reply.send(HouseAnswer::Refused(Refusal::NotReady))),
             Command::GiveUp { id, why } => self.give_up(id, why),
+            Command::ToolsShowOtherwise => self.tools_show_otherwise(),
         }
     }
 

@@ -17,6 +17,8 @@ use super::questions::Question;
 use super::reply::Event;
 use super::session::SessionId;
 use super::sessions::Audience;
+use super::state::Ready;
+use super::wishes::Subject;
 use crate::envelope::{Kind, Message, Packet};
 use crate::json::Span;
 use crate::line::Framed;
@@ -24,16 +26,15 @@ use crate::rpc::{self, code};
 use crate::splice::{Edit, flatten};
 use bytes::Bytes;
 use dtma_core::port::runtime::OutputStream;
+use std::sync::Arc;
 
 /// Which capability a client must have declared to be asked; other methods pass.
 const NEEDS: [(&str, &str); 3] =
     [("sampling/createMessage", "sampling"), ("elicitation/create", "elicitation"), ("roots/list", "roots")];
 
-const LIST_CHANGED: [&str; 3] = [
-    "notifications/tools/list_changed",
-    "notifications/prompts/list_changed",
-    "notifications/resources/list_changed",
-];
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+const LIST_CHANGED: [&str; 3] =
+    [TOOLS_CHANGED, "notifications/prompts/list_changed", "notifications/resources/list_changed"];
 
 /// Notifications that are about one call or question.
 const PRIVATE: [&str; 2] = ["notifications/progress", "notifications/cancelled"];
@@ -149,7 +150,7 @@ impl Owner {
         if message.is("notifications/cancelled") {
             return self.withdrawn(message);
         }
-        if message.is("notifications/tools/list_changed") {
+        if message.is(TOOLS_CHANGED) {
             self.tools_changed();
         }
         if LIST_CHANGED.iter().any(|method| message.is(method)) {
@@ -192,6 +193,21 @@ impl Owner {
             if !session.tell(event.clone(), &mut self.calls, room) {
                 tracing::trace!(server = %self.shared.instance, "a client without a stream, or too slow, misses a notification");
             }
+        }
+    }
+
+    /// Says in the server's name that its tools are others, if it declares that it would. As no output of the server's it is
+    /// not remembered.
+    pub(super) fn tools_show_otherwise(&mut self) {
+        let declared = |ready: &Arc<Ready>| ready.greeting.list_changed.iter().any(|list| list == "tools");
+        if !self.state.borrow().ready().is_some_and(declared) {
+            return;
+        }
+        let event = Event::unnumbered(rpc::notification(TOOLS_CHANGED, None).into());
+        let room = self.shared.limits.stream;
+        for session in self.sessions.all().filter(|session| session.hears(&Subject::Other, false)) {
+            // One without a stream, or too slow, misses it.
+            let _missed = session.tell(event.clone(), &mut self.calls, room);
         }
     }
 

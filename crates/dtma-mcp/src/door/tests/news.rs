@@ -86,6 +86,48 @@ async fn who_comes_back_to_other_tools_is_told_so() {
     assert_eq!(told((&[], ECHO), (&["tools"], OTHER)).await, [""; 0], "it was never declared");
 }
 
+/// Keeps a tool of that name from everybody.
+struct Without(&'static str);
+
+impl crate::ToolFilter for Without {
+    fn refuses(&self, name: &str, _: Option<&str>) -> Option<String> {
+        (name == self.0).then(|| "it is kept from you".to_owned())
+    }
+}
+
+/// How often a client that listens is told of other tools while these are kept from it, one after the other.
+async fn told_of_filters(lists: &[&str], kept: &[Option<&'static str>]) -> usize {
+    let mut fleet = Fleet::new();
+    let one = fleet.generation(1, lists, ECHO).await;
+    fleet.door.serve(&["1".into()]);
+    let client = fleet.client().await;
+    let mut listener = client.listen().await;
+    for name in kept {
+        fleet.door.set_tool_filter(name.map(|name| Arc::new(Without(name)) as Arc<dyn crate::ToolFilter>));
+        settle().await;
+    }
+    one.say(r#"{"jsonrpc":"2.0","method":"the end"}"#);
+    let mut told = 0;
+    loop {
+        let message: Value = serde_json::from_str(&next(&mut listener).await).unwrap();
+        match message["method"].as_str() {
+            Some("notifications/tools/list_changed") => told += 1,
+            method => return method.filter(|method| *method == "the end").map(|_| told).unwrap(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_listens_is_told_when_other_tools_are_kept_from_it() {
+    let tools = &["tools"];
+    assert_eq!(told_of_filters(tools, &[Some("add")]).await, 1, "one is kept from it");
+    assert_eq!(told_of_filters(tools, &[Some("add"), None]).await, 2, "and shown again");
+    assert_eq!(told_of_filters(tools, &[Some("add"), Some("add")]).await, 1, "the same again is no news");
+    assert_eq!(told_of_filters(tools, &[Some("add"), Some("echo")]).await, 2, "another one");
+    assert_eq!(told_of_filters(tools, &[Some("absent"), None]).await, 0, "nobody ever saw that");
+    assert_eq!(told_of_filters(&[], &[Some("add")]).await, 0, "it was never declared");
+}
+
 #[tokio::test(start_paused = true)]
 async fn lists_that_nobody_knows_may_have_changed_where_both_declare_it() {
     let all = ["tools", "prompts", "resources"];
