@@ -19,6 +19,10 @@ pub(crate) enum GrantsCommand {
 
 /// `dtma mcp grants ls`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dtma mcp grants ls
+  dtma mcp grants ls --agent bob")]
 pub(crate) struct GrantsLsArgs {
     /// Only what is granted to the token of this name
     #[arg(long, value_name = "TOKEN")]
