@@ -1,5 +1,7 @@
 //! "Did you mean …": the known name nearest to one that is not known.
 
+use dtma_core::distance::distance;
+
 /// Names that people bring from elsewhere, and what they are called here.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("name", "instanceName"),
@@ -35,21 +37,6 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str> + 
     let wanted = plain(unknown);
     let near = known.map(|name| (distance(&wanted, &plain(name)), name)).min()?;
     (near.0 <= 1 + unknown.len() / 5).then_some(near.1)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

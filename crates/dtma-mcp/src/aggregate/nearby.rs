@@ -1,5 +1,7 @@
 //! Which known names are near to one that nobody bears. Pure.
 
+use dtma_core::distance::distance;
+
 /// Most names that are told.
 const MOST: usize = 3;
 
@@ -23,21 +25,7 @@ fn plain(name: &str) -> String {
 
 fn gap(wanted: &str, known: &str) -> usize {
     let within = !wanted.is_empty() && (known.contains(wanted) || known.len() > 3 && wanted.contains(known));
-    if within { 1 } else { distance(wanted.as_bytes(), known.as_bytes()) }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    if within { 1 } else { distance(wanted, known) }
 }
 
 #[cfg(test)]
