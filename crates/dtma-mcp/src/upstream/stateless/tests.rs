@@ -162,6 +162,29 @@ async fn a_client_that_cannot_answer_gets_the_error_and_a_cancelled_call_is_canc
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_is_over_takes_its_other_questions_along() {
+    let (house, mut process, _) = ready().await;
+    let client = house.client(json!({"elicitation":{}})).await;
+    let mut calls = JoinSet::new();
+    client.begin(&mut calls, call(7));
+    let first = process.read().await;
+    let ask = json!({"method": "elicitation/create", "params": {}});
+    let needs = json!({"resultType": "input_required", "inputRequests": {"a": ask, "b": ask}});
+    process.answer(&first["id"], &needs.to_string());
+    let mut stream = messages(outcome(&mut calls).await);
+    let ids: Vec<Value> = [next(&mut stream).await, next(&mut stream).await]
+        .iter()
+        .map(|text| serde_json::from_str::<Value>(text).unwrap()["id"].clone())
+        .collect();
+    let refused = json!({"jsonrpc":"2.0","id":ids[0],"error":{"code":-1,"message":"no"}});
+    client.post(refused.to_string()).await;
+    let answer: Value = serde_json::from_str(&next(&mut stream).await).unwrap();
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!(7), &json!(-1)));
+    client.post(json!({"jsonrpc":"2.0","id":ids[1],"result":{"action":"accept"}}).to_string()).await;
+    assert!(!process.has_more().await, "the late answer is nobody's, and the request is not made again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_without_a_handshake_speaks_to_it_as_it_is() {
     let (house, mut process, _) = ready().await;
     let params =

@@ -23,6 +23,8 @@ use uuid::Uuid;
 
 /// What may be asked of a client in the course of a request.
 const CAPABILITIES: &str = r#"{"sampling":{},"elicitation":{}}"#;
+/// Requests that are remembered until they are answered. Beyond, what one needs of its client passes as it is.
+const MOST: usize = 4096;
 /// Nothing of these is for a server without a handshake.
 const OURS: [&str; 3] =
     ["notifications/initialized", "notifications/roots/list_changed", "notifications/progress"];
@@ -175,7 +177,8 @@ impl Translator {
             () if message.is("resources/unsubscribe") => uri.is_some_and(|uri| self.watched.remove(&uri)),
             () => {
                 out.on.push(self.introduced(&message));
-                if ["tools/call", "prompts/get", "resources/read"].iter().any(|method| message.is(method)) {
+                let may_ask = ["tools/call", "prompts/get", "resources/read"];
+                if may_ask.iter().any(|method| message.is(method)) && self.calls.len() < MOST {
                     self.calls.insert(id, Call::of(message));
                 }
                 return;
@@ -195,7 +198,7 @@ impl Translator {
             return;
         }
         let cancelled = message.envelope.request_id.filter(|_| message.is("notifications/cancelled"));
-        let call = cancelled.and_then(|at| Some((at, self.calls.remove(at.of(&message.text))?)));
+        let call = cancelled.and_then(|at| Some((at, self.forget(at.of(&message.text))?)));
         match call {
             Some((at, Call { again: Some(again), .. })) => {
                 let id = rpc::quoted(&again);
@@ -209,7 +212,11 @@ impl Translator {
     fn responded(&mut self, message: &Message, line: &Bytes, out: &mut Out) {
         let id = message.raw(message.envelope.id).and_then(json::read::<String>).unwrap_or_default();
         let Some(Sent::Question { call, name }) = self.sent.remove(&id) else {
-            return out.on.push(line.clone());
+            // To a question of a call that is over: the server never knew of it.
+            if !id.starts_with(&format!("dtma-{}-", self.tag)) {
+                out.on.push(line.clone());
+            }
+            return;
         };
         let Some(asking) = self.calls.get_mut(&call) else { return };
         match message.raw(message.envelope.result) {
@@ -221,13 +228,22 @@ impl Translator {
                 }
             }
             None => {
-                self.calls.remove(&call);
+                self.forget(&call);
                 let error = message.raw(message.envelope.error).unwrap_or(b"{}");
                 out.back.push(
                     [br#"{"jsonrpc":"2.0","id":"#, &call[..], br#","error":"#, error, b"}\n"].concat().into(),
                 );
             }
         }
+    }
+
+    /// A request is over, and with it all that its client was asked.
+    fn forget(&mut self, id: &[u8]) -> Option<Call> {
+        let call = self.calls.remove(id)?;
+        if call.open > 0 {
+            self.sent.retain(|_, sent| !matches!(sent, Sent::Question { call, .. } if call[..] == *id));
+        }
+        Some(call)
     }
 
     /// The request with all that its client was asked for.
