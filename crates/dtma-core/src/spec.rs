@@ -1,9 +1,19 @@
 //! What a person may want: groups, servers, and how they hang together. Already parsed and well formed; whether
 //! policy allows it is `dtma-config`'s business.
 
+mod dependency;
+mod kind;
+mod surroundings;
+mod update;
+
+pub use dependency::{Condition, Connect, Dependency};
+pub use kind::{ServerKind, Transport};
+pub use surroundings::{Mount, MountSource, NetworkMode, Publish, PullPolicy, Resources};
+pub use update::{UpdateOrder, UpdateSpec};
+
 use crate::contract::Pinning;
 use crate::egress::EgressRule;
-use crate::id::{GroupId, ImageRef, InstanceName, ReplicaId, VolumeName};
+use crate::id::{GroupId, ImageRef, InstanceName, ReplicaId};
 use crate::platform::Platform;
 use crate::restart::RestartPolicy;
 use serde::{Deserialize, Serialize};
@@ -195,47 +205,7 @@ impl ServerSpec {
             labels: BTreeMap::new(),
         }
     }
-}
 
-/// How an update replaces the containers of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct UpdateSpec {
-    /// `None`: [`UpdateOrder::StopFirst`] for a server that writes to a volume, which two processes would spoil for
-    /// each other, [`UpdateOrder::StartFirst`] for every other.
-    pub order: Option<UpdateOrder>,
-    /// How long what the old container has begun (calls, connections) may take once the new one serves.
-    pub drain: Duration,
-}
-
-impl Default for UpdateSpec {
-    fn default() -> Self {
-        Self { order: None, drain: Duration::from_secs(30) }
-    }
-}
-
-/// Which container of a replica goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UpdateOrder {
-    /// The new one is started beside the old one and proved ready before that is stopped: no request is lost.
-    StartFirst,
-    /// The old one is stopped before the new one is started; calls wait meanwhile.
-    StopFirst,
-}
-
-impl UpdateOrder {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StartFirst => "start-first",
-            Self::StopFirst => "stop-first",
-        }
-    }
-}
-
-impl ServerSpec {
     /// The order in which an update replaces its containers.
     #[must_use]
     pub fn update_order(&self) -> UpdateOrder {
@@ -264,182 +234,6 @@ impl ServerSpec {
     }
 }
 
-/// What kind of process a server is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServerKind {
-    /// Speaks MCP over the given transport.
-    Mcp(Transport),
-    /// Anything else.
-    Tool,
-}
-
-impl ServerKind {
-    /// `mcp` or `tool`, as in the label `io.dtma.kind`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mcp(_) => "mcp",
-            Self::Tool => "tool",
-        }
-    }
-    /// True for a server that is spoken to over its standard input and output.
-    #[must_use]
-    pub fn is_stdio(self) -> bool {
-        self == Self::Mcp(Transport::Stdio)
-    }
-    /// True for a server that speaks MCP, whatever over.
-    #[must_use]
-    pub fn is_mcp(self) -> bool {
-        matches!(self, Self::Mcp(_))
-    }
-    /// True for an MCP server that is spoken to over its port.
-    #[must_use]
-    pub fn is_mcp_over_port(self) -> bool {
-        self.is_mcp() && !self.is_stdio()
-    }
-}
-
-/// How an MCP server is spoken to inside its container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Transport {
-    /// One JSON-RPC message a line on standard input and output.
-    Stdio,
-    /// A POST for each message, answered with JSON or a stream of events.
-    StreamableHttp,
-    /// A stream of events that says where to POST.
-    Sse,
-    /// One message a text frame.
-    Websocket,
-}
-
-impl Transport {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdio => "stdio",
-            Self::StreamableHttp => "streamable-http",
-            Self::Sse => "sse",
-            Self::Websocket => "websocket",
-        }
-    }
-
-    /// Where a server is found under its port, unless it says otherwise.
-    #[must_use]
-    pub fn default_endpoint(self) -> &'static str {
-        match self {
-            Self::Stdio | Self::StreamableHttp => "/mcp",
-            Self::Sse => "/sse",
-            Self::Websocket => "/ws",
-        }
-    }
-}
-
-/// A host port that the daemon forwards (Docker itself publishes nothing).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Publish {
-    /// The port on the host's loopback.
-    pub host_port: u16,
-    /// The port inside the container.
-    pub container_port: u16,
-}
-
-/// Something writable (or at least mountable) inside the container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    /// Absolute path inside.
-    pub target: String,
-    /// What is mounted there.
-    pub source: MountSource,
-    /// No writes from inside.
-    #[serde(default)]
-    pub read_only: bool,
-}
-
-/// What is mounted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MountSource {
-    /// A named volume of the group; kept on removal unless asked.
-    Volume(VolumeName),
-    /// Memory, gone with the process.
-    Tmpfs {
-        /// Most bytes it may hold.
-        size: u64,
-    },
-    /// A path of the host; refused unless an operator's policy allows it.
-    Bind(String),
-}
-
-/// "Start me only when that one …".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dependency {
-    /// The other server, of the same group.
-    pub instance: InstanceName,
-    /// What must hold of it.
-    #[serde(default)]
-    pub condition: Condition,
-    /// Which port of it is to be found inside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connect: Option<Connect>,
-}
-
-/// A port of a dependency, offered on 127.0.0.1 inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Connect {
-    /// The dependency's own.
-    pub port: u16,
-    /// Under which number it is found; `None`: the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub local_port: Option<u16>,
-}
-
-impl Connect {
-    /// Under which number it is found inside.
-    #[must_use]
-    pub fn local_port(&self) -> u16 {
-        self.local_port.unwrap_or(self.port)
-    }
-}
-
-/// What must hold of a dependency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Condition {
-    /// Its process runs (or ran to completion).
-    Started,
-    /// It is ready.
-    #[default]
-    Healthy,
-    /// It ran once and exited with 0.
-    Completed,
-}
-
-impl Condition {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Healthy => "healthy",
-            Self::Completed => "completed",
-        }
-    }
-}
-
-/// Limits a server asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Resources {
-    /// Bytes of memory; swap is not added to it.
-    pub memory: Option<u64>,
-    /// Thousandths of a CPU.
-    pub cpu_millis: Option<u32>,
-    /// Most processes and threads.
-    pub pids: Option<u32>,
-}
-
 /// When a started server counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadinessSpec {
@@ -452,57 +246,5 @@ pub struct ReadinessSpec {
 impl Default for ReadinessSpec {
     fn default() -> Self {
         Self { settle: Duration::from_secs(1), start_timeout: Duration::from_secs(60) }
-    }
-}
-
-/// Which network a container joins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetworkMode {
-    /// Loopback only.
-    None,
-    /// The group's internal bridge: its peers, and (measured) every service of the host that listens there.
-    Group,
-    /// A bridge of the group that leads outside: the same, and everything that the host reaches.
-    Open,
-}
-
-impl NetworkMode {
-    /// Those that are a network of the group.
-    pub const JOINED: [Self; 2] = [Self::Group, Self::Open];
-
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Group => "group",
-            Self::Open => "open",
-        }
-    }
-}
-
-/// When an image is fetched from its registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PullPolicy {
-    /// At every create.
-    Always,
-    /// When the engine does not have it.
-    #[default]
-    Missing,
-    /// Never; a missing image is an error.
-    Never,
-}
-
-impl PullPolicy {
-    /// The word on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::Missing => "missing",
-            Self::Never => "never",
-        }
     }
 }
