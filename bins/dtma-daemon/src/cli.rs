@@ -273,6 +273,25 @@ pub(crate) struct SettingArgs {
     /// How many wrong tokens are looked at from one address [default: 30/60s]
     #[arg(long, env = "DTMA_RATE_FAILURES", value_name = "RATE", global = true)]
     pub(crate) rate_failures: Option<String>,
+    /// Most client sessions of one MCP server, or of one replica of it, and of one group as one server; beyond, the one
+    /// unused for longest makes way [default: 1024]
+    #[arg(long, env = "DTMA_MAX_SESSIONS", value_name = "COUNT", global = true)]
+    pub(crate) max_sessions: Option<String>,
+    /// A session without an open stream, a call or a message for so long ends, such as 1h or 7d; off: it is kept
+    /// [default: 24h]
+    #[arg(long, env = "DTMA_SESSION_IDLE", value_name = "TIME", global = true)]
+    pub(crate) session_idle: Option<String>,
+    /// How long a server may take to answer a client's call, or to tell of progress, such as 90s or 10m; beyond, the
+    /// client gets an error and the server is told to stop [default: off]
+    #[arg(long, env = "DTMA_CALL_TIMEOUT", value_name = "TIME", global = true)]
+    pub(crate) call_timeout: Option<String>,
+    /// How long a call may take in all, whatever progress is told [default: ten times --call-timeout]
+    #[arg(long, env = "DTMA_CALL_TIMEOUT_MAX", value_name = "TIME", global = true)]
+    pub(crate) call_timeout_max: Option<String>,
+    /// The longest message between MCP clients and servers in MiB, at most 16; a client's is refused beyond, a server's
+    /// is dropped [default: 16]
+    #[arg(long, env = "DTMA_MAX_MESSAGE_MB", value_name = "MIB", global = true)]
+    pub(crate) max_message_mb: Option<String>,
     /// Most open connections; further ones wait [default: 1024]
     #[arg(long, env = "DTMA_MAX_CONNECTIONS", value_name = "COUNT", global = true)]
     pub(crate) max_connections: Option<usize>,

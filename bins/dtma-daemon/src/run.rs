@@ -50,7 +50,9 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
     let audit = audit(settings, wall())?;
     let calls = calls(settings, &wall)?;
-    let (manager, drain) = Manager::start(dtma_manager::Settings::default(), backends);
+    let (mcp, session_idle) = (settings.mcp.clone(), settings.session_idle);
+    let managing = dtma_manager::Settings { mcp, session_idle, ..dtma_manager::Settings::default() };
+    let (manager, drain) = Manager::start(managing, backends);
     let hosts = Hosts::new(address, settings.allowed_hosts.clone());
     let (sender, lines) = tokio::sync::mpsc::channel(access_log::WAITING);
     let mut access_log = settings

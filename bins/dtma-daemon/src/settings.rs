@@ -2,6 +2,7 @@
 
 mod audit;
 mod backend;
+mod clients;
 mod front;
 mod image_gc;
 mod runtime_dir;
@@ -10,6 +11,7 @@ mod shims;
 mod tests;
 
 pub(crate) use backend::{HEARTBEAT_PATH, originals};
+pub(crate) use clients::{CALL_TIMEOUT, MAX_MESSAGE_MB, MAX_SESSIONS, SESSION_IDLE};
 pub(crate) use image_gc::{IMAGE_GC, IMAGE_GC_HIGH, IMAGE_GC_LOW, IMAGE_GC_MIN_AGE};
 pub(crate) use runtime_dir::{RUNTIME_DIR, of_systemd};
 pub(crate) use shims::SHIMS;
@@ -28,11 +30,13 @@ use dtma_api::{AuditBounds, Front, ServeLimits};
 use dtma_config::{Policy, Templates};
 use dtma_core::image_gc::ImageGc;
 use dtma_docker::NetworkPool;
+use dtma_mcp::Limits;
 use serde::Deserialize;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) const CONFIG: &str = "/etc/dtma/daemon.toml";
@@ -70,6 +74,9 @@ pub(crate) struct Settings {
     pub(crate) conf: PathBuf,
     pub(crate) limits: ServeLimits,
     pub(crate) rates: Rates,
+    pub(crate) mcp: Limits,
+    /// `None`: sessions that nobody uses are kept for ever.
+    pub(crate) session_idle: Option<Duration>,
     pub(crate) access_log: Option<PathBuf>,
     /// Bytes.
     pub(crate) access_log_size: u64,
@@ -159,6 +166,11 @@ struct File {
     rate_reads: Option<String>,
     rate_gateway: Option<String>,
     rate_failures: Option<String>,
+    max_sessions: Option<u64>,
+    session_idle: Option<String>,
+    call_timeout: Option<String>,
+    call_timeout_max: Option<String>,
+    max_message_mb: Option<u64>,
     max_connections: Option<usize>,
     max_connections_per_peer: Option<usize>,
     access_log: Option<PathBuf>,
@@ -222,7 +234,8 @@ pub(crate) struct Sources<'a> {
 impl Sources<'_> {
     fn settings(&mut self, args: &SettingArgs, mut file: File) -> Settings {
         let (limits, rates) = (self.limits(args, &file), self.rates(args, &file));
-        let shims = self.shims(args, &file);
+        let (shims, mcp) = (self.shims(args, &file), self.mcp(args, &file));
+        let session_idle = self.session_idle(args, &file);
         let (audit, image_gc) = (self.audit(args, &file), self.image_gc(args, &file));
         let front = self.front(args, &mut file);
         let said = engine(args, &mut file);
@@ -271,6 +284,8 @@ impl Sources<'_> {
             conf,
             limits,
             rates,
+            mcp,
+            session_idle,
             access_log: args.access_log.clone().or(file.access_log),
             access_log_size: args.access_log_size.or(file.access_log_size).unwrap_or(ACCESS_LOG_SIZE),
             audit,

@@ -23,6 +23,7 @@ mod group;
 mod images;
 mod registry;
 mod start;
+mod unused;
 
 pub use connections::{ConnectionChanges, PutConnection, Seen};
 pub use discovery::{Approval, Discovered};

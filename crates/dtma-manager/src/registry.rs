@@ -19,7 +19,7 @@ use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, network_name};
 use dtma_core::observation::Observation;
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Operation, Previous};
 use dtma_core::spec::{GroupSpec, NetworkMode};
-use dtma_mcp::{Aggregate, Door, Limits};
+use dtma_mcp::{Aggregate, Door};
 use futures_util::FutureExt;
 use introduction::Introduction;
 use std::collections::BTreeMap;
@@ -170,6 +170,13 @@ impl Registry {
         self.groups().values().filter_map(live).collect()
     }
 
+    /// Every way in for MCP clients: to single servers, and to groups as one.
+    pub(crate) fn doors(&self) -> (Vec<Door>, Vec<Aggregate>) {
+        let live = self.all_live();
+        let doors = live.iter().flat_map(|live| live.desired.doors.values().cloned()).collect();
+        (doors, live.into_iter().map(|live| live.together).collect())
+    }
+
     /// True when the group is known, even if its record cannot be read: what runs may be wanted.
     pub(crate) fn claims(&self, group: &GroupId) -> bool {
         self.groups().contains_key(group) || self.damaged().any(|damaged| damaged == *group)
@@ -277,7 +284,7 @@ impl Registry {
         let (task, status) = GroupTask::new(Arc::clone(self), inbox, seed);
         let group = task.group_id().clone();
         let (desired, claimed) = (Arc::new(task.desired()), None);
-        let together = Aggregate::new(group.clone(), Limits::default());
+        let together = Aggregate::new(group.clone(), self.settings.mcp.clone());
         together.set_servers(desired.doors.values().cloned());
         let live = Live { desired, claimed, orders, mailbox, gap, status, together };
         self.groups().insert(group.clone(), Entry::Live(live));

@@ -4,6 +4,7 @@ use crate::wall::Wall;
 use dtma_config::Configurator;
 use dtma_core::port::store::LoadedState;
 use dtma_core::port::{ContainerRuntime, EgressProxy, StateStore};
+use dtma_mcp::Limits;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,10 @@ pub struct Settings {
     pub max_concurrent: usize,
     /// Events kept for late subscribers.
     pub event_buffer: usize,
+    /// How much MCP clients may have of a server.
+    pub mcp: Limits,
+    /// A client's session that nobody uses for so long ends, at the latest an eighth of that time later; `None`: never.
+    pub session_idle: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -31,6 +36,8 @@ impl Default for Settings {
             probe_interval: Duration::from_millis(100),
             max_concurrent: 16,
             event_buffer: 4096,
+            mcp: Limits::default(),
+            session_idle: Some(Duration::from_secs(24 * 3600)),
         }
     }
 }

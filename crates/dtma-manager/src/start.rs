@@ -4,6 +4,7 @@
 use crate::handle::ManagerHandle;
 use crate::registry::Registry;
 use crate::settings::{Backends, Settings};
+use crate::unused;
 use dtma_core::port::runtime::{EngineEvent, Scope};
 use dtma_core::record::{GroupRecord, Operation, Outcome};
 use futures_util::StreamExt;
@@ -42,6 +43,8 @@ impl Manager {
         registry.tasks.spawn(async move { until_cancelled(&events, route_events(&events)).await });
         let sweeper = Arc::clone(&registry);
         registry.tasks.spawn(async move { until_cancelled(&sweeper, sweep_for_ever(&sweeper)).await });
+        let keeper = Arc::clone(&registry);
+        registry.tasks.spawn(async move { until_cancelled(&keeper, unused::end_for_ever(&keeper)).await });
         (ManagerHandle { registry: Arc::clone(&registry) }, Drain { registry })
     }
 }

@@ -35,6 +35,7 @@ mod way;
 use self::members::{Member, Members};
 use self::page::{List, Named};
 use self::sessions::Sessions;
+use crate::door::unused::LOOKS;
 use crate::{Door, Limits, SessionError};
 use dtma_core::id::{GroupId, InstanceName};
 use std::sync::Arc;
@@ -128,6 +129,17 @@ impl Aggregate {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.inner.sessions.len()
+    }
+
+    /// As [`Door::end_unused`], for clients of the whole group.
+    pub async fn end_unused(&self) -> usize {
+        self.inner.sessions.end_unused(LOOKS).await
+    }
+
+    /// How many sessions were ended because nobody used them.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.inner.sessions.expired()
     }
 
     /// Ends a session and those that it has at servers (DELETE).

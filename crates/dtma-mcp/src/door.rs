@@ -24,6 +24,7 @@ pub(crate) mod stateless;
 mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unused;
 mod wait;
 mod wishes;
 
@@ -36,6 +37,7 @@ use crate::{Depth, ServerHandle, ServerState, SessionId, StdioServer};
 use dtma_core::id::InstanceName;
 use dtma_core::log::Origin;
 use dtma_core::record::GatewaySession;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -57,6 +59,8 @@ struct Inner {
     gate: filter::Gate,
     /// Calls of the stateless version that wait for their clients.
     held: stateless::Held,
+    /// Sessions that were ended because nobody used them.
+    expired: AtomicU64,
     /// Told when members come, go or change their part.
     changes: watch::Sender<()>,
 }
@@ -68,7 +72,8 @@ impl Door {
         let (table, changes) = (Mutex::new(Table::default()), watch::Sender::new(()));
         let gate = filter::Gate::default();
         let held = stateless::Held::default();
-        let inner = Inner { instance, parts, ids: Arc::new(Ids::new()), table, gate, held, changes };
+        let (ids, expired) = (Arc::new(Ids::new()), AtomicU64::new(0));
+        let inner = Inner { instance, parts, ids, table, gate, held, expired, changes };
         Self { inner: Arc::new(inner), durable: true, kept_from: None }
     }
 

@@ -4,6 +4,7 @@ use crate::envelope::ScanError;
 use crate::json::member;
 use crate::version;
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Error codes of JSON-RPC, and the one that MCP's libraries use for a connection that ended.
 pub(crate) mod code {
@@ -13,6 +14,8 @@ pub(crate) mod code {
     pub(crate) const INVALID_PARAMS: i64 = -32602;
     pub(crate) const INTERNAL_ERROR: i64 = -32603;
     pub(crate) const CONNECTION_CLOSED: i64 = -32000;
+    /// The code that MCP's libraries use for a request that took too long.
+    pub(crate) const TIMED_OUT: i64 = -32001;
     /// Of 2026-07-28, as are the next two: a header says something else than the body.
     pub(crate) const HEADER_MISMATCH: i64 = -32020;
     /// The client lacks a capability.
@@ -39,6 +42,13 @@ pub(crate) fn error_with(id: Option<&[u8]>, code: i64, message: &str, data: &ser
 pub(crate) fn lost(id: &[u8], message: &str, may_have_executed: bool) -> Bytes {
     let data = format!(r#","data":{{"may_have_executed":{may_have_executed}}}"#);
     whole_error(Some(id), code::CONNECTION_CLOSED, message, &data)
+}
+
+/// An error to a call that was given up. The server had it, and may have done it or do it still.
+pub(crate) fn timed_out(id: &[u8], after: Duration) -> Bytes {
+    let ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    let data = serde_json::json!({"timeout_ms": ms, "may_have_executed": true});
+    error_with(Some(id), code::TIMED_OUT, &format!("timed out: no answer within {after:?}"), &data)
 }
 
 /// Whether an error (raw) says what [`lost`] says of a server that can have received the request: a connector answers so

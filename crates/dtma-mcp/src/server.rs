@@ -9,6 +9,7 @@ pub(crate) mod call;
 mod calls;
 mod clients;
 pub(crate) mod command;
+mod deadline;
 pub(crate) mod handle;
 mod ids;
 mod link;
@@ -71,6 +72,9 @@ pub struct Limits {
     pub backlog: usize,
     /// Messages waiting on a stream for its client; beyond, notifications to it are dropped.
     pub stream: usize,
+    /// How long a client's call may take once the server has it; `None`: as long as it does. Beyond, the client gets an
+    /// error, and the server is told that the call is cancelled.
+    pub deadline: Option<CallDeadline>,
     /// How long a call waits for a server that is not up.
     pub ready_wait: Duration,
     /// How long a process may take to answer `initialize`, or `ping` when adopted.
@@ -92,6 +96,7 @@ impl Default for Limits {
             message: 16 << 20,
             backlog: 32 << 20,
             stream: 256,
+            deadline: None,
             ready_wait: Duration::from_secs(30),
             handshake: Duration::from_secs(60),
             listing: Duration::from_secs(10),
@@ -99,6 +104,15 @@ impl Default for Limits {
             log_bytes: 4 << 20,
         }
     }
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallDeadline {
+    /// From when the server was given it, and from each time it told of progress.
+    pub quiet: Duration,
+    /// In all, whatever it told.
+    pub longest: Duration,
 }
 
 /// How much a server has to do at a moment.

@@ -62,14 +62,14 @@ fn what_cannot_be_used_to_reach_the_engine_is_named() {
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o600)).unwrap();
     let line = ["--registry-auth", open.to_str().unwrap(), "--engine-read-timeout-ms", "250"];
     let settings = resolve(&line).ok().unwrap();
-    assert_eq!(settings.engine.deadlines.read, std::time::Duration::from_millis(250));
+    assert_eq!(settings.engine.deadlines.read, Duration::from_millis(250));
     assert!(settings.engine.registries.is_empty() && settings.engine.tls.is_none());
 }
 
 #[test]
 fn images_are_removed_by_a_policy_that_makes_sense() {
     let gc = |line: &[&str]| resolve(line).ok().unwrap().image_gc;
-    let day = std::time::Duration::from_secs(24 * 3600);
+    let day = Duration::from_secs(24 * 3600);
     assert_eq!(gc(&[]), Some(ImageGc { high: 85, low: 80, min_age: day }));
     let said =
         gc(&["--image-gc-high-percent", "90", "--image-gc-low-percent", "90", "--image-gc-min-age", "7d"]);
@@ -138,6 +138,32 @@ fn limits_are_read_or_named_as_mistakes() {
         &["--rate-reads", "many", "--max-connections-per-peer", "0"],
         &["--max-connections-per-peer: 0 is not", "--rate-reads: \"many\": "],
     );
+}
+
+#[test]
+fn what_clients_may_have_of_servers_is_bounded_as_said() {
+    let second = Duration::from_secs(1);
+    let usual = resolve(&[]).ok().unwrap();
+    assert_eq!((usual.mcp, usual.session_idle), (Limits::default(), Some(24 * 3600 * second)));
+    let line =
+        ["--max-sessions", "7", "--session-idle", "off", "--call-timeout", "90s", "--max-message-mb", "2"];
+    let said = resolve(&line).ok().unwrap();
+    let deadline = dtma_mcp::CallDeadline { quiet: 90 * second, longest: 900 * second };
+    let expected = Limits { sessions: 7, message: 2 << 20, deadline: Some(deadline), ..Limits::default() };
+    assert_eq!((said.mcp, said.session_idle), (expected, None));
+    let longest = resolve(&["--call-timeout", "1m", "--call-timeout-max", "1h"]).ok().unwrap().mcp.deadline;
+    assert_eq!(longest.unwrap().longest, 3600 * second);
+    check(
+        &["--max-sessions", "0", "--max-message-mb", "17", "--call-timeout", "soon", "--session-idle", "0s"],
+        &[
+            "--max-sessions: \"0\"",
+            "--max-message-mb: \"17\"",
+            "--call-timeout: \"soon\"",
+            "--session-idle: \"0s\"",
+        ],
+    );
+    check(&["--call-timeout-max", "1m"], &["--call-timeout-max: it is for calls with a timeout"]);
+    check(&["--call-timeout", "1m", "--call-timeout-max", "1s"], &["--call-timeout-max: 1s is shorter"]);
 }
 
 #[test]

@@ -44,7 +44,8 @@ impl Collector for Fleet {
         self.encode_doors(&mut encoder, &groups, "gateway_calls_in_flight", help, calls)?;
         let help = "Bytes that wait for their server to read them";
         let queued = |door: &Door| door.depth().queued;
-        self.encode_doors(&mut encoder, &groups, "gateway_queued_bytes", help, queued)
+        self.encode_doors(&mut encoder, &groups, "gateway_queued_bytes", help, queued)?;
+        self.encode_expired(&mut encoder, &groups)
     }
 }
 
@@ -73,6 +74,30 @@ impl Fleet {
                 let target = Target::Group(group.group_id.clone()).to_string();
                 ConstGauge::new(sessions).encode(metric.encode_family(&[("instance", target.as_str())])?)?;
             }
+        }
+        Ok(())
+    }
+}
+
+impl Fleet {
+    fn encode_expired(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        groups: &[Arc<GroupStatus>],
+    ) -> fmt::Result {
+        let help = "MCP sessions ended because nobody used them";
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut metric = encoder.encode_descriptor("gateway_sessions_expired", help, None, kind)?;
+        let doors = groups.iter().flat_map(|group| &group.servers).filter_map(|server| {
+            let expired = self.manager.mcp(&server.instance)?.expired();
+            Some((server.instance.to_string(), expired))
+        });
+        let together = groups.iter().filter_map(|group| {
+            let expired = self.manager.mcp_group(&group.group_id)?.expired();
+            Some((Target::Group(group.group_id.clone()).to_string(), expired)).filter(|_| expired > 0)
+        });
+        for (target, expired) in doors.chain(together) {
+            ConstCounter::new(expired).encode(metric.encode_family(&[("instance", target.as_str())])?)?;
         }
         Ok(())
     }

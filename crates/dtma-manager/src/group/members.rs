@@ -83,11 +83,11 @@ impl GroupTask {
 
     /// The same for one server; what is there stays.
     pub(super) fn furnish_server(&mut self, spec: &ServerSpec, sessions: &[GatewaySession]) {
-        let backends = &self.registry.backends;
+        let (backends, settings) = (&self.registry.backends, &self.registry.settings);
         let parts = || Parts {
             store: Arc::clone(&backends.store),
             wall: Arc::clone(&backends.wall),
-            limits: dtma_mcp::Limits::default(),
+            limits: settings.mcp.clone(),
         };
         let server = self.servers.entry(spec.instance.clone()).or_default();
         if spec.kind.is_mcp() && server.door.is_none() {

@@ -9,4 +9,5 @@ mod logs;
 mod operations;
 mod promises;
 mod simulation;
+mod unused;
 mod updates;

@@ -30,6 +30,8 @@ pub(super) struct Session {
     listener: Mutex<CancellationToken>,
     pub(super) ended: CancellationToken,
     used: AtomicU64,
+    /// The look for unused sessions after which it was used last.
+    seen: AtomicU64,
 }
 
 /// Its session at one server.
@@ -59,6 +61,7 @@ impl Session {
             listener: Mutex::default(),
             ended: CancellationToken::new(),
             used: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
         }
     }
 
@@ -180,6 +183,10 @@ pub(super) struct Sessions {
     table: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// Counts uses, to know which was unused for longest.
     clock: AtomicU64,
+    /// How often it was looked for sessions that nobody uses.
+    looks: AtomicU64,
+    /// How many of them were ended.
+    expired: AtomicU64,
 }
 
 impl Sessions {
@@ -190,14 +197,14 @@ impl Sessions {
     /// The session of that id, as used just now.
     pub(super) fn using(&self, id: &str) -> Option<Arc<Session>> {
         let session = Arc::clone(lock(&self.table).get(&SessionId::parse(id)?)?);
-        session.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        self.mark(&session);
         Some(session)
     }
 
     /// Adds one. Where there are as many as there may be, the one that nobody uses and that was unused for longest makes
     /// way. `false`: all are in use.
     pub(super) async fn add(&self, session: Arc<Session>, limit: usize) -> bool {
-        session.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        self.mark(&session);
         let evicted = {
             let mut table = lock(&self.table);
             let evicted = if table.len() < limit { None } else { idle(&table) };
@@ -211,6 +218,34 @@ impl Sessions {
             evicted.end().await;
         }
         true
+    }
+
+    fn mark(&self, session: &Session) {
+        session.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        session.seen.store(self.looks.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Ends those that were not used for so many looks. Says how many they were.
+    pub(super) async fn end_unused(&self, looks: u64) -> usize {
+        let unused = self.take_unused(looks);
+        for session in &unused {
+            session.end().await;
+        }
+        self.expired.fetch_add(unused.len() as u64, Ordering::Relaxed);
+        unused.len()
+    }
+
+    fn take_unused(&self, looks: u64) -> Vec<Arc<Session>> {
+        let now = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut table = lock(&self.table);
+        let in_use = table.values().filter(|session| is_used(session));
+        in_use.for_each(|session| session.seen.store(now, Ordering::Relaxed));
+        let is_unused = |session: &Session| now.saturating_sub(session.seen.load(Ordering::Relaxed)) >= looks;
+        table.extract_if(|_, session| is_unused(session)).map(|(_, session)| session).collect()
+    }
+
+    pub(super) fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
     }
 
     /// Ends one. `false`: there is none.
@@ -227,7 +262,11 @@ impl Sessions {
 }
 
 /// Calls and streams hold their session.
+fn is_used(session: &Arc<Session>) -> bool {
+    Arc::strong_count(session) > 1
+}
+
 fn idle(table: &HashMap<SessionId, Arc<Session>>) -> Option<SessionId> {
-    let idle = table.values().filter(|session| Arc::strong_count(session) == 1);
+    let idle = table.values().filter(|session| !is_used(session));
     idle.min_by_key(|session| session.used.load(Ordering::Relaxed)).map(|session| session.id)
 }

@@ -25,6 +25,8 @@ pub(crate) struct Table {
     pub(crate) closed: bool,
     /// Members ever admitted.
     pub(crate) admitted: u64,
+    /// How often it was looked for sessions that nobody uses.
+    looks: u64,
 }
 
 /// A session. The owner where it lives has its own entry, made when it is first needed there.
@@ -35,6 +37,8 @@ pub(crate) struct Entry {
     installed: bool,
     /// Its client is being answered: it is not unused, though nobody was told of it yet.
     opening: bool,
+    /// The look after which it was used last.
+    used: u64,
     /// Where calls of it may still be in flight.
     former: Vec<Arc<Member>>,
     /// What its client knows, when that is of another member than the one at `at`.
@@ -63,7 +67,7 @@ pub(crate) struct Settled {
 
 impl Entry {
     fn new(kept: Arc<GatewaySession>, at: Option<Seat>) -> Self {
-        Self { kept, at, installed: false, opening: false, former: Vec::new(), before: None }
+        Self { kept, at, installed: false, opening: false, used: 0, former: Vec::new(), before: None }
     }
 
     /// One that is opened just now, until [`Table::opened`] says otherwise.
@@ -96,17 +100,24 @@ impl Entry {
 
 /// Sessions.
 impl Table {
-    pub(crate) fn route(&self, session: SessionId) -> Route {
-        match self.sessions.get(&session).map(|entry| &entry.at) {
+    pub(crate) fn route(&mut self, session: SessionId) -> Route {
+        match self.using(session).map(|entry| &entry.at) {
             Some(Some(at)) => Route::To(Arc::clone(at)),
             Some(None) => Route::Nowhere,
             None => Route::Unknown,
         }
     }
 
+    /// A session that is used now.
+    fn using(&mut self, session: SessionId) -> Option<&mut Entry> {
+        let entry = self.sessions.get_mut(&session)?;
+        entry.used = self.looks;
+        Some(entry)
+    }
+
     /// Who may have to hear what a session says.
-    pub(crate) fn hearers(&self, session: SessionId) -> Option<Hearers> {
-        let entry = self.sessions.get(&session)?;
+    pub(crate) fn hearers(&mut self, session: SessionId) -> Option<Hearers> {
+        let entry = self.using(session)?;
         Some(Hearers { at: entry.at.as_deref().cloned(), former: entry.former.clone() })
     }
 
@@ -130,7 +141,7 @@ impl Table {
         may_stay: impl Fn(&Member) -> bool,
         best: Option<Arc<Member>>,
     ) -> Option<Result<Settled, Unknown>> {
-        let Some(entry) = self.sessions.get_mut(&session) else { return Some(Err(Unknown)) };
+        let Some(entry) = self.using(session) else { return Some(Err(Unknown)) };
         if let Some(at) = entry.at.as_ref().filter(|at| may_stay(at)) {
             return Some(Ok(Settled { at: Arc::clone(at), left: None }));
         }
@@ -202,8 +213,21 @@ impl Table {
         if let Some(evicted) = evicted {
             self.sessions.remove(&evicted);
         }
-        self.sessions.insert(session, entry);
+        self.sessions.insert(session, Entry { used: self.looks, ..entry });
         evicted
+    }
+
+    /// Looks for sessions that nobody has used for so many looks; `in_use` are being used now. They are no sessions any
+    /// more.
+    pub(crate) fn take_unused(&mut self, in_use: &[SessionId], looks: u64) -> Vec<(SessionId, Entry)> {
+        self.settle_openings();
+        self.looks += 1;
+        for session in in_use {
+            self.using(*session);
+        }
+        let now = self.looks;
+        let is_unused = |entry: &Entry| !entry.opening && now - entry.used >= looks;
+        self.sessions.extract_if(|_, entry| is_unused(entry)).collect()
     }
 
     fn oldest_unused(&self) -> Option<SessionId> {

@@ -9,6 +9,7 @@ mod repeat;
 mod serving;
 mod stateless;
 mod switching;
+mod unused;
 
 use super::Door;
 use super::member::MemberId;

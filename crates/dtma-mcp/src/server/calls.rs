@@ -1,12 +1,15 @@
 //! The calls in flight, by the id under which the server knows them.
 
+use super::CallDeadline;
 use super::command::{First, HouseAnswer, Refusal};
+use super::deadline::Due;
 use super::reply::MessageStream;
 use super::session::SessionId;
 use crate::rpc;
 use bytes::Bytes;
 use std::collections::HashMap;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// All of one server's.
 #[derive(Default)]
@@ -18,6 +21,8 @@ pub(crate) struct Calls {
 pub(crate) struct Call {
     /// Its place in the order of writing.
     pub(crate) place: u64,
+    /// `None`: never.
+    pub(crate) due: Option<Due>,
     pub(crate) caller: Caller,
 }
 
@@ -134,6 +139,26 @@ impl Calls {
         match &mut self.table.get_mut(&id)?.caller {
             Caller::Client(client) => Some(client),
             Caller::House { .. } => None,
+        }
+    }
+
+    /// Those that are due by now.
+    pub(crate) fn due(&self, now: Instant) -> Vec<u64> {
+        let is_due = |call: &Call| call.due.is_some_and(|due| due.at <= now);
+        self.table.iter().filter(|(_, call)| is_due(call)).map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.table.values().filter_map(|call| Some(call.due?.at)).min()
+    }
+
+    pub(crate) fn due_at(&self, id: u64) -> Option<Due> {
+        self.table.get(&id)?.due
+    }
+
+    pub(crate) fn put_off(&mut self, id: u64, within: CallDeadline) {
+        if let Some(due) = self.table.get_mut(&id).and_then(|call| call.due.as_mut()) {
+            due.put_off(within);
         }
     }
 

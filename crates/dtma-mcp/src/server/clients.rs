@@ -101,9 +101,10 @@ impl Owner {
                     session.calls.insert(call.client_id.clone(), call.id);
                 }
                 let way = Way::Waiting(call.reply);
+                let due = if call.endless { None } else { self.due() };
                 let ClientCall { id, session, client_id, client_token: token, .. } = call;
                 let caller = Caller::Client(ClientCaller { session, id: client_id, token, way });
-                self.calls.insert(id, Call { place, caller });
+                self.calls.insert(id, Call { place, due, caller });
             }
         }
     }
@@ -231,14 +232,14 @@ impl Owner {
     }
 
     /// Whom the server asked is gone.
-    fn leave_unanswered(&mut self, id: SessionId) {
+    pub(super) fn leave_unanswered(&mut self, id: SessionId) {
         for question in self.questions.take_of(id) {
             let answer = rpc::error(Some(&question.id), code::INTERNAL_ERROR, "the client is gone");
             self.answer_server(&answer);
         }
     }
 
-    fn cancel(&mut self, id: u64, reason: &str) {
+    pub(super) fn cancel(&mut self, id: u64, reason: &str) {
         let params = format!(r#"{{"requestId":{id},"reason":{}}}"#, rpc::quoted(reason));
         let line = rpc::line(rpc::notification("notifications/cancelled", Some(params.as_bytes())));
         // A server that does not read need not know.

@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Leave {
         left: watch::Sender<Option<usize>>,
     },
+    /// Which sessions have calls or streams open.
+    InUse {
+        reply: oneshot::Sender<Vec<SessionId>>,
+    },
     /// Answered with `false` when there is no such session; so are the next three, in their ways.
     Close {
         session: SessionId,
@@ -116,6 +120,8 @@ pub(crate) struct ClientCall {
     pub(crate) client_token: Option<Bytes>,
     /// With our id and token and a newline.
     pub(crate) line: Bytes,
+    /// It is answered when its client has heard enough, which nobody calls late.
+    pub(crate) endless: bool,
     pub(crate) reply: oneshot::Sender<First>,
 }
 

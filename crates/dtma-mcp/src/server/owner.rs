@@ -3,6 +3,7 @@
 
 use super::calls::{Call, Caller, Calls};
 use super::command::{Aside, AsideKind, Command, Connect, HouseAnswer, HouseCall, Refusal};
+use super::deadline::Alarm;
 use super::link::{Heard, Link, LinkEvent};
 use super::questions::Questions;
 use super::recent::Recent;
@@ -35,6 +36,7 @@ pub(crate) struct Owner {
     pub(super) turn: u64,
     pub(super) sessions: Sessions,
     pub(super) calls: Calls,
+    pub(super) alarm: Alarm,
     pub(super) questions: Questions,
     pub(super) recent: Recent,
     /// What the present process was told of its clients' wishes.
@@ -59,6 +61,8 @@ enum Wake {
     Aside(Aside),
     Link(LinkEvent),
     Chore(Chore),
+    /// A call may be due.
+    Alarm,
 }
 
 /// What was done beside.
@@ -95,6 +99,7 @@ impl Owner {
             turn: 0,
             sessions,
             calls: Calls::default(),
+            alarm: Alarm::default(),
             questions: Questions::default(),
             recent: Recent::new(),
             told: Wishes::default(),
@@ -119,6 +124,7 @@ impl Owner {
                 Wake::Aside(aside) => self.aside(aside),
                 Wake::Link(event) => self.on_link(event),
                 Wake::Chore(chore) => self.on_chore(chore),
+                Wake::Alarm => self.rung(),
             }
             if let Some(link) = &mut self.link {
                 link.kick();
@@ -139,7 +145,7 @@ impl Owner {
     }
 
     async fn wake(&mut self, closing: Pin<&mut impl Future<Output = ()>>) -> Wake {
-        let Self { commands, asides, link, chores, .. } = self;
+        let Self { commands, asides, link, chores, alarm, .. } = self;
         tokio::select! {
             // Dropped: the token stays cancelled.
             () = closing => Wake::Closing,
@@ -150,6 +156,8 @@ impl Owner {
             event = next_event(link) => Wake::Link(event),
             // Dropped: the chores live in their set.
             Some(chore) = chores.next() => Wake::Chore(chore),
+            // Dropped: see `Alarm::rings`.
+            () = alarm.rings() => Wake::Alarm,
         }
     }
 
@@ -175,6 +183,7 @@ impl Owner {
                 drop(reply.send(self.listen(session, after.as_ref())));
             }
             Command::Touch { session, reply } => drop(reply.send(self.sessions.using(session).is_some())),
+            Command::InUse { reply } => drop(reply.send(self.sessions.in_use())),
             Command::Claim { session, message, reply } => drop(reply.send(self.claim(session, &message))),
             Command::Wish { session, wish } => self.wish(session, &wish),
             Command::Notice { session, message, reply } => drop(reply.send(self.notice(session, &message))),
@@ -391,7 +400,7 @@ impl Owner {
             Err(refusal) => drop(call.reply.send(HouseAnswer::Refused(refusal))),
             Ok(place) => {
                 let caller = Caller::House { reply: call.reply, may_ask: call.may_ask };
-                self.calls.insert(call.id, Call { place, caller });
+                self.calls.insert(call.id, Call { place, due: None, caller });
             }
         }
     }

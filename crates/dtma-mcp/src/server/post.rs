@@ -39,6 +39,7 @@ pub(crate) struct Prepared {
     pub(crate) client_id: Bytes,
     client_token: Option<Bytes>,
     line: Bytes,
+    endless: bool,
 }
 
 impl Prepared {
@@ -52,6 +53,7 @@ impl Prepared {
             client_id: copy(message.envelope.id).unwrap_or_default(),
             client_token: copy(message.envelope.meta_token),
             line: message.with_id(id, Message::to_line),
+            endless: message.is("subscriptions/listen"),
         }
     }
 
@@ -61,10 +63,10 @@ impl Prepared {
     }
 
     fn call(&self, reply: oneshot::Sender<First>) -> ClientCall {
-        let Self { session, id, .. } = *self;
+        let Self { session, id, endless, .. } = *self;
         let (client_id, client_token) = (self.client_id.clone(), self.client_token.clone());
         let guest = self.guest.clone();
-        ClientCall { id, session, guest, client_id, client_token, line: self.line.clone(), reply }
+        ClientCall { id, session, guest, client_id, client_token, line: self.line.clone(), endless, reply }
     }
 }
 
@@ -111,6 +113,11 @@ impl ServerHandle {
         after: Option<EventId>,
     ) -> Result<Option<Listening>, Closed> {
         self.ask(|reply| Command::Listen { session, after, reply }).await
+    }
+
+    /// The sessions that have calls or streams open here.
+    pub(crate) async fn in_use(&self) -> Result<Vec<SessionId>, Closed> {
+        self.ask(|reply| Command::InUse { reply }).await
     }
 
     /// `false`: the session is not here; likewise the next three.

@@ -47,6 +47,11 @@ impl Questions {
         Some((id, self.table.remove(&id)?))
     }
 
+    /// Whether this session was asked something.
+    pub(crate) fn has(&self, session: SessionId) -> bool {
+        self.table.values().any(|question| question.session == session)
+    }
+
     /// The questions of a session that is gone.
     pub(crate) fn take_of(&mut self, session: SessionId) -> Vec<Question> {
         let of_session = |_: &u64, question: &mut Question| question.session == session;

@@ -176,8 +176,9 @@ impl Owner {
     fn progressed(&mut self, message: &Message) {
         let Some(at) = message.envelope.progress_token else { return };
         let room = self.shared.limits.stream;
-        let client = rpc::own_id(at.of(&message.text)).and_then(|id| self.calls.client(id));
-        let Some(client) = client else { return };
+        let Some(id) = rpc::own_id(at.of(&message.text)) else { return };
+        self.is_heard_of(id);
+        let Some(client) = self.calls.client(id) else { return };
         let Some(token) = client.token.clone() else { return };
         // A client that does not keep up misses progress, nothing more.
         let _missed = client.way.say(message.to_text(&mut [Edit { at, text: &token }]), room);

@@ -286,6 +286,11 @@ impl Sessions {
         }
     }
 
+    /// Those that have calls or streams open.
+    pub(crate) fn in_use(&self) -> Vec<SessionId> {
+        self.table.iter().filter(|(_, session)| session.in_use()).map(|(id, _)| *id).collect()
+    }
+
     fn least_used(&self) -> Option<SessionId> {
         let idle = self.table.iter().filter(|(_, session)| !session.in_use());
         idle.min_by_key(|(_, session)| session.used).map(|(id, _)| *id)

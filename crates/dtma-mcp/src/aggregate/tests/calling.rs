@@ -137,3 +137,31 @@ async fn a_batch_is_answered_where_the_version_has_batches() {
     let refused = house.client().await.post(batch).await;
     assert!(matches!(refused, PostReply::Refused(_)), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_ends_with_those_that_it_has_at_servers() {
+    let (house, a, _b) = House::pair().await;
+    let (gone, listens) = (house.client().await, house.client().await);
+    gone.call("a__echo").await;
+    let stream = listens.listen();
+    for _ in 0..crate::UNUSED_INTERVALS {
+        assert_eq!(house.all.end_unused().await, 0);
+    }
+    assert_eq!((house.all.end_unused().await, house.all.expired(), house.all.sessions()), (1, 1, 1));
+    let pinged = gone.post(json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await;
+    assert!(matches!(pinged, PostReply::UnknownSession), "{pinged:?}");
+    assert!(a.door.session(&gone.id).await.is_err());
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_seat_that_nobody_uses_ends_and_is_taken_again_when_it_is_needed() {
+    let (house, a, _b) = House::pair().await;
+    let client = house.client().await;
+    client.call("a__echo").await;
+    for _ in 0..=crate::UNUSED_INTERVALS {
+        a.door.end_unused().await;
+    }
+    assert_eq!(a.door.sessions(), 0);
+    assert_eq!(called(&client.call("a__echo").await)["name"], "echo");
+}
