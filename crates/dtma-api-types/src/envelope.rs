@@ -44,6 +44,30 @@ pub struct ErrorBody {
     pub details: Vec<ErrorDetail>,
 }
 
+/// A refusal of an MCP message, in the words of JSON-RPC 2.0 (section 5): what a client of MCP understands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JsonRpcFailure {
+    /// Always `2.0`.
+    pub jsonrpc: String,
+    /// The refused message's own, a string or a number; null or absent when it had none or could not be read.
+    #[serde(default)]
+    pub id: Option<serde_json::Value>,
+    /// What is wrong.
+    pub error: JsonRpcError,
+}
+
+/// The error of a [`JsonRpcFailure`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JsonRpcError {
+    /// JSON-RPC's or MCP's number, such as -32600 for a message that is none.
+    pub code: i64,
+    /// One sentence for people.
+    pub message: String,
+    /// What a program may want to know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
+}
+
 /// One mistake of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

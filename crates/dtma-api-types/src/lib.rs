@@ -34,7 +34,7 @@ pub use connection::{ConnectionList, ConnectionRequest, ConnectionView, GrantBod
 pub use discovery::{
     ApproveRequest, ApprovedView, ContractView, DiscoveredView, DiscoveryView, DriftKind, DriftView,
 };
-pub use envelope::{Envelope, ErrorBody, ErrorDetail};
+pub use envelope::{Envelope, ErrorBody, ErrorDetail, JsonRpcError, JsonRpcFailure};
 pub use event::{EventKind, EventView};
 pub use group::{GroupList, GroupState, GroupView};
 pub use log::{LogLineView, LogStreamName, LogView};

@@ -7,7 +7,7 @@ use crate::auth::Access;
 use crate::routes::table;
 use crate::{gateway, routes};
 use dtma_api_types::explain::{self, Explanation};
-use dtma_api_types::{ErrorBody, EventView, GroupRequest, LogLineView};
+use dtma_api_types::{ErrorBody, EventView, GroupRequest, JsonRpcFailure, LogLineView};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -49,7 +49,7 @@ use utoipa::{Modify, OpenApi};
         gateway::well_known::get_protection, gateway::well_known::get_door_protection,
         gateway::well_known::get_group_door_protection,
     ),
-    components(schemas(GroupRequest, ErrorBody, EventView, LogLineView)),
+    components(schemas(GroupRequest, ErrorBody, JsonRpcFailure, EventView, LogLineView)),
     modifiers(&FromTheTable),
     tags(
         (name = "groups", description = "Groups of servers, deployed and removed together"),
@@ -177,7 +177,9 @@ mod tests {
                     None => response,
                 };
                 let body = &response["content"]["application/json"];
-                assert_eq!(body["schema"]["$ref"], "#/components/schemas/ErrorBody", "{name} {status}");
+                // A message of MCP may also be refused as JSON-RPC does it.
+                let ours = body["schema"].get("oneOf").map_or(&body["schema"], |either| &either[0]);
+                assert_eq!(ours["$ref"], "#/components/schemas/ErrorBody", "{name} {status}");
                 let codes = response["x-dtma-codes"].as_array().unwrap_or_else(|| panic!("{name} {status}"));
                 assert!(codes.contains(&body["example"]["code"]), "{name} {status}: {codes:?}");
             }

@@ -7,7 +7,9 @@ use dtma_api_types::explain;
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{
+    Components, ContentBuilder, OneOfBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
+};
 
 /// What a failure depends on.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +27,8 @@ enum Kind {
     Read,
     Change,
     Gateway,
+    /// MCP messages in a body: a refusal may be JSON-RPC's.
+    Message,
 }
 
 impl Kind {
@@ -32,6 +36,9 @@ impl Kind {
         match route.access {
             Access::Open => Self::Open,
             Access::Needs(Scope::Read) | Access::Redacted(_) => Self::Read,
+            Access::Needs(Scope::Gateway) if route.method == "POST" && route.path.ends_with("/mcp") => {
+                Self::Message
+            }
             Access::Needs(Scope::Gateway) => Self::Gateway,
             Access::Needs(Scope::Deploy | Scope::Credentials | Scope::Admin) if route.mutates() => {
                 Self::Change
@@ -46,6 +53,7 @@ impl Kind {
             Self::Read => "Read",
             Self::Change => "Change",
             Self::Gateway => "Gateway",
+            Self::Message => "Message",
         }
     }
 }
@@ -53,6 +61,11 @@ impl Kind {
 impl Facts<'_> {
     fn names(self, parameter: &str) -> bool {
         self.path.contains(parameter)
+    }
+
+    /// A door of the gateway.
+    fn gateway(self) -> bool {
+        matches!(self.kind, Kind::Gateway | Kind::Message)
     }
 
     /// The engine may be asked.
@@ -69,30 +82,30 @@ type Row = (u16, &'static str, fn(Facts<'_>) -> bool);
 /// Every code that an operation can answer with.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
-    (400, "malformed_json", |f| f.has_body && f.kind != Kind::Gateway),
+    (400, "malformed_json", |f| f.has_body && !f.gateway()),
     (400, "body_incomplete", |f| f.has_body),
-    (400, "invalid_request", |f| f.has_body && f.kind != Kind::Gateway),
+    (400, "invalid_request", |f| f.has_body && !f.gateway()),
     (400, "invalid_query", |f| f.has_query),
     (400, "invalid_name", |f| f.names("{")),
-    (400, "invalid_mcp_header", |f| f.kind == Kind::Gateway),
+    (400, "invalid_mcp_header", |f| f.gateway()),
     (400, "header_doubled", |f| f.kind != Kind::Open),
     (400, "invalid_idempotency_key", |f| f.kind == Kind::Change),
     (401, "token_missing", |f| f.kind != Kind::Open),
     (401, "token_unknown", |f| f.kind != Kind::Open),
     (401, "token_expired", |f| f.kind != Kind::Open),
     (403, "scope_missing", |f| f.kind != Kind::Open),
-    (403, "no_connection", |f| f.kind == Kind::Gateway),
+    (403, "no_connection", |f| f.gateway()),
     (403, "foreign_origin", |f| f.kind != Kind::Open),
-    (404, "no_such_group", |f| (f.names("{groupId}") || f.names("/container-groups/{id}")) && f.kind != Kind::Gateway),
+    (404, "no_such_group", |f| (f.names("{groupId}") || f.names("/container-groups/{id}")) && !f.gateway()),
     (404, "no_such_server", |f| f.names("{instanceName}") || f.names("/tools/{name}") || f.names("/mcp-servers/{id}")),
     (404, "no_such_template", |f| f.names("{name}") && f.kind == Kind::Read),
     (404, "no_such_generation", |f| f.kind == Kind::Change),
     (404, "no_such_operation", |f| f.names("{operationId}")),
-    (404, "not_an_mcp_server", |f| f.kind == Kind::Gateway || f.names("/contract")),
+    (404, "not_an_mcp_server", |f| f.gateway() || f.names("/contract")),
     (404, "no_such_tool", |f| f.kind == Kind::Change),
     (404, "no_such_connection", |f| f.names("{connectionId}")),
-    (404, "no_such_session", |f| f.kind == Kind::Gateway),
-    (406, "not_acceptable", |f| f.kind == Kind::Gateway),
+    (404, "no_such_session", |f| f.gateway()),
+    (406, "not_acceptable", |f| f.gateway()),
     (408, "body_too_slow", |f| f.has_body),
     (409, "group_changed", |f| f.kind == Kind::Change),
     (409, "being_removed", |f| f.kind == Kind::Change),
@@ -128,7 +141,7 @@ const TABLE: &[Row] = &[
     (502, "operation_failed", |f| f.kind == Kind::Change),
     (502, "engine_lost_object", |f| f.kind == Kind::Change),
     (502, "engine_failed", |f| f.engine()),
-    (502, "server_not_running", |f| f.kind == Kind::Gateway),
+    (502, "server_not_running", |f| f.gateway()),
     (503, "engine_away", |f| f.engine()),
     (503, "store_failed", |f| f.kind == Kind::Change),
     (503, "audit_failed", |f| f.kind == Kind::Change),
@@ -165,10 +178,16 @@ fn answer(kind: Kind, status: u16) -> Response {
         TABLE.iter().filter(|(s, _, when)| *s == status && comes(when)).map(|(_, c, _)| *c).collect();
     let means = |code: &&str| explain::explain(code).map(|entry| format!("- `{code}`: {}", entry.means));
     let description: Vec<String> = codes.iter().filter_map(means).collect();
-    let body = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name("ErrorBody")))
-        .example(codes.first().map(|code| example(code)))
-        .build();
+    let ours = Ref::from_schema_name("ErrorBody");
+    let schema: RefOr<Schema> = match kind {
+        Kind::Message => {
+            let either = OneOfBuilder::new().item(ours).item(Ref::from_schema_name("JsonRpcFailure"));
+            Schema::from(either).into()
+        }
+        Kind::Open | Kind::Read | Kind::Change | Kind::Gateway => ours.into(),
+    };
+    let body =
+        ContentBuilder::new().schema(Some(schema)).example(codes.first().map(|code| example(code))).build();
     ResponseBuilder::new()
         .description(description.join("\n"))
         .content("application/json", body)
