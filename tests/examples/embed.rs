@@ -31,6 +31,7 @@ async fn main() -> anyhow::Result<()> {
         store,
         loaded,
         configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
+        pressure: dtma_manager::pressure::system(),
         wall: wall::system(),
     };
     let (manager, drain) = Manager::start(Settings::default(), backends);

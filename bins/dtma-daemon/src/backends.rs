@@ -59,6 +59,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<Opened> {
         loaded: store.load().await?,
         store,
         configurator: Arc::new(configurator),
+        pressure: dtma_manager::pressure::system(),
         wall: wall::system(),
     };
     Ok(Opened { backends, images, egress })

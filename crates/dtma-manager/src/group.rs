@@ -22,6 +22,7 @@ mod orders;
 mod ports;
 mod reach;
 mod report;
+mod turns;
 mod wants;
 mod ways;
 
@@ -129,6 +130,7 @@ pub(crate) struct GroupTask {
     watchers: JoinSet<Sign>,
     activities: Activities,
     permits: Arc<Semaphore>,
+    turns: turns::Turns,
     resync: Interval,
 }
 
@@ -190,6 +192,7 @@ impl GroupTask {
             actions: JoinSet::new(),
             watchers: JoinSet::new(),
             activities: Activities::default(),
+            turns: turns::Turns::default(),
             resync,
         };
         task.furnish(seed.forwards, seed.handshakes, &seed.sessions);
@@ -221,6 +224,7 @@ impl GroupTask {
     /// Works until the group is gone or the daemon ends.
     pub(crate) async fn run(mut self) {
         let (cancel, gap) = (self.registry.cancel.clone(), Arc::clone(&self.gap));
+        let turn = Arc::clone(&self.turns.wake);
         self.announce();
         loop {
             let until = match self.pass().await {
@@ -237,6 +241,7 @@ impl GroupTask {
                 Some(wake) = self.mailbox.recv() => self.woken(wake).await,
                 Some(done) = self.actions.join_next() => self.done(done).await,
                 Some(sign) = self.watchers.join_next() => self.signed(sign).await,
+                () = turn.notified() => {}
                 () = gap.notified() => self.look_at_everything().await,
                 _ = self.resync.tick() => self.resync().await,
                 () = tokio::time::sleep_until(until) => {}
@@ -285,8 +290,8 @@ impl GroupTask {
             self.keep_members();
             self.keep_discovery();
             self.direct(&plan);
-            for action in &plan.actions {
-                self.begin(action);
+            for action in self.in_turn(std::mem::take(&mut plan.actions)) {
+                self.begin(&action);
             }
             // Where nothing is under way or to be tried again, nothing fails any more.
             self.failures.retain(|subject, _| self.seen.busy.contains(subject));
@@ -311,7 +316,10 @@ impl GroupTask {
         let now = self.now();
         let planned = plan.and_then(|plan| plan.wake_at).map(|at| until(now, at)).unwrap_or(FAR);
         let retry = if self.blind || self.unsaved || plan.is_none() { RETRY } else { FAR };
-        Flow::Until(tokio::time::Instant::now() + planned.min(retry))
+        let at = tokio::time::Instant::now() + planned.min(retry);
+        // Who does not see begins nothing, in turn or not.
+        let due = self.turns.due().filter(|_| !self.blind);
+        Flow::Until(due.map_or(at, |due| due.min(at)))
     }
 
     /// Takes down runs and exits. True when an exit was noted: that must be durable before it is answered.

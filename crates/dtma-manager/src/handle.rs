@@ -271,6 +271,12 @@ impl ManagerHandle {
         self.registry.group_status(group)
     }
 
+    /// How many processes come up at this moment, and how many wait for their turn to.
+    #[must_use]
+    pub fn starts(&self) -> (usize, usize) {
+        self.registry.starts.count()
+    }
+
     /// Every group, by id. As long as nothing changes in a group, the same [`Arc`] is given.
     #[must_use]
     pub fn groups(&self) -> Vec<Arc<GroupStatus>> {

@@ -14,6 +14,7 @@ pub mod event;
 pub mod failpoint;
 pub mod handle;
 pub mod operations;
+pub mod pressure;
 pub mod settings;
 pub mod status;
 pub mod wall;
@@ -23,6 +24,7 @@ mod group;
 mod images;
 mod registry;
 mod start;
+mod starts;
 mod unused;
 
 pub use connections::{ConnectionChanges, PutConnection, Seen};

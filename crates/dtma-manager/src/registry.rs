@@ -13,6 +13,7 @@ use crate::event::EventBus;
 use crate::group::{GroupTask, Inbox, Order, Seed, Wake};
 use crate::operations::{NotedStore, Operations};
 use crate::settings::{Backends, Settings};
+use crate::starts::Starts;
 use crate::status::GroupStatus;
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ContainerId, GroupId, InstanceName, OwnerId, network_name};
@@ -49,6 +50,8 @@ pub(crate) struct Registry {
     pub(crate) tasks: TaskTracker,
     /// Bounds creates and starts over all groups.
     pub(crate) permits: Arc<Semaphore>,
+    /// Bounds what comes up over all groups.
+    pub(crate) starts: Starts,
     /// Who the engine is.
     pub(crate) introduction: Introduction,
     /// Held, together with others, from when an image is made sure of until there is a container made from it.
@@ -142,6 +145,7 @@ impl Registry {
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
             permits: Arc::new(Semaphore::new(settings.max_concurrent)),
+            starts: Starts::new(settings.least_starting, Arc::clone(&backends.pressure)),
             introduction: Introduction::default(),
             making: RwLock::default(),
             groups: Mutex::default(),

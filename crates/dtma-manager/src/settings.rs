@@ -1,11 +1,13 @@
 //! What a manager is started with.
 
+use crate::pressure::Gauge;
 use crate::wall::Wall;
 use dtma_config::Configurator;
 use dtma_core::port::store::LoadedState;
 use dtma_core::port::{ContainerRuntime, EgressProxy, StateStore};
 use dtma_mcp::Limits;
 use std::net::IpAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// Most containers created or started at the same moment over all groups.
     pub max_concurrent: usize,
+    /// Processes that may be coming up at the same moment on a machine that does not keep up, over all groups; one that
+    /// does is given more.
+    pub least_starting: usize,
     /// Events kept for late subscribers.
     pub event_buffer: usize,
     /// How much MCP clients may have of a server.
@@ -35,6 +40,7 @@ impl Default for Settings {
             publish_address: IpAddr::from([127, 0, 0, 1]),
             probe_interval: Duration::from_millis(100),
             max_concurrent: 16,
+            least_starting: 2 * std::thread::available_parallelism().map_or(1, NonZero::get),
             event_buffer: 4096,
             mcp: Limits::default(),
             session_idle: Some(Duration::from_secs(24 * 3600)),
@@ -57,4 +63,6 @@ pub struct Backends {
     pub configurator: Arc<Configurator>,
     /// The wall clock.
     pub wall: Wall,
+    /// How busy the machine is.
+    pub pressure: Gauge,
 }

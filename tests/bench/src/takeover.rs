@@ -59,6 +59,7 @@ async fn start(engine: &FakeRuntimeRemote, state: &Path) -> Result<(ManagerHandl
         loaded: store.load().await.context("load")?,
         store,
         configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
+        pressure: dtma_manager::pressure::system(),
         wall: Arc::new(move || clock.now()),
     };
     Ok(Manager::start(Settings::default(), backends))

@@ -37,6 +37,10 @@ impl Collector for Fleet {
         encode_servers(&mut encoder, &groups)?;
         encode_restarts(&mut encoder, &groups)?;
         encode_ready(&mut encoder, &groups)?;
+        let (under_way, waiting) = self.manager.starts();
+        let help = "Processes that come up, and those that wait for their turn to";
+        let starts = [("under_way", number(under_way)), ("waiting", number(waiting))];
+        gauges(&mut encoder, "starts", help, "state", &starts)?;
         let help = "MCP sessions of clients";
         self.encode_doors(&mut encoder, &groups, SESSIONS, help, Door::sessions)?;
         let help = "Calls of agents that were passed on and are not answered yet";
@@ -62,13 +66,13 @@ impl Fleet {
         let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
         for server in groups.iter().flat_map(|group| &group.servers) {
             let Some(door) = self.manager.mcp(&server.instance) else { continue };
-            let counted = u64::try_from(count(&door)).unwrap_or(u64::MAX);
+            let counted = number(count(&door));
             let labels = [("instance", server.instance.as_str())];
             ConstGauge::new(counted).encode(metric.encode_family(&labels)?)?;
         }
         for group in groups.iter().filter(|_| name == SESSIONS) {
             let Some(together) = self.manager.mcp_group(&group.group_id) else { continue };
-            let sessions = u64::try_from(together.sessions()).unwrap_or(u64::MAX);
+            let sessions = number(together.sessions());
             // One that nobody uses as one need not be told.
             if sessions > 0 {
                 let target = Target::Group(group.group_id.clone()).to_string();
@@ -130,6 +134,10 @@ fn encode_servers(encoder: &mut DescriptorEncoder<'_>, groups: &[Arc<GroupStatus
         ("removing", totals.removing),
     ];
     gauges(encoder, "servers", "Servers by phase", "phase", &by_phase)
+}
+
+fn number(counted: usize) -> u64 {
+    u64::try_from(counted).unwrap_or(u64::MAX)
 }
 
 fn gauges(

@@ -93,6 +93,7 @@ impl House {
                 loaded: store.load().await.unwrap(),
                 store: Arc::new(store),
                 configurator: Arc::new(Configurator::new(Templates::builtin(), Policy::default())),
+                pressure: Arc::new(|| None),
                 wall: Arc::clone(&wall),
             },
         );

@@ -125,9 +125,10 @@ async fn start(engine: &FakeRuntimeRemote, store: &MemoryStoreRemote, shims: boo
         loaded: store.load().await.unwrap(),
         store,
         configurator: Arc::new(configurator(shims)),
+        pressure: Arc::new(|| None),
         wall: Arc::new(move || clock.now()),
     };
-    Manager::start(Settings::default(), backends)
+    Manager::start(Settings { least_starting: 4, ..Settings::default() }, backends)
 }
 
 pub(crate) fn configurator(shims: bool) -> Configurator {

@@ -9,5 +9,6 @@ mod logs;
 mod operations;
 mod promises;
 mod simulation;
+mod turns;
 mod unused;
 mod updates;
