@@ -4,7 +4,7 @@
 use super::client::{Answer, Body, Client};
 use super::ear::Ear;
 use super::refusal::Trouble;
-use super::stateless::{self, Hangers};
+use super::stateless::{self, Hangers, Mirrors};
 use super::{Crew, INITIALISED};
 use crate::envelope::{Kind, Message};
 use crate::json::member;
@@ -45,6 +45,7 @@ pub(super) struct Session {
     known: Mutex<Known>,
     places: Semaphore,
     hangers: Hangers,
+    mirrors: Mirrors,
 }
 
 /// What every later request bears.
@@ -57,7 +58,8 @@ struct Known {
 impl Session {
     pub(super) fn new(client: Client, ear: Ear, path: String, limit: usize, crew: Crew) -> Self {
         let (known, places) = (Mutex::default(), Semaphore::new(AT_ONCE));
-        Self { client, ear, path, limit, crew, known, places, hangers: Hangers::default() }
+        let (hangers, mirrors) = (Hangers::default(), Mirrors::default());
+        Self { client, ear, path, limit, crew, known, places, hangers, mirrors }
     }
 
     /// Sends what is to be said, each message by itself: an answer that takes long holds up no other.
@@ -97,6 +99,9 @@ impl Session {
         // Never closed. Only requests wait: answers to the server's own and cancellations would wait for themselves.
         let _place = self.places.acquire().await;
         let hangs_up = stateless::is_stateless(message).then(|| self.hangers.enter(id));
+        if message.is("tools/list") {
+            self.mirrors.expect(id);
+        }
         let answered = async {
             match hangs_up {
                 Some(hangs_up) => {
@@ -107,6 +112,7 @@ impl Session {
         };
         let answered = answered.await;
         self.hangers.leave(id);
+        self.mirrors.leave(id);
         if let Err(trouble) = answered {
             self.ear.say(&trouble.answer(id)).await;
             self.end_with(trouble);
@@ -153,6 +159,7 @@ impl Session {
             if let Some(claims) = stateless::claims(message) {
                 request.headers_mut().remove(SESSION);
                 request.headers_mut().extend(claims);
+                request.headers_mut().extend(self.mirrors.headers(message));
             }
             let answer = self.client.send(request).await?;
             attempts += 1;
@@ -256,6 +263,7 @@ impl Session {
             if message.kind() == Kind::Response && message.raw(message.envelope.id) == awaited {
                 answered = awaited.is_some();
                 self.note_version(&message);
+                self.mirrors.learn(&message);
             }
             self.ear.pass(&message).await;
         }

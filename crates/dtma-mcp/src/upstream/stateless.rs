@@ -4,12 +4,14 @@
 //! Behind its own streams or behind a port: here are lines in and lines out, and [`Translator`] says what becomes of them.
 
 mod form;
+mod mirrors;
 mod posted;
 #[cfg(test)]
 mod tests;
 mod translator;
 
 pub(crate) use self::form::offers;
+pub(super) use self::mirrors::Mirrors;
 pub(super) use self::posted::{Hangers, claims, is_stateless};
 use self::translator::{Out, Translator};
 use async_trait::async_trait;

@@ -40,7 +40,7 @@ pub(in crate::upstream) fn claims(
 }
 
 /// What cannot stand in a header as it is goes as `=?base64?…?=`.
-fn encoded(text: String) -> String {
+pub(super) fn encoded(text: String) -> String {
     let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.trim() == text;
     match plain && !text.starts_with("=?base64?") {
         true => text,

@@ -93,6 +93,53 @@ async fn a_message_that_is_part_of_a_trace_says_so_in_its_headers() {
 }
 
 #[tokio::test]
+async fn arguments_that_a_tool_wants_in_headers_are_repeated_there() {
+    let lists = AtomicUsize::new(0);
+    let fake = Fake::serve(move |seen| {
+        let id = &seen.body["id"];
+        if seen.called() != "tools/list" {
+            return json_of(&answer_to(id));
+        }
+        let region = match lists.fetch_add(1, Ordering::SeqCst) {
+            0 => json!({"type": "string", "x-mcp-header": "Region"}),
+            _ => json!({"type": "string"}),
+        };
+        let properties = json!({"region": region, "count": {"type": "integer", "x-mcp-header": "Count"},
+            "dry": {"type": "boolean", "x-mcp-header": "Dry"}, "text": {"type": "string"},
+            "odd": {"x-mcp-header": "no header"}});
+        let tool = json!({"name": "ask", "inputSchema": {"type": "object", "properties": properties}});
+        json_of(&json!({"jsonrpc": "2.0", "id": id, "result": {"tools": [tool, {"name": "plain"}]}}))
+    })
+    .await;
+    let mut talk = fake.attach(HTTP, "/mcp");
+    let mut answered = async |id: u64, method: &str, name: &str, arguments: Value| {
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
+        let params = json!({"name": name, "arguments": arguments, "_meta": meta});
+        talk.say(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
+        assert_eq!(talk.heard().await["id"], id);
+    };
+    let full = json!({"region": "z\u{fc}rich", "count": 3, "dry": null, "text": "t", "odd": "o"});
+    answered(1, "tools/list", "", json!({})).await;
+    answered(2, "tools/call", "ask", full.clone()).await;
+    answered(3, "tools/call", "ask", json!({"region": "west", "dry": true})).await;
+    answered(4, "tools/call", "plain", full.clone()).await;
+    answered(5, "prompts/get", "ask", full.clone()).await;
+    answered(6, "tools/list", "", json!({})).await;
+    answered(7, "tools/call", "ask", full).await;
+    let seen = fake.until_seen(|seen| seen.len() == 7).await;
+    let params = |index: usize| {
+        let all = ["region", "count", "dry"].map(|name| seen[index].header(&format!("mcp-param-{name}")));
+        let number =
+            seen[index].headers.keys().filter(|name| name.as_str().starts_with("mcp-param-")).count();
+        (all, number)
+    };
+    assert_eq!(params(1), ([Some("=?base64?esO8cmljaA==?="), Some("3"), None], 2));
+    assert_eq!(params(2), ([Some("west"), None, Some("true")], 2));
+    assert_eq!((params(3).1, params(4).1), (0, 0), "of other tools, and of prompts, nothing is repeated");
+    assert_eq!(params(6), ([None, Some("3"), None], 1), "the last list counts");
+}
+
+#[tokio::test]
 async fn a_request_without_a_session_repeats_itself_in_its_headers_and_is_cancelled_by_hanging_up() {
     let open = std::sync::Arc::<Mutex<Vec<_>>>::default();
     let held = std::sync::Arc::clone(&open);
