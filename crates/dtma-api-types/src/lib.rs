@@ -14,6 +14,7 @@ mod envelope;
 mod event;
 pub mod explain;
 mod group;
+mod idle;
 mod log;
 mod meta;
 mod mutation;
@@ -37,6 +38,7 @@ pub use discovery::{
 pub use envelope::{Envelope, ErrorBody, ErrorDetail, JsonRpcError, JsonRpcFailure};
 pub use event::{EventKind, EventView};
 pub use group::{GroupList, GroupState, GroupView};
+pub use idle::Idle;
 pub use log::{LogLineView, LogStreamName, LogView};
 pub use meta::{HealthView, IndexEntry, IndexView, ReadyView};
 pub use mutation::{

@@ -15,6 +15,8 @@ words! {
         Starting = "starting",
         /// It answers.
         Ready = "ready",
+        /// Nobody needs it: it is paused or stopped, and goes on with the next call.
+        Idle = "idle",
         /// Its new container is being proved while the old one serves.
         Updating = "updating",
         /// It will be tried again.

@@ -1,5 +1,6 @@
 //! One server of a group as a caller asks for it.
 
+use crate::idle::Idle;
 use crate::size::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -64,6 +65,10 @@ pub struct ServerRequest {
     /// (default `warn`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinning: Option<Pinning>,
+    /// When it is put to rest because nobody uses it (default: never). For MCP servers that publish no port and that no
+    /// other server depends on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
     /// How an update replaces its containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdatePolicy>,

@@ -93,6 +93,9 @@ pub struct ServerTotals {
     pub updating: u64,
     /// Answering.
     pub ready: u64,
+    /// At rest until somebody needs them.
+    #[serde(default)]
+    pub idle: u64,
     /// Tried again later.
     pub backoff: u64,
     /// Ran once, as wanted.

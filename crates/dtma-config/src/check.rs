@@ -4,6 +4,7 @@ pub(crate) mod connect;
 pub(crate) mod egress;
 pub(crate) mod engine;
 pub(crate) mod group;
+pub(crate) mod idle;
 pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub(crate) mod limits;
@@ -34,6 +35,7 @@ pub(crate) fn server(
     lifecycle::readiness(report, &format!("{at}/health"), spec);
     lifecycle::restart(report, &format!("{at}/restart"), &spec.restart);
     lifecycle::replicas(report, at, group, spec);
+    idle::idle(report, &format!("{at}/idle"), group, &wanted.spec);
     lifecycle::stop_grace(report, &format!("{at}/stopGraceMs"), spec.stop_grace);
     mounts::mounts(report, &format!("{at}/mounts"), &spec.mounts, policy);
     mounts::together(report, &format!("{at}/mounts"), wanted);

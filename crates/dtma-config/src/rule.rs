@@ -113,6 +113,14 @@ rules! {
     REPLICAS_RANGE = "replicas.range";
     /// What runs once runs once.
     REPLICAS_ONCE = "replicas.once";
+    /// Only of an MCP server the daemon knows when it is needed.
+    IDLE_KIND = "idle.kind";
+    /// Rest grows deeper with time.
+    IDLE_ORDER = "idle.order";
+    /// What others need does not rest.
+    IDLE_NEEDED = "idle.needed";
+    /// Of connections to a published port nobody knows whether they are needed.
+    IDLE_PUBLISHED = "idle.published";
     /// The delay's ceiling is not below the delay.
     RESTART_DELAY_ORDER = "restart.delay-order";
     /// A time within reason.

@@ -47,6 +47,38 @@ pub struct Items {
     /// Why there are more than these, in a person's words; `None`: these are all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<String>,
+    /// How the server cut and wrapped them, so that its answers can be given in its place; none where that is not known of
+    /// all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<Page>,
+}
+
+/// One answer with a part of a list, without its elements.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The cursor with which it was asked for; `None`: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// How many elements it has.
+    pub count: usize,
+    /// What stands before the first of them.
+    pub head: String,
+    /// What stands between two of them.
+    pub between: String,
+    /// What stands after the last of them.
+    pub tail: String,
+}
+
+impl Items {
+    /// The answer to who asks for the part at this cursor, byte for byte as the server gave it; `None`: that is not known.
+    #[must_use]
+    pub fn answer(&self, cursor: Option<&str>) -> Option<String> {
+        let at = self.pages.iter().position(|page| page.cursor.as_deref() == cursor)?;
+        let (before, page) = (&self.pages[..at], &self.pages[at]);
+        let from: usize = before.iter().map(|page| page.count).sum();
+        let elements = self.raw.get(from..from.checked_add(page.count)?)?;
+        Some([&page.head, &elements.join(&page.between), &page.tail].map(String::as_str).concat())
+    }
 }
 
 impl Catalogue {

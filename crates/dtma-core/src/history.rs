@@ -4,6 +4,7 @@
 use crate::Timestamp;
 use crate::id::{ConfigHash, ContainerId, InstanceName, ReplicaId, RunKey};
 use crate::observation::{ContainerObservation, ContainerState};
+use crate::rest::{Depth, Rest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -132,6 +133,12 @@ pub struct ServerHistory {
     pub completed_at: Option<Timestamp>,
     /// The engine's last refusal, when nothing succeeded since.
     pub refusal: Option<Refusal>,
+    /// What was put to rest, until it runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
+    /// Runs that began because what had been ended for rest was needed again: they are no restarts. Never falls.
+    #[serde(default)]
+    pub wakes: u64,
 }
 
 impl ServerHistory {
@@ -148,12 +155,14 @@ impl ServerHistory {
         reset_at: None,
         completed_at: None,
         refusal: None,
+        rest: None,
+        wakes: 0,
     };
 
     /// How often it was started again, by whomever. Never falls.
     #[must_use]
     pub fn restarts(&self) -> u64 {
-        self.runs.saturating_sub(1).saturating_sub(self.replacements)
+        self.runs.saturating_sub(1).saturating_sub(self.replacements).saturating_sub(self.wakes)
     }
 
     /// When the run before the present one wrote its log: from there to there. Between two runs the border lies halfway
@@ -199,6 +208,10 @@ impl ServerHistory {
     /// once, so it may be repeated after any interruption.
     pub fn note(&mut self, seen: &ContainerObservation, asked: bool, once: bool) -> bool {
         let Some(run) = seen.run() else { return false };
+        if self.is_frozen(seen) {
+            // By whatever name its run goes while its shim is not heard: nothing of it is new.
+            return false;
+        }
         let config = (!seen.in_doubt).then_some(&seen.config_hash);
         let mut news = false;
         if !self.knows(&run) {
@@ -208,7 +221,7 @@ impl ServerHistory {
         if let ContainerState::Exited { finished_at, code, oom, .. } = seen.state
             && self.exit_of(&run).is_none()
         {
-            let config = config.cloned();
+            let (config, asked) = (config.cloned(), asked || self.is_ended_for_rest(&seen.id));
             self.push_exit(Exit { run, at: finished_at, code, oom, asked, config }, once);
             news = true;
         }
@@ -220,8 +233,10 @@ impl ServerHistory {
     }
 
     fn begin(&mut self, run: RunKey, config: Option<&ConfigHash>) {
-        if let Some(config) = config {
-            self.begin_as(&run.container, config);
+        let replaced = config.is_some_and(|config| self.begin_as(&run.container, config));
+        let rested = self.rest.take_if(|rest| rest.run.container == run.container);
+        if !replaced && rested.is_some_and(|rest| rest.depth == Depth::Stopped) {
+            self.wakes += 1;
         }
         self.runs += 1;
         if self.known.len() >= MAX_KNOWN {
@@ -234,8 +249,9 @@ impl ServerHistory {
         self.refusal = None;
     }
 
-    /// Another configuration in the place is a replacement, whether its container is another one or the same.
-    fn begin_as(&mut self, container: &ContainerId, config: &ConfigHash) {
+    /// Another configuration in the place is a replacement, whether its container is another one or the same. True when
+    /// it is.
+    fn begin_as(&mut self, container: &ContainerId, config: &ConfigHash) -> bool {
         let before = self.known.iter().chain(&self.last_run).chain(self.exits.iter().map(|exit| &exit.run));
         let is_new = before.into_iter().all(|known| known.container != *container);
         let last = if is_new { self.config.as_ref() } else { self.configs.get(container) };
@@ -247,6 +263,7 @@ impl ServerHistory {
             self.config = Some(config.clone());
         }
         self.configs.insert(container.clone(), config.clone());
+        changed
     }
 
     fn push_exit(&mut self, exit: Exit, once: bool) {
@@ -261,11 +278,43 @@ impl ServerHistory {
         self.exits.push(exit);
     }
 
+    /// Nobody needs this process: it is put to rest, or deeper.
+    pub fn put_to_rest(&mut self, run: RunKey, depth: Depth, now: Timestamp) {
+        self.rest = Some(Rest { run, depth, since: now, woken: false });
+    }
+
+    /// Somebody needs what rests. True when it did.
+    pub fn wake(&mut self) -> bool {
+        let rest = self.rest.as_mut().filter(|rest| !rest.woken);
+        rest.map(|rest| rest.woken = true).is_some()
+    }
+
+    /// What this container was put to rest as.
+    #[must_use]
+    pub fn rest_in(&self, container: &ContainerId) -> Option<&Rest> {
+        self.rest.as_ref().filter(|rest| rest.run.container == *container)
+    }
+
+    fn is_frozen(&self, seen: &ContainerObservation) -> bool {
+        matches!(seen.state, ContainerState::Paused { .. }) && self.rest_in(&seen.id).is_some()
+    }
+
+    fn is_ended_for_rest(&self, container: &ContainerId) -> bool {
+        self.rest_in(container).is_some_and(|rest| rest.depth == Depth::Stopped)
+    }
+
+    /// What was woken runs, and nothing is being done to it: its rest is over. True when it is just now.
+    pub fn is_up_again(&mut self, seen: &ContainerObservation) -> bool {
+        let runs = matches!(seen.state, ContainerState::Running { .. });
+        self.rest.take_if(|rest| runs && rest.woken && rest.run.container == seen.id).is_some()
+    }
+
     /// A person wants it to run (again): the budget starts anew, refusals and completion are forgotten.
     pub fn reset(&mut self, now: Timestamp) {
         self.reset_at = Some(now);
         self.completed_at = None;
         self.refusal = None;
+        self.wake();
     }
 
     /// The engine refused `action`.

@@ -28,6 +28,7 @@ pub mod plan;
 pub mod platform;
 pub mod port;
 pub mod record;
+pub mod rest;
 pub mod restart;
 pub mod shim;
 pub mod spec;

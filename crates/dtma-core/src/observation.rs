@@ -47,7 +47,7 @@ pub enum ContainerState {
         /// Since when.
         started_at: Timestamp,
     },
-    /// Its process is frozen by somebody else; treated as running and not ready.
+    /// Its process is frozen: at rest, or, where the history knows of none, by somebody else.
     Paused {
         /// Since when it runs.
         started_at: Timestamp,

@@ -2,11 +2,14 @@
 
 use crate::Timestamp;
 use crate::id::{InstanceName, RunKey};
+use crate::rest::Depth;
 use crate::spec::Condition;
 
 /// Where a server is.
 ///
 /// ```text
+///                          +------ Idle (at rest, until somebody needs it)
+///                          v         ^
 ///  Creating -> Waiting -> Starting -> Ready -> Stopping -> Stopped
 ///      ^          |           |       ^  |         |
 ///      |          |           |       |  v         |
@@ -37,6 +40,13 @@ pub enum Phase {
     Ready {
         /// The run.
         run: RunKey,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Nobody needs it: it rests, and goes on with the next call.
+    Idle {
+        /// How deep it rests.
+        depth: Depth,
         /// Since when.
         since: Timestamp,
     },
@@ -123,6 +133,7 @@ impl Phase {
             Self::Waiting { .. } => "waiting",
             Self::Starting { .. } => "starting",
             Self::Ready { .. } => "ready",
+            Self::Idle { .. } => "idle",
             Self::Updating { .. } => "updating",
             Self::Backoff { .. } => "backoff",
             Self::Completed { .. } => "completed",
@@ -145,6 +156,7 @@ impl Phase {
                 Some(format!("waiting for {}", missing.join(", ")))
             }
             Self::Starting { reason, .. } => reason.clone(),
+            Self::Idle { depth, .. } => Some(format!("{} until somebody needs it", depth.as_str())),
             Self::Updating { serving, candidate } => {
                 let old = if serving.is_some() { "the old one serves" } else { "nothing serves" };
                 let new = candidate.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -161,11 +173,15 @@ impl Phase {
         }
     }
 
-    /// True when nothing more happens by itself: ready, completed, stopped or failed.
+    /// True when nothing more happens by itself: ready, at rest, completed, stopped or failed.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self {
-            Self::Ready { .. } | Self::Completed { .. } | Self::Stopped | Self::Failed { .. } => true,
+            Self::Ready { .. }
+            | Self::Idle { .. }
+            | Self::Completed { .. }
+            | Self::Stopped
+            | Self::Failed { .. } => true,
             Self::Creating
             | Self::Waiting { .. }
             | Self::Starting { .. }
@@ -176,7 +192,8 @@ impl Phase {
         }
     }
 
-    /// True when it is as wanted: it answers, is done, or stands still because a person wants it to.
+    /// True when it is as wanted: it answers, or would if anybody asked, is done, or stands still because a person wants
+    /// it to.
     #[must_use]
     pub fn is_as_wanted(&self) -> bool {
         self.is_settled() && !matches!(self, Self::Failed { .. })
@@ -193,14 +210,15 @@ impl Phase {
     fn urgency(&self) -> u8 {
         match self {
             Self::Ready { .. } | Self::Completed { .. } => 0,
-            Self::Stopped => 1,
-            Self::Updating { .. } => 2,
-            Self::Starting { .. } => 3,
-            Self::Creating | Self::Waiting { .. } => 4,
-            Self::Stopping => 5,
-            Self::Backoff { .. } => 6,
-            Self::Failed { .. } => 7,
-            Self::Removing => 8,
+            Self::Idle { .. } => 1,
+            Self::Stopped => 2,
+            Self::Updating { .. } => 3,
+            Self::Starting { .. } => 4,
+            Self::Creating | Self::Waiting { .. } => 5,
+            Self::Stopping => 6,
+            Self::Backoff { .. } => 7,
+            Self::Failed { .. } => 8,
+            Self::Removing => 9,
         }
     }
 }

@@ -9,12 +9,13 @@
 //! A plan holds only what may begin at this moment, all of it in parallel, at most one action per subject. Doing it
 //! and planning again reaches the goal; at the goal the plan is empty. Guarantees, each a property test in
 //! `tests/plan`: it converges under any sequence of failing actions, is empty at its fixpoint, never yields two
-//! live containers of one configuration for one replica, starts dependencies first and stops them last, and during an
+//! live containers of one configuration for one replica, leaves alone what rests, starts dependencies first and stops them last, and during an
 //! update never ends what serves before what follows it is ready.
 //!
 //! The caller notes exits in the history (`ServerHistory::note`) before it asks; this function only reads it.
 
 mod removal;
+mod rest;
 mod rollout;
 mod server;
 
@@ -88,6 +89,20 @@ pub enum Action {
         /// Why.
         reason: StopReason,
     },
+    /// Freeze what runs in the container: nobody needs it.
+    Pause {
+        /// Of which member.
+        member: Member,
+        /// Which container.
+        container: ContainerId,
+    },
+    /// Let it go on.
+    Unpause {
+        /// Of which member.
+        member: Member,
+        /// Which container.
+        container: ContainerId,
+    },
     /// Remove the container.
     Remove {
         /// Of which member.
@@ -132,6 +147,8 @@ pub enum StopReason {
     },
     /// It did not become ready in time.
     StartTimeout,
+    /// Nobody needs it.
+    Rest,
 }
 
 impl Action {
@@ -143,6 +160,8 @@ impl Action {
             | Self::RemoveNetwork { .. }
             | Self::Create { .. }
             | Self::Stop { .. }
+            | Self::Pause { .. }
+            | Self::Unpause { .. }
             | Self::Remove { .. }
             | Self::Rename { .. }
             | Self::RemoveVolume { .. } => None,
@@ -158,14 +177,20 @@ impl Action {
             Self::Create { member }
             | Self::Start { member, .. }
             | Self::Stop { member, .. }
+            | Self::Pause { member, .. }
+            | Self::Unpause { member, .. }
             | Self::Remove { member, .. }
             | Self::Rename { member, .. } => Subject::Member(member.clone()),
             Self::RemoveVolume { .. } => Subject::Volumes,
         }
     }
 
-    fn is_restart(&self) -> bool {
-        matches!(self, Self::Stop { reason: StopReason::Restart, .. })
+    /// True for what may be done to a container whoever runs in it.
+    fn is_of_whatever_runs(&self) -> bool {
+        match self {
+            Self::Stop { reason, .. } => matches!(reason, StopReason::Restart | StopReason::Rest),
+            other => matches!(other, Self::Pause { .. } | Self::Unpause { .. }),
+        }
     }
 
     /// One word for logs and messages.
@@ -177,6 +202,8 @@ impl Action {
             Self::Create { .. } => "create",
             Self::Start { .. } => "start",
             Self::Stop { .. } => "stop",
+            Self::Pause { .. } => "pause",
+            Self::Unpause { .. } => "unpause",
             Self::Remove { .. } => "remove",
             Self::Rename { .. } => "rename",
             Self::RemoveVolume { .. } => "remove volume",

@@ -2,11 +2,13 @@
 //! policy allows it is `dtma-config`'s business.
 
 mod dependency;
+mod idle;
 mod kind;
 mod surroundings;
 mod update;
 
 pub use dependency::{Condition, Connect, Dependency};
+pub use idle::IdleSpec;
 pub use kind::{ServerKind, Transport};
 pub use surroundings::{Mount, MountSource, NetworkMode, Publish, PullPolicy, Resources};
 pub use update::{UpdateOrder, UpdateSpec};
@@ -157,6 +159,9 @@ pub struct ServerSpec {
     /// What follows when an MCP server's tools are not those that were approved.
     #[serde(default)]
     pub pinning: Pinning,
+    /// When it is put to rest.
+    #[serde(default, skip_serializing_if = "IdleSpec::is_never")]
+    pub idle: IdleSpec,
     /// Labels for people and other tools.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -202,6 +207,7 @@ impl ServerSpec {
             template: None,
             overrides: None,
             pinning: Pinning::default(),
+            idle: IdleSpec::default(),
             labels: BTreeMap::new(),
         }
     }

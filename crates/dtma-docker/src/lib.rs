@@ -146,6 +146,12 @@ impl ContainerRuntime for DockerRuntime {
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.ending(id, lifecycle::kill(&self.link, id)).await
     }
+    async fn pause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        lifecycle::pause(&self.link, id).await
+    }
+    async fn unpause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        lifecycle::unpause(&self.link, id).await
+    }
     async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
         lifecycle::rename(&self.link, id, new_name).await
     }

@@ -2,6 +2,7 @@
 
 use crate::connect::Link;
 use crate::create;
+use crate::dialect::Dialect;
 use crate::errors::{Op, path_segment};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -55,6 +56,10 @@ pub(crate) async fn start(link: &Link, id: &ContainerId) -> Result<(), RuntimeEr
 
 pub(crate) async fn stop(link: &Link, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
     let op = Op::new("stop container", "container", id.as_str());
+    // Docker thaws what it stops.
+    if link.dialect(op).await? == Dialect::Podman {
+        unpause(link, id).await?;
+    }
     let id = path_segment(op)?;
     // The engine counts whole seconds; less than asked would be unkind.
     let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
@@ -77,6 +82,49 @@ pub(crate) async fn kill(link: &Link, id: &ContainerId) -> Result<(), RuntimeErr
 /// Docker's words and Podman's.
 fn not_running(problem: &str) -> bool {
     problem.contains("is not running") || problem.contains("can only kill running containers")
+}
+
+pub(crate) async fn pause(link: &Link, id: &ContainerId) -> Result<(), RuntimeError> {
+    let op = Op::new("pause container", "container", id.as_str());
+    let name = path_segment(op)?;
+    let ask = |docker: bollard::Docker| async move { docker.pause_container(name).await };
+    match link.mutate(op, ask).await {
+        Ok(()) => Ok(()),
+        Err(error) => match freezes(link, id, error).await? {
+            (true, _) => Ok(()),
+            (false, problem) => Err(RuntimeError::Conflict { call: op.call, problem: problem.to_string() }),
+        },
+    }
+}
+
+pub(crate) async fn unpause(link: &Link, id: &ContainerId) -> Result<(), RuntimeError> {
+    let op = Op::new("unpause container", "container", id.as_str());
+    let name = path_segment(op)?;
+    let ask = |docker: bollard::Docker| async move { docker.unpause_container(name).await };
+    match link.mutate(op, ask).await {
+        Ok(()) => Ok(()),
+        Err(error) => match freezes(link, id, error).await? {
+            (true, problem) => Err(problem),
+            (false, _) => Ok(()),
+        },
+    }
+}
+
+/// Engines refuse a change that was made already in words and codes of their own (Docker with 409 and 500, Podman with
+/// 500): whether it was, the container says. Gives the refusal back.
+async fn freezes(
+    link: &Link,
+    id: &ContainerId,
+    error: RuntimeError,
+) -> Result<(bool, RuntimeError), RuntimeError> {
+    match error {
+        RuntimeError::Conflict { .. } | RuntimeError::Broken { .. } | RuntimeError::Refused { .. } => {
+            let raw = crate::observe::raw_inspect(link, id).await?;
+            let paused = raw.state.and_then(|state| state.paused).unwrap_or_default();
+            Ok((paused, error))
+        }
+        other => Err(other),
+    }
 }
 
 pub(crate) async fn rename(link: &Link, id: &ContainerId, name: &str) -> Result<(), RuntimeError> {

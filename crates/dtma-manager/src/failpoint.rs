@@ -39,6 +39,8 @@ mod armed {
         "runtime.end_process",
         "runtime.listen",
         "runtime.kill",
+        "runtime.pause",
+        "runtime.unpause",
         "runtime.rename",
         "runtime.remove",
         "runtime.create_network",
@@ -140,6 +142,12 @@ mod armed {
         }
         async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
             pass!(self, "runtime.kill", self.0.kill(id))
+        }
+        async fn pause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+            pass!(self, "runtime.pause", self.0.pause(id))
+        }
+        async fn unpause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+            pass!(self, "runtime.unpause", self.0.unpause(id))
         }
         async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
             pass!(self, "runtime.rename", self.0.rename(id, new_name))

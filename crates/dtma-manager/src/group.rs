@@ -22,6 +22,7 @@ mod orders;
 mod ports;
 mod reach;
 mod report;
+mod rest;
 mod turns;
 mod wants;
 mod ways;
@@ -132,6 +133,8 @@ pub(crate) struct GroupTask {
     permits: Arc<Semaphore>,
     turns: turns::Turns,
     resync: Interval,
+    /// When a server may have gone unused for long enough.
+    rest_due: Option<tokio::time::Instant>,
 }
 
 /// What went wrong on a subject since something last succeeded there.
@@ -194,6 +197,7 @@ impl GroupTask {
             activities: Activities::default(),
             turns: turns::Turns::default(),
             resync,
+            rest_due: None,
         };
         task.furnish(seed.forwards, seed.handshakes, &seed.sessions);
         task.keep_discovery();
@@ -269,6 +273,9 @@ impl GroupTask {
             self.look_at_everything().await;
         }
         self.owed |= self.note();
+        if !self.blind {
+            self.keep_rest().await;
+        }
         if self.owed && !self.save_history().await {
             self.report(&self.plan());
             return self.later(None);
@@ -318,8 +325,8 @@ impl GroupTask {
         let retry = if self.blind || self.unsaved || plan.is_none() { RETRY } else { FAR };
         let at = tokio::time::Instant::now() + planned.min(retry);
         // Who does not see begins nothing, in turn or not.
-        let due = self.turns.due().filter(|_| !self.blind);
-        Flow::Until(due.map_or(at, |due| due.min(at)))
+        let turn = self.turns.due().filter(|_| !self.blind);
+        Flow::Until([turn, self.rest_due].into_iter().flatten().fold(at, tokio::time::Instant::min))
     }
 
     /// Takes down runs and exits. True when an exit was noted: that must be durable before it is answered.

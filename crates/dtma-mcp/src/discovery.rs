@@ -46,6 +46,8 @@ pub struct Found {
     pub offers: Offers,
     /// For how long that is good, where the server says so (`ttlMs`): the shortest of its lists.
     pub good_for: Option<Duration>,
+    /// How often it had said that one of its lists changed when it was asked.
+    pub lists: u64,
 }
 
 /// Why a server could not be asked.
@@ -89,6 +91,7 @@ impl ServerHandle {
         };
         let Some(ready) = ready else { return Err(Closed.into()) };
         let (deadline, mut good_for) = (Instant::now() + bounds.within, None);
+        let lists = *self.lists_changed().borrow();
         let mut read = async |list: &List, declared: &str| {
             if !ready.greeting.can(declared) {
                 return Ok(Items::default());
@@ -110,7 +113,7 @@ impl ServerHandle {
             templates: read(&TEMPLATES, "resources").await?,
         };
         match self.state().borrow().run() == Some(&ready.run) {
-            true => Ok(Found { run: ready.run.clone(), offers, good_for }),
+            true => Ok(Found { run: ready.run.clone(), offers, good_for, lists }),
             false => Err(DiscoverError::NotReady("its process has just changed".to_owned())),
         }
     }

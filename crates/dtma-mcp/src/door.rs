@@ -19,6 +19,7 @@ mod news;
 mod opening;
 mod post;
 mod repeat;
+pub(crate) mod rest;
 mod sessions;
 pub(crate) mod stateless;
 mod table;
@@ -61,6 +62,7 @@ struct Inner {
     held: stateless::Held,
     /// Sessions that were ended because nobody used them.
     expired: AtomicU64,
+    rest: rest::Rest,
     /// Told when members come, go or change their part.
     changes: watch::Sender<()>,
 }
@@ -71,9 +73,9 @@ impl Door {
     pub fn new(instance: InstanceName, parts: Parts) -> Self {
         let (table, changes) = (Mutex::new(Table::default()), watch::Sender::new(()));
         let gate = filter::Gate::default();
-        let held = stateless::Held::default();
+        let (held, rest) = (stateless::Held::default(), rest::Rest::default());
         let (ids, expired) = (Arc::new(Ids::new()), AtomicU64::new(0));
-        let inner = Inner { instance, parts, ids, table, gate, held, expired, changes };
+        let inner = Inner { instance, parts, ids, table, gate, held, expired, rest, changes };
         Self { inner: Arc::new(inner), durable: true, kept_from: None }
     }
 

@@ -18,6 +18,7 @@ pub(crate) mod post;
 mod questions;
 mod recent;
 pub(crate) mod reply;
+mod rest;
 mod route;
 pub(crate) mod session;
 mod sessions;
@@ -30,6 +31,7 @@ mod wishes;
 
 pub(crate) use self::ids::Ids;
 use self::owner::Owner;
+use self::rest::Use;
 use crate::ring::ring;
 use crate::{ServerHandle, ServerState};
 use dtma_core::Timestamp;
@@ -171,8 +173,19 @@ impl StdioServer {
         let draining = AtomicBool::new(false);
         let lists_changed = watch::Sender::new(0);
         let depth = Depths::default();
-        let shared =
-            Arc::new(Shared { instance, store, wall, limits, ids, closing, draining, depth, lists_changed });
+        let used = Use::new();
+        let shared = Arc::new(Shared {
+            instance,
+            store,
+            wall,
+            limits,
+            ids,
+            closing,
+            draining,
+            depth,
+            used,
+            lists_changed,
+        });
         let (state, seen) = watch::channel(ServerState::Down { reason: "it was not started yet".into() });
         let (commands, orders) = mpsc::channel(QUEUE);
         let handle = ServerHandle::new(shared.clone(), commands, seen, logs);
@@ -201,6 +214,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// How much there is to do.
     pub(crate) depth: Depths,
+    /// When somebody last used it.
+    pub(crate) used: Use,
     /// How often the server said that one of its lists changed.
     pub(crate) lists_changed: watch::Sender<u64>,
 }

@@ -396,6 +396,8 @@ impl ContainerRuntime for ShimRuntime {
     async fn end_process(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError> {
         let session = self.session_of(id).await?.filter(|session| session.known().borrow().connected);
         let Some(session) = session else { return self.stop(id, grace).await };
+        // A shim that is frozen hears nothing.
+        self.inner.unpause(id).await?;
         session.stop(grace).map_err(|error| broken("stop the server", &error))?;
         let over = until_known(session.known(), |known| !runs(known.child.as_ref()) || !known.connected);
         let after = grace + AFTER_GRACE;
@@ -406,6 +408,21 @@ impl ContainerRuntime for ShimRuntime {
 
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.inner.kill(id).await
+    }
+
+    async fn pause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.inner.pause(id).await
+    }
+
+    /// One that was frozen when this daemon began to listen is heard only now.
+    async fn unpause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.inner.unpause(id).await?;
+        let heard = self.known_session(id)?.map(|session| session.known());
+        if let Some(heard) = heard {
+            let heard = until_known(heard, |known| known.child.is_some());
+            let _ = tokio::time::timeout(FIRST_WORD, heard).await;
+        }
+        Ok(())
     }
 
     async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {

@@ -132,6 +132,14 @@ impl ContainerRuntime for FakeRuntime {
         self.engine.call(Verb::Kill, &self.engine.name_of(id), |world| world.kill(id)).await
     }
 
+    async fn pause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.engine.call(Verb::Pause, &self.engine.name_of(id), |world| world.pause(id)).await
+    }
+
+    async fn unpause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.engine.call(Verb::Unpause, &self.engine.name_of(id), |world| world.unpause(id)).await
+    }
+
     async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
         let rename = |world: &mut world::World| world.rename(id, new_name);
         self.engine.call(Verb::Rename, &self.engine.name_of(id), rename).await

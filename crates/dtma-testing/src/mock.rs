@@ -40,6 +40,8 @@ mockall::mock! {
         pub fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
         pub fn end_process(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
         pub fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError>;
+        pub fn pause(&self, id: &ContainerId) -> Result<(), RuntimeError>;
+        pub fn unpause(&self, id: &ContainerId) -> Result<(), RuntimeError>;
         pub fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError>;
         pub fn remove(&self, id: &ContainerId) -> Result<(), RuntimeError>;
         pub fn attach(&self, id: &ContainerId) -> Result<Attached, RuntimeError>;
@@ -91,6 +93,12 @@ impl ContainerRuntime for MockContainerRuntime {
     }
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.kill(id)
+    }
+    async fn pause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.pause(id)
+    }
+    async fn unpause(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.unpause(id)
     }
     async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError> {
         self.rename(id, new_name)

@@ -243,7 +243,7 @@ pub fn session(id: &str, server: &str) -> GatewaySession {
 /// What a server of that configuration offers at that second.
 #[must_use]
 pub fn catalogue(name: &str, config: &str, second: i64) -> Catalogue {
-    let items = |raw: &str| Items { raw: vec![raw.to_owned()], cut: None };
+    let items = |raw: &str| Items { raw: vec![raw.to_owned()], ..Items::default() };
     Catalogue {
         instance: instance(name),
         config: ConfigHash(config.to_owned()),
@@ -253,7 +253,7 @@ pub fn catalogue(name: &str, config: &str, second: i64) -> Catalogue {
         offers: Offers {
             greeting: r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}}"#.to_owned(),
             tools: items(r#"{"name": "echo", "inputSchema": {"type": "object"}}"#),
-            prompts: Items { raw: vec![], cut: Some("too many".to_owned()) },
+            prompts: Items { cut: Some("too many".to_owned()), ..Items::default() },
             ..Offers::default()
         },
     }

@@ -144,6 +144,7 @@ fn server_check(server: &ServerView) -> Option<Check> {
         PhaseWord::Creating
         | PhaseWord::Waiting
         | PhaseWord::Starting
+        | PhaseWord::Idle
         | PhaseWord::Updating
         | PhaseWord::Completed
         | PhaseWord::Stopping

@@ -58,6 +58,7 @@ fn is_at_rest(phase: PhaseWord) -> bool {
         PhaseWord::Creating
         | PhaseWord::Waiting
         | PhaseWord::Starting
+        | PhaseWord::Idle
         | PhaseWord::Updating
         | PhaseWord::Ready
         | PhaseWord::Backoff

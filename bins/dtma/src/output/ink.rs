@@ -71,7 +71,7 @@ impl From<PhaseWord> for Mood {
     fn from(phase: PhaseWord) -> Self {
         match phase {
             PhaseWord::Ready => Self::Good,
-            PhaseWord::Completed | PhaseWord::Stopped => Self::Calm,
+            PhaseWord::Idle | PhaseWord::Completed | PhaseWord::Stopped => Self::Calm,
             PhaseWord::Creating
             | PhaseWord::Waiting
             | PhaseWord::Starting

@@ -149,9 +149,13 @@ impl Row {
     pub(crate) fn is_settled(&self) -> bool {
         self.removed
             || match self.phase {
-                Some(PhaseWord::Ready | PhaseWord::Completed | PhaseWord::Stopped | PhaseWord::Failed) => {
-                    true
-                }
+                Some(
+                    PhaseWord::Ready
+                    | PhaseWord::Idle
+                    | PhaseWord::Completed
+                    | PhaseWord::Stopped
+                    | PhaseWord::Failed,
+                ) => true,
                 Some(
                     PhaseWord::Creating
                     | PhaseWord::Waiting

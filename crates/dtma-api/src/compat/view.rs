@@ -19,8 +19,8 @@ const LOOPBACK: &str = "127.0.0.1";
 pub(crate) fn word(phase: &Phase) -> &'static str {
     match phase {
         Phase::Creating | Phase::Waiting { .. } | Phase::Starting { .. } => "starting",
-        // What stood before serves.
-        Phase::Ready { .. } | Phase::Updating { serving: Some(_), .. } => "running",
+        // What rests answers when it is asked; while an update is under way what stood before serves.
+        Phase::Ready { .. } | Phase::Idle { .. } | Phase::Updating { serving: Some(_), .. } => "running",
         Phase::Updating { serving: None, .. } => "starting",
         Phase::Backoff { .. } | Phase::Failed { .. } => "error",
         Phase::Completed { .. } | Phase::Stopped => "exited",
@@ -66,6 +66,7 @@ fn started_at(phase: &Phase) -> Option<Timestamp> {
         Phase::Updating { serving, .. } => serving.as_ref().map(|run| run.started_at),
         Phase::Creating
         | Phase::Waiting { .. }
+        | Phase::Idle { .. }
         | Phase::Backoff { .. }
         | Phase::Completed { .. }
         | Phase::Stopping
@@ -83,6 +84,7 @@ pub(crate) fn state(server: &ServerStatus) -> DockerState {
         | Phase::Waiting { .. }
         | Phase::Starting { .. }
         | Phase::Ready { .. }
+        | Phase::Idle { .. }
         | Phase::Updating { .. }
         | Phase::Completed { .. }
         | Phase::Stopping

@@ -13,6 +13,8 @@ pub(super) trait Numbers {
     fn within<T: TryFrom<u64>>(&mut self, value: Option<u64>, least: u64, most: u64) -> Option<T>;
     /// A duration in milliseconds.
     fn millis(&mut self, value: Option<u64>) -> Option<Duration>;
+    /// A duration in seconds.
+    fn seconds(&mut self, value: Option<u64>) -> Option<Duration>;
     /// CPUs as thousandths.
     fn cpus(&mut self, value: Option<f64>) -> Option<u32>;
     /// A number of bytes.
@@ -31,6 +33,10 @@ impl Numbers for Finder<'_> {
 
     fn millis(&mut self, value: Option<u64>) -> Option<Duration> {
         self.within(value, 0, LONGEST_MS).map(Duration::from_millis)
+    }
+
+    fn seconds(&mut self, value: Option<u64>) -> Option<Duration> {
+        self.within(value, 0, LONGEST_MS / 1000).map(Duration::from_secs)
     }
 
     fn cpus(&mut self, value: Option<f64>) -> Option<u32> {

@@ -8,8 +8,8 @@ use dtma_core::egress::{EgressRule, EgressRuleError};
 use dtma_core::platform::{Platform, PlatformError};
 use dtma_core::restart::{RestartMode, RestartPolicy};
 use dtma_core::spec::{
-    Condition, Connect, Dependency, NetworkMode, Publish, PullPolicy, ReadinessSpec, Resources, ServerKind,
-    ServerSpec, Transport, UpdateOrder, UpdateSpec, default_stop_grace,
+    Condition, Connect, Dependency, IdleSpec, NetworkMode, Publish, PullPolicy, ReadinessSpec, Resources,
+    ServerKind, ServerSpec, Transport, UpdateOrder, UpdateSpec, default_stop_grace,
 };
 
 pub(super) fn convert(
@@ -33,6 +33,7 @@ pub(super) fn convert(
         replicas: finder.at("replicas").within(wire.replicas.map(u64::from), 1, 32).unwrap_or(1),
         update: update(&wire.update.unwrap_or_default(), &mut finder.at("update")),
         pinning: wire.pinning.map_or_else(Pinning::default, pinning),
+        idle: idle(&wire.idle.unwrap_or_default(), &mut finder.at("idle")),
         network: wire.network.map(network),
         egress: egress(&wire.egress, &mut finder.at("egress")),
         pull: wire.pull_policy.map_or_else(PullPolicy::default, pull),
@@ -159,6 +160,13 @@ fn restart(wire: &wire::Restart, finder: &mut Finder<'_>) -> RestartPolicy {
             .within(wire.attempts, 0, u64::from(u32::MAX))
             .unwrap_or(default.attempts),
         mode: wire.mode.map_or(default.mode, mode),
+    }
+}
+
+fn idle(wire: &wire::Idle, finder: &mut Finder<'_>) -> IdleSpec {
+    IdleSpec {
+        pause_after: finder.at("pauseAfterSecs").seconds(wire.pause_after_secs),
+        stop_after: finder.at("stopAfterSecs").seconds(wire.stop_after_secs),
     }
 }
 

@@ -62,6 +62,7 @@ fn stands_still(app: &App, instance: &InstanceName) -> Option<String> {
         | Phase::Waiting { .. }
         | Phase::Starting { .. }
         | Phase::Ready { .. }
+        | Phase::Idle { .. }
         | Phase::Updating { .. }
         | Phase::Backoff { .. }
         | Phase::Completed { .. }

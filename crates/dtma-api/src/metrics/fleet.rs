@@ -126,6 +126,7 @@ fn encode_servers(encoder: &mut DescriptorEncoder<'_>, groups: &[Arc<GroupStatus
         ("waiting", totals.waiting),
         ("starting", totals.starting),
         ("ready", totals.ready),
+        ("idle", totals.idle),
         ("backoff", totals.backoff),
         ("completed", totals.completed),
         ("stopping", totals.stopping),

@@ -98,7 +98,7 @@ fn condition(condition: Condition) -> wire::Condition {
 fn since(phase: &Phase) -> Option<Timestamp> {
     match phase {
         Phase::Starting { run, .. } => run.as_ref().map(|run| run.started_at),
-        Phase::Ready { since, .. } => Some(*since),
+        Phase::Ready { since, .. } | Phase::Idle { since, .. } => Some(*since),
         Phase::Completed { at } | Phase::Failed { at, .. } => Some(*at),
         Phase::Creating
         | Phase::Waiting { .. }

@@ -21,7 +21,7 @@ const MIN_DELAY: Duration = Duration::from_millis(100);
 const MAX_STOP_GRACE: Duration = Duration::from_secs(600);
 const MAX_SETTLE: Duration = Duration::from_secs(600);
 
-fn within(report: &mut Report, at: &str, asked: Duration, range: RangeInclusive<Duration>) {
+pub(super) fn within(report: &mut Report, at: &str, asked: Duration, range: RangeInclusive<Duration>) {
     if !range.contains(&asked) {
         let message = format!("{asked:?} is not between {:?} and {:?}", range.start(), range.end());
         report.refuse(at, rule::DURATION_RANGE, message);

@@ -24,16 +24,14 @@ use groups::group_cases;
 use mounts::mount_cases;
 use overrides::override_cases;
 use ports::port_cases;
-use sizes::{size_cases, time_cases};
+use sizes::{idle_cases, size_cases, time_cases};
 use std::collections::BTreeSet;
 use support::{configurator, pair, places};
 use texts::text_cases;
 
 fn cases() -> Vec<Case> {
-    [group_cases(), text_cases(), size_cases(), port_cases(), mount_cases(), time_cases(), override_cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let of_fields = [group_cases(), text_cases(), size_cases(), port_cases(), mount_cases(), time_cases()];
+    of_fields.into_iter().chain([idle_cases(), override_cases()]).flatten().collect()
 }
 
 #[test]

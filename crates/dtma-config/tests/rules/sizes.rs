@@ -1,10 +1,12 @@
 //! Cases of sizes, numbers and times.
 
-use crate::case::{Case, case, set_replicas, set_restart, set_tmpfs, tool_case};
+use crate::case::{Case, case, set_publish, set_replicas, set_restart, set_tmpfs, tool_case};
 use crate::support::MIB;
 use dtma_config::rule;
 use dtma_core::restart::RestartPolicy;
-use dtma_core::spec::{Condition, Dependency, GroupSpec, ServerSpec};
+use dtma_core::spec::{
+    Condition, Dependency, GroupSpec, IdleSpec, NetworkMode, ServerKind, ServerSpec, Transport,
+};
 use std::time::Duration;
 
 pub(crate) fn size_cases() -> Vec<Case> {
@@ -32,6 +34,83 @@ pub(crate) fn size_cases() -> Vec<Case> {
             "/servers/1/mounts/0/size",
             set_tmpfs,
             ((2_147_483_649, false), (2_147_483_648, false)),
+        ),
+    ]
+}
+
+/// What nobody needs: the first server, or, where `second`, the other one, changed in another way, too.
+fn resting(
+    second: bool,
+    (pause, stop): (Option<u64>, Option<u64>),
+    change: impl Fn(&mut GroupSpec) + 'static,
+) -> impl Fn(&mut GroupSpec) {
+    move |group| {
+        change(group);
+        let after = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        group.servers[usize::from(second)].idle =
+            IdleSpec { pause_after: after(pause), stop_after: after(stop) };
+    }
+}
+
+pub(crate) fn idle_cases() -> Vec<Case> {
+    let at = "/servers/0/idle";
+    let plain = |_: &mut GroupSpec| {};
+    let month = 30 * 24 * 3600;
+    let depends = |condition| {
+        move |group: &mut GroupSpec| {
+            let instance = group.servers[0].instance.clone();
+            group.servers[1].depends_on = vec![Dependency { instance, condition, connect: None }];
+        }
+    };
+    let publishes = |group: &mut GroupSpec| {
+        group.servers[0].kind = ServerKind::Mcp(Transport::StreamableHttp);
+        group.servers[0].network = Some(NetworkMode::Group);
+        group.servers[0].port = Some(80);
+        set_publish(&mut group.servers[0], vec![(8080, 80)]);
+    };
+    let asked = (Some(60), Some(600));
+    vec![
+        case(
+            rule::DURATION_RANGE,
+            "/servers/0/idle/pauseAfterSecs",
+            resting(false, (Some(0), None), plain),
+            resting(false, (Some(1), None), plain),
+        ),
+        case(
+            rule::DURATION_RANGE,
+            "/servers/0/idle/stopAfterSecs",
+            resting(false, (None, Some(month + 1)), plain),
+            resting(false, (None, Some(month)), plain),
+        ),
+        case(
+            rule::IDLE_ORDER,
+            "/servers/0/idle/stopAfterSecs",
+            resting(false, (Some(60), Some(59)), plain),
+            resting(false, (Some(60), Some(60)), plain),
+        ),
+        case(
+            rule::IDLE_KIND,
+            "/servers/1/idle",
+            resting(true, asked, plain),
+            resting(true, (None, None), plain),
+        ),
+        case(
+            rule::IDLE_PUBLISHED,
+            at,
+            resting(false, asked, publishes),
+            resting(false, (None, None), publishes),
+        ),
+        case(
+            rule::IDLE_NEEDED,
+            at,
+            resting(false, asked, depends(Condition::Started)),
+            resting(false, (None, None), depends(Condition::Started)),
+        ),
+        case(
+            rule::IDLE_NEEDED,
+            at,
+            resting(false, asked, depends(Condition::Healthy)),
+            resting(false, asked, plain),
         ),
     ]
 }

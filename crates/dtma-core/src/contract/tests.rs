@@ -14,7 +14,7 @@ fn catalogue(tools: &[Value]) -> Catalogue {
         image: None,
         generation: Generation(1),
         at: Timestamp::UNIX_EPOCH,
-        offers: Offers { tools: Items { raw, cut: None }, ..Offers::default() },
+        offers: Offers { tools: Items { raw, ..Items::default() }, ..Offers::default() },
     }
 }
 

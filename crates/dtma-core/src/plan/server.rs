@@ -17,10 +17,10 @@ const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 impl Step {
-    fn rest(phase: Phase) -> Self {
+    pub(super) fn rest(phase: Phase) -> Self {
         Self { actions: Vec::new(), phase, wake_at: None }
     }
-    fn act(action: Action, phase: Phase) -> Self {
+    pub(super) fn act(action: Action, phase: Phase) -> Self {
         Self { actions: vec![action], phase, wake_at: None }
     }
     fn wait(until: Timestamp, phase: Phase) -> Self {
@@ -47,8 +47,8 @@ impl Context<'_> {
             step = self.succeed(replica, record, slot.wanted, old, step);
         }
         if self.observed.at(replica).any(|seen| seen.in_doubt) {
-            // Who cannot be told from whom is left alone, unless a person wants otherwise.
-            step.actions.retain(Action::is_restart);
+            // Who cannot be told from whom is left alone, unless it is all the same.
+            step.actions.retain(Action::is_of_whatever_runs);
             return step;
         }
         // Whatever is to be done for the wanted one waits until nothing that is good for nothing stands in its place.
@@ -82,6 +82,8 @@ impl Context<'_> {
             step.actions.push(self.retire(old));
             return step;
         }
+        // It serves until its successor is ready.
+        step.actions.extend(self.thaw(replica, old));
         let in_place = wanted.is_none() && self.renews(record, old);
         match self.order(&replica.instance) {
             _ if in_place => {
@@ -174,6 +176,9 @@ impl Context<'_> {
             // It is wanted again too late: it was told to end, and is started anew when it has.
             let end = stop(container, record.config.stop_grace, StopReason::Surplus);
             return Step::act(end, Phase::Stopping);
+        }
+        if let Some(rest) = self.at_rest(replica, record, container) {
+            return rest;
         }
         if container.in_doubt {
             let reason = Some("its shim has not been heard yet".to_owned());
@@ -309,9 +314,12 @@ impl Context<'_> {
         })
     }
 
-    /// True when this container, which nobody is about to end, fulfils the condition.
+    /// True when this container, which nobody is about to end or to put to rest, fulfils the condition.
     fn fulfils(&self, seen: &ContainerObservation, record: &ServerRecord, condition: Condition) -> bool {
         let Some(run) = seen.run().filter(|run| !record.restart.contains(run)) else { return false };
+        if self.rests(seen) {
+            return false;
+        }
         let readiness = self.observed.readiness_of(&run);
         match condition {
             Condition::Started => {

@@ -331,7 +331,7 @@ pub enum ContainerChange {
 
 /// The container engine.
 ///
-/// Calls that end something (`stop`, `end_process`, `kill`, `remove*`) answer [`RuntimeError::NotFound`] when there is nothing to
+/// Calls that end something (`stop`, `end_process`, `kill`, `remove*`) and `unpause` answer [`RuntimeError::NotFound`] when there is nothing to
 /// end; `start` of a running and `stop` of a stopped container are fine, as with the Docker API (304).
 #[async_trait]
 pub trait ContainerRuntime: Send + Sync {
@@ -367,6 +367,12 @@ pub trait ContainerRuntime: Send + Sync {
     }
     /// Sends SIGKILL. Fine when nothing runs.
     async fn kill(&self, id: &ContainerId) -> Result<(), RuntimeError>;
+    /// Freezes all processes of a running container: they keep their memory and connections, and get no processor time.
+    /// Whoever ends such a container need not thaw it before. Fine when it is frozen already,
+    /// [`RuntimeError::Conflict`] when it does not run.
+    async fn pause(&self, id: &ContainerId) -> Result<(), RuntimeError>;
+    /// Lets them go on. Fine when nothing is frozen there.
+    async fn unpause(&self, id: &ContainerId) -> Result<(), RuntimeError>;
     /// Gives a container, running or not, another name. [`RuntimeError::NameTaken`] when somebody bears it already;
     /// a container that bears it already itself is fine.
     async fn rename(&self, id: &ContainerId, new_name: &str) -> Result<(), RuntimeError>;

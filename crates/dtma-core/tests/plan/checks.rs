@@ -12,6 +12,7 @@ impl World {
         match action {
             Action::Start { member, container, instead_of } => {
                 self.check_vessel(member, container, instead_of.as_ref());
+                assert!(!self.rests(container), "{member} is started at rest");
                 let networked = self.desired.servers.values().any(|s| s.config.network == NetworkMode::Group);
                 assert!(
                     !networked || !self.stranded.contains(container.as_str()),
@@ -53,8 +54,20 @@ impl World {
                 assert!(is_provisional(&seen.name, &seen.made_from), "{}", seen.name);
                 assert_eq!(self.seen.at(&seen.replica()).count(), 1, "the name is taken");
             }
+            Action::Pause { container, .. } | Action::Stop { container, reason: StopReason::Rest, .. } => {
+                assert!(self.rests(container), "it is needed");
+            }
+            Action::Unpause { container, .. } => assert!(!self.rests(container), "nobody needs it"),
             Action::EnsureNetwork { .. } | Action::Stop { .. } | Action::Remove { .. } => {}
         }
+    }
+
+    /// Whether a container rests that nobody has woken, nor an update.
+    pub(crate) fn rests(&self, container: &ContainerId) -> bool {
+        let seen = &self.seen.containers[self.find(container)];
+        let rest = self.history.of(&seen.replica()).rest_in(container);
+        let changes = |update: &dtma_core::record::Update| update.changes(&self.desired, &seen.slot.instance);
+        rest.is_some_and(|rest| !rest.woken) && !self.desired.update().is_some_and(changes)
     }
 
     /// What serves is ended only when what follows it is ready, or is about to be started in its place.

@@ -4,6 +4,7 @@ use crate::group::name;
 use crate::world::World;
 use dtma_core::id::ReplicaId;
 use dtma_core::record::ServerGoal;
+use dtma_core::rest::Depth;
 use dtma_core::spec::Condition;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -31,6 +32,9 @@ pub(crate) enum Fault {
     Reboot,
     /// Of no shim is heard what it runs while one plan is made and done.
     Deaf,
+    /// Nobody needs a server; somebody does.
+    Rest(usize, Depth),
+    Wake(usize),
     /// Time passes.
     Later(u64),
 }
@@ -49,6 +53,9 @@ pub(crate) fn fault() -> impl Strategy<Value = Fault> {
         Just(Fault::Prune),
         Just(Fault::Reboot),
         Just(Fault::Deaf),
+        (0..6_usize, any::<bool>())
+            .prop_map(|(n, stop)| { Fault::Rest(n, if stop { Depth::Stopped } else { Depth::Paused }) }),
+        (0..6_usize).prop_map(Fault::Wake),
         (1..700_u64).prop_map(Fault::Later),
     ]
 }
@@ -91,6 +98,8 @@ impl World {
             Fault::Prune => {}
             Fault::Reboot => self.reboot(),
             Fault::Deaf => self.act_unheard(),
+            Fault::Rest(n, depth) => self.rest(&name(n % count), *depth),
+            Fault::Wake(n) => self.wake(&name(n % count)),
             Fault::Later(seconds) => self.tick(Duration::from_secs(*seconds)),
         }
     }

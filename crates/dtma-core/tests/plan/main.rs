@@ -16,5 +16,6 @@ mod networks;
 mod one_server;
 mod owner;
 mod properties;
+mod rest;
 mod rollout;
 mod world;

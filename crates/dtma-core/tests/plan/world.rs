@@ -57,7 +57,9 @@ impl World {
             let instance = &seen.slot.instance;
             let asked = seen.run().is_some_and(|run| self.desired.asked_to_end(instance, &run));
             let once = self.once(instance) && self.desired.is_wanted(&seen);
-            self.history.of_mut(&seen.replica()).note(&seen, asked, once);
+            let history = self.history.of_mut(&seen.replica());
+            history.note(&seen, asked, once);
+            history.is_up_again(&seen);
         }
     }
 
@@ -66,7 +68,8 @@ impl World {
         for index in 0..self.seen.containers.len() {
             let (instance, live) =
                 (self.seen.containers[index].slot.instance.clone(), self.seen.containers[index].is_live());
-            if live && self.once(&instance) {
+            let runs = matches!(self.seen.containers[index].state, ContainerState::Running { .. });
+            if runs && self.once(&instance) {
                 self.exit(index, 0);
             } else if let Some(run) = self.seen.containers[index].run().filter(|_| live) {
                 self.seen.readiness.entry(run).or_insert(Readiness::Ready { since: self.now });
@@ -100,6 +103,8 @@ impl World {
             let replica = match action {
                 Action::Create { member } | Action::Start { member, .. } => member.replica.clone(),
                 Action::Stop { .. }
+                | Action::Pause { .. }
+                | Action::Unpause { .. }
                 | Action::Remove { .. }
                 | Action::Rename { .. }
                 | Action::EnsureNetwork { .. }
@@ -123,6 +128,8 @@ impl World {
                 let index = self.find(container);
                 self.exit(index, 143);
             }
+            Action::Pause { container, .. } => self.freeze(container, true),
+            Action::Unpause { container, .. } => self.freeze(container, false),
             Action::Remove { container, .. } => {
                 let index = self.find(container);
                 self.seen.containers.remove(index);
@@ -134,6 +141,16 @@ impl World {
             Action::RemoveVolume { name } => drop(self.seen.volumes.remove(name)),
         }
         self.tick(Duration::from_millis(1));
+    }
+
+    fn freeze(&mut self, container: &ContainerId, frozen: bool) {
+        let index = self.find(container);
+        let seen = &mut self.seen.containers[index];
+        let started_at = seen.run().unwrap().started_at;
+        seen.state = match frozen {
+            true => ContainerState::Paused { started_at },
+            false => ContainerState::Running { started_at },
+        };
     }
 
     pub(crate) fn begin(&mut self, container: &ContainerId, member: &Member) {

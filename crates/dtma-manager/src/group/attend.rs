@@ -6,7 +6,7 @@ use super::ways::Ways;
 use crate::registry::Registry;
 use crate::status::McpSummary;
 use dtma_core::id::{ContainerId, InstanceName, Member, RunKey};
-use dtma_core::observation::{ContainerObservation, Readiness, Subject};
+use dtma_core::observation::{ContainerObservation, ContainerState, Readiness, Subject};
 use dtma_core::port::RuntimeError;
 use dtma_core::restart::after;
 use dtma_mcp::ServerState;
@@ -38,6 +38,8 @@ pub(super) enum Sign {
     Discovered(Member, Box<Follower>, News),
     /// There will be nothing more to ask it.
     Undiscovered(Member),
+    /// Somebody needs a server that rests.
+    Needed(InstanceName),
     /// What was to be kept is kept, as far as the store takes it.
     Kept,
     /// The MCP owner of a server ended.
@@ -67,6 +69,10 @@ impl GroupTask {
                 continue;
             }
             let live = self.live(&member).cloned();
+            if live.as_ref().is_some_and(|live| matches!(live.state, ContainerState::Paused { .. })) {
+                // Nobody in there hears or answers anything.
+                continue;
+            }
             self.end_probe_of_another_run(&member, live.as_ref());
             let Some(run) = live.and_then(|live| live.run()) else {
                 self.have_ways(&member, None, None);
@@ -175,6 +181,7 @@ impl GroupTask {
             Ok(Sign::Cooled(subject)) => self.cooled(&subject),
             Ok(Sign::Discovered(member, follower, news)) => self.discovered(member, follower, news),
             Ok(Sign::Undiscovered(member)) => self.undiscovered(&member),
+            Ok(Sign::Needed(instance)) => self.needed(&instance),
             Ok(Sign::Closed | Sign::Kept) => {}
             Err(defect) if defect.is_cancelled() => {}
             Err(defect) => self.trouble_with("a watcher ended by a defect", &defect),
@@ -208,7 +215,7 @@ impl GroupTask {
                     *reason = failed.to_string();
                 }
             }
-            ServerState::Down { .. } | ServerState::Connecting { .. } => {}
+            ServerState::Down { .. } | ServerState::Connecting { .. } | ServerState::Resting(_) => {}
         }
     }
 
@@ -237,7 +244,7 @@ impl GroupTask {
             ServerState::Failed { run, .. } => {
                 !matches!(self.seen.readiness.get(run), Some(Readiness::NotReady { .. }))
             }
-            ServerState::Connecting { .. } | ServerState::Ready(_) => false,
+            ServerState::Connecting { .. } | ServerState::Resting(_) | ServerState::Ready(_) => false,
         }
     }
 

@@ -89,6 +89,14 @@ impl GroupTask {
                     hand.stop(container, grace, reason).await
                 });
             }
+            Action::Pause { container, .. } => {
+                let container = container.clone();
+                self.spawn(action, async move { hand.pause(container).await });
+            }
+            Action::Unpause { container, .. } => {
+                let container = container.clone();
+                self.spawn(action, async move { hand.unpause(container).await });
+            }
             Action::Rename { container, member } => {
                 let (container, slot) = (container.clone(), self.slot(&member.replica));
                 self.spawn(action, async move { hand.rename(container, slot).await });
@@ -166,7 +174,7 @@ impl GroupTask {
         let run = seen.run();
         let drain = match reason {
             StopReason::Replaced { drain } | StopReason::Renewed { drain } => *drain,
-            StopReason::Surplus => {
+            StopReason::Surplus | StopReason::Rest => {
                 self.seen.ending.extend(run);
                 return None;
             }

@@ -74,6 +74,11 @@ impl GroupTask {
     }
 
     pub(super) fn discovered(&mut self, member: Member, follower: Box<Follower>, news: News) {
+        if let News::Found(found) = &news
+            && let Some(attendance) = self.attendance_mut(&member)
+        {
+            attendance.asked = Some(found.lists);
+        }
         let (desk, now) = (&self.registry.discovery, self.now());
         let heard = match news {
             News::Found(found) => match self.catalogue(&member, *found) {

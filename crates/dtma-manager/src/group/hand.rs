@@ -12,7 +12,7 @@ use dtma_core::id::{
     ContainerId, GroupId, InstanceName, NetworkId, RunKey, SlotId, container_name, network_name,
 };
 use dtma_core::label;
-use dtma_core::observation::{ContainerObservation, NetworkObservation};
+use dtma_core::observation::{ContainerObservation, ContainerState, NetworkObservation};
 use dtma_core::plan::StopReason;
 use dtma_core::port::RuntimeError;
 use dtma_core::port::runtime::{CreateNetwork, EnsureVolume, PullProgress, Scope};
@@ -214,12 +214,26 @@ impl Hand {
             | StopReason::Replaced { .. }
             | StopReason::Surplus
             | StopReason::Removal
-            | StopReason::StartTimeout => self.runtime().stop(&id, grace).await,
+            | StopReason::StartTimeout
+            | StopReason::Rest => self.runtime().stop(&id, grace).await,
         };
         match ended {
             Err(RuntimeError::NotFound { .. }) => return Ok(Effect::Lost(id)),
             other => other?,
         }
+        self.look(id).await
+    }
+
+    pub(super) async fn pause(&self, id: ContainerId) -> Result<Effect, RuntimeError> {
+        let paused = gone(self.runtime().pause(&id).await);
+        let seen = self.look(id).await?;
+        let runs = matches!(&seen, Effect::Saw(seen) if matches!(seen.state, ContainerState::Running { .. }));
+        // One that ended meanwhile needs not be frozen.
+        if runs { paused.map(|()| seen) } else { Ok(seen) }
+    }
+
+    pub(super) async fn unpause(&self, id: ContainerId) -> Result<Effect, RuntimeError> {
+        gone(self.runtime().unpause(&id).await)?;
         self.look(id).await
     }
 

@@ -4,6 +4,7 @@
 use super::GroupTask;
 use super::attend::Sign;
 use super::reach::Session;
+use super::rest::Bed;
 use super::ways::Ways;
 use crate::forward::Forward;
 use crate::status::McpSummary;
@@ -28,6 +29,7 @@ pub(super) struct Server {
     pub(super) serving: Vec<Member>,
     pub(super) handshakes: Vec<Handshake>,
     pub(super) forwards: Vec<Forward>,
+    pub(super) bed: Bed,
 }
 
 /// Who listens to a member or asks it.
@@ -44,6 +46,8 @@ pub(super) struct Attendance {
     /// The run whose ways are open, or being opened.
     pub(super) opened: Option<RunKey>,
     pub(super) ways: Option<Ways>,
+    /// How often it had said that its lists changed when it was last asked for them.
+    pub(super) asked: Option<u64>,
 }
 
 impl Server {

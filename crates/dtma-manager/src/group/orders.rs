@@ -253,6 +253,8 @@ impl GroupTask {
             Action::EnsureNetwork { .. } => ManagerError::Engine(error),
             Action::RemoveNetwork { .. }
             | Action::Stop { .. }
+            | Action::Pause { .. }
+            | Action::Unpause { .. }
             | Action::Remove { .. }
             | Action::Rename { .. }
             | Action::RemoveVolume { .. } => return,
@@ -435,6 +437,7 @@ fn is_renewed(phase: &Phase, old: &BTreeSet<RunKey>) -> bool {
         Phase::Creating
         | Phase::Waiting { .. }
         | Phase::Starting { .. }
+        | Phase::Idle { .. }
         | Phase::Updating { .. }
         | Phase::Backoff { .. }
         | Phase::Stopping

@@ -100,6 +100,8 @@ fn started(action: &Action) -> Option<(&Member, &ContainerId)> {
         | Action::RemoveVolume { .. }
         | Action::Create { .. }
         | Action::Stop { .. }
+        | Action::Pause { .. }
+        | Action::Unpause { .. }
         | Action::Rename { .. }
         | Action::Remove { .. } => None,
     }

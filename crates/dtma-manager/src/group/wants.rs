@@ -89,6 +89,7 @@ impl GroupTask {
             self.history.reset(&instance, now);
             self.unsaved = true;
         }
+        self.wake_what_rests(&instance);
         self.keep_or_restore(before, operation).await?;
         self.supersede(&instance, |until| matches!(until, Until::Stopped(stopped) if *stopped == instance))
             .await;

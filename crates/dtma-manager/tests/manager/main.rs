@@ -8,6 +8,7 @@ mod images;
 mod logs;
 mod operations;
 mod promises;
+mod rest;
 mod simulation;
 mod turns;
 mod unused;

@@ -79,7 +79,7 @@ impl Aggregate {
     ) -> Result<Listed, String> {
         let known_to_be_down = way.session().is_some_and(|session| session.is_owed(member));
         let patience = if known_to_be_down { Duration::ZERO } else { COMING };
-        if !member.door.is_ready() && !member.door.ready_within(patience).await {
+        if !member.door.tells() && !member.door.ready_within(patience).await {
             return Err(member.door.state().why_not_ready().to_owned());
         }
         match member.can(list.capability) {

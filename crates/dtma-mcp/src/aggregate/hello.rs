@@ -67,11 +67,12 @@ impl Aggregate {
     /// `capabilities` and `instructions`, once all servers answer that do within a moment.
     async fn introduction(&self) -> Map<String, Value> {
         let members = self.members();
-        future::join_all(members.iter().map(|member| member.door.ready_within(COMING))).await;
+        let unknown = members.iter().filter(|member| !member.door.tells());
+        future::join_all(unknown.map(|member| member.door.ready_within(COMING))).await;
         let greetings: Vec<(Arc<Member>, Option<Arc<Greeting>>)> = members
             .into_iter()
             .map(|member| {
-                let greeting = member.door.state().ready().map(|ready| Arc::clone(&ready.greeting));
+                let greeting = member.door.known().map(|ready| Arc::clone(&ready.greeting));
                 (member, greeting)
             })
             .collect();

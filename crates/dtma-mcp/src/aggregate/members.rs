@@ -2,7 +2,7 @@
 
 use super::names;
 use crate::json::member;
-use crate::{Door, ServerState, ToolList};
+use crate::{Door, ToolList};
 use dtma_core::id::InstanceName;
 use std::sync::Arc;
 
@@ -15,9 +15,10 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Whether it declared this capability the last time it shook hands; `None` while it does not answer.
+    /// Whether it declared this capability the last time it shook hands; `None` while it does not answer and does not
+    /// rest either.
     pub(crate) fn can(&self, capability: &str) -> Option<bool> {
-        self.door.state().ready().map(|ready| ready.greeting.can(capability))
+        self.door.known().map(|ready| ready.greeting.can(capability))
     }
 
     /// The names of its tools, as far as known.
@@ -31,7 +32,7 @@ impl Member {
     }
 
     fn listed_tools(&self, is_meant: impl Fn(&[u8]) -> bool) -> Vec<String> {
-        let ServerState::Ready(ready) = self.door.state() else { return Vec::new() };
+        let Some(ready) = self.door.known() else { return Vec::new() };
         let meant = ready.tools.known().iter().filter(|tool| is_meant(&tool.raw));
         meant.map(|tool| tool.name.clone()).collect()
     }
@@ -44,7 +45,7 @@ impl Member {
 
     /// Whether all its tools are known.
     pub(crate) fn is_listed(&self) -> bool {
-        self.door.state().ready().is_some_and(|ready| matches!(ready.tools, ToolList::Listed(_)))
+        self.door.known().is_some_and(|ready| matches!(ready.tools, ToolList::Listed(_)))
     }
 }
 

@@ -65,14 +65,19 @@ impl Follower {
                     changed.ok()?;
                     self.put_off();
                 }
-                () = tokio::time::sleep_until(self.due), if self.run.is_some() => return Some(self.ask().await),
+                () = tokio::time::sleep_until(self.due), if self.may_ask() => return Some(self.ask().await),
             }
         }
     }
 
-    /// Looks which process answers now.
+    /// What rests is not asked, and has not changed when it goes on.
+    fn may_ask(&self) -> bool {
+        self.state.borrow().ready().is_some()
+    }
+
+    /// Looks which process answers now, or would if it did not rest.
     fn meet(&mut self) -> Option<News> {
-        let run = self.state.borrow_and_update().ready().map(|ready| ready.run.clone());
+        let run = self.state.borrow_and_update().known().map(|ready| ready.run.clone());
         if run == self.run {
             return None;
         }

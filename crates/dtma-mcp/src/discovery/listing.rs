@@ -1,11 +1,11 @@
 //! All pages of one list.
 
 use super::{Bounds, DiscoverError};
-use crate::json::{Cursor, Fault, member};
+use crate::json::{Cursor, Fault, Span, find, member};
 use crate::rpc::code;
 use crate::{CallError, ServerHandle};
 use bytes::Bytes;
-use dtma_core::catalogue::Items;
+use dtma_core::catalogue::{Items, Page};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub(super) struct Listed {
     pub(super) items: Items,
     pub(super) good_for: Option<Duration>,
     bytes: usize,
+    pages: Vec<Option<Page>>,
 }
 
 /// Reads page after page until there is no more or it is enough. A server that does not know the list has none.
@@ -36,14 +37,14 @@ pub(super) async fn read(
     bounds: &Bounds,
 ) -> Result<Listed, DiscoverError> {
     let (mut listed, mut params) = (Listed::default(), b"{}".to_vec());
-    let mut cursors = HashSet::new();
+    let (mut cursors, mut from) = (HashSet::new(), None);
     for _ in 0..bounds.pages {
         let page = match server.call_now(list.method, Some(&params), bounds.within).await {
             Err(CallError::Rpc { code: code::METHOD_NOT_FOUND, .. }) => return Ok(listed),
             answer => answer.map_err(|problem| DiscoverError::Call { method: list.method, problem })?,
         };
-        listed.take(&page, list, bounds)?;
-        let Some(cursor) = next(&page) else { return Ok(listed) };
+        listed.take(&page, list, bounds, from.take())?;
+        let Some(cursor) = next(&page) else { return Ok(listed.whole()) };
         if listed.items.cut.is_some() {
             return Ok(listed);
         }
@@ -51,6 +52,7 @@ pub(super) async fn read(
             return Ok(listed.cut("the server gave a cursor a second time".to_owned()));
         }
         params = [br#"{"cursor":"#, cursor, b"}"].concat();
+        from = read_text(cursor);
     }
     Ok(listed.cut(format!("there are more than {} pages", bounds.pages)))
 }
@@ -59,23 +61,63 @@ fn next(page: &[u8]) -> Option<&[u8]> {
     member(page, "nextCursor").filter(|cursor| cursor.starts_with(b"\""))
 }
 
+fn read_text(raw: &[u8]) -> Option<String> {
+    serde_json::from_slice(raw).ok()
+}
+
+/// What is around the elements of a list that stands there on a page. `None`: they are not all parted alike.
+fn wrapping(page: &[u8], list: Span, places: &[Span], cursor: Option<String>) -> Option<Page> {
+    let text = |from: u32, to: u32| {
+        let part = page.get(list.start as usize + from as usize..list.start as usize + to as usize)?;
+        std::str::from_utf8(part).ok().map(str::to_owned)
+    };
+    let whole = std::str::from_utf8(page).ok()?;
+    let (Some(first), Some(last)) = (places.first(), places.last()) else {
+        return Some(Page { cursor, head: whole.to_owned(), ..Page::default() });
+    };
+    let mut gaps = places.windows(2).map(|pair| text(pair[0].end, pair[1].start));
+    let between = gaps.next().unwrap_or_else(|| Some(String::new()))?;
+    if !gaps.all(|gap| gap.as_ref() == Some(&between)) {
+        return None;
+    }
+    let head = whole.get(..list.start as usize + first.start as usize)?.to_owned();
+    let tail = whole.get(list.start as usize + last.end as usize..)?.to_owned();
+    Some(Page { cursor, count: places.len(), head, between, tail })
+}
+
 impl Listed {
     fn cut(mut self, why: String) -> Self {
         self.items.cut = Some(why);
         self
     }
 
-    fn take(&mut self, page: &Bytes, list: &List, bounds: &Bounds) -> Result<(), DiscoverError> {
+    /// There is no more: with what was read the server's answers can be given.
+    fn whole(mut self) -> Self {
+        let pages: Option<Vec<Page>> = self.pages.drain(..).collect();
+        self.items.pages = pages.filter(|_| self.items.cut.is_none()).unwrap_or_default();
+        self
+    }
+
+    fn take(
+        &mut self,
+        page: &Bytes,
+        list: &List,
+        bounds: &Bounds,
+        cursor: Option<String>,
+    ) -> Result<(), DiscoverError> {
         let malformed = DiscoverError::Malformed { method: list.method, member: list.member };
-        let Some(elements) = member(page, list.member) else { return Err(malformed) };
+        let Some(at) = find(page, list.member) else { return Err(malformed) };
+        let elements = at.of(page);
         let ttl = member(page, "ttlMs").and_then(|raw| serde_json::from_slice(raw).ok());
         self.good_for = [self.good_for, ttl.map(Duration::from_millis)].into_iter().flatten().min();
-        let mut cursor = Cursor::new(elements);
-        let walked: Result<(), Fault> = cursor.array(|cursor| {
-            let raw = cursor.value(1)?.of(elements);
-            self.push(raw, bounds);
+        let (mut reader, mut places) = (Cursor::new(elements), Vec::new());
+        let walked: Result<(), Fault> = reader.array(|reader| {
+            let place = reader.value(1)?;
+            self.push(place.of(elements), bounds);
+            places.push(place);
             Ok(())
         });
+        self.pages.push(wrapping(page, at, &places, cursor));
         walked.map_err(|_| malformed)
     }
 

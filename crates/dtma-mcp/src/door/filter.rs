@@ -81,6 +81,7 @@ impl Door {
     pub(super) async fn filtered(&self, session: SessionId, message: &Message) -> PostReply {
         let Some(filter) = self.filter() else { return self.request(session, message).await };
         if message.is("tools/call") {
+            self.wait_for_tools().await;
             let params = message.raw(message.envelope.params).unwrap_or_default();
             if let Some(why) = self.refusal(&*filter, params) {
                 let known = self.table().sessions.contains_key(&session);
@@ -111,6 +112,14 @@ impl Door {
         Some(if message.is("tools/list") { sifted(filter, reply) } else { reply })
     }
 
+    /// What a server that rests lists is known, or it is waited for.
+    async fn wait_for_tools(&self) {
+        if self.lies_down() && !self.tells() {
+            // Where it does not come in time, it is as with one that is down.
+            let _waited = self.ready_within(self.inner.parts.limits.ready_wait).await;
+        }
+    }
+
     /// Why a call with these parameters is not passed on.
     pub(crate) fn refused(&self, method: &str, params: Option<&[u8]>) -> Option<String> {
         let filter = self.filter().filter(|_| method == "tools/call")?;
@@ -120,7 +129,10 @@ impl Door {
     fn refusal(&self, filter: &dyn ToolFilter, params: &[u8]) -> Option<String> {
         let name = member(params, "name").and_then(|raw| serde_json::from_slice::<String>(raw).ok());
         let Some(name) = name else { return Some("the call must name one tool".to_owned()) };
-        let listed = self.table().listed(&name);
+        let mut listed = self.table().listed(&name);
+        if listed.is_empty() {
+            listed.extend(self.remembered_tool(&name));
+        }
         let judge = |raw| filter.refuses(&name, raw);
         match listed.is_empty() {
             true => judge(None),
@@ -138,7 +150,7 @@ impl Table {
         };
         let states = self.serving.iter().map(|member| member.handle.state());
         let mut listed: Vec<Bytes> =
-            states.filter_map(|state| state.borrow().ready().map(|ready| of(ready))).flatten().collect();
+            states.filter_map(|state| state.borrow().known().map(|ready| of(ready))).flatten().collect();
         listed.dedup();
         listed
     }

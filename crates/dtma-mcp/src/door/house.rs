@@ -26,6 +26,9 @@ impl Door {
         if let Some(problem) = self.refused(method, params) {
             return Err(CallError::Refused { problem });
         }
+        if let Some(result) = self.remembered_list(|list| list == method, params) {
+            return Ok(result);
+        }
         let deadline = Instant::now() + within;
         let mut lost = None;
         loop {

@@ -68,7 +68,7 @@ impl Door {
 
     async fn post_in(&self, session: SessionId, message: Message) -> PostReply {
         match message.kind() {
-            Kind::Request if message.is("ping") => self.pong(session, &message).await,
+            Kind::Request if message.is("ping") => self.answer(session, &message, b"{}").await,
             Kind::Request if too_long(&message) => refuse(&message, "its id or progress token is too long"),
             Kind::Request => match Wish::read(&message) {
                 Some(wish) => self.wished(session, &message, wish).await,
@@ -80,6 +80,9 @@ impl Door {
 
     /// Passes a request on, and again while it was not written.
     pub(super) async fn request(&self, session: SessionId, message: &Message) -> PostReply {
+        if let Some(result) = self.remembered(message) {
+            return self.answer(session, message, &result).await;
+        }
         let mut at = match self.table().route(session) {
             Route::To(at) => Some(at),
             Route::Nowhere => None,
@@ -113,12 +116,13 @@ impl Door {
         }
     }
 
-    async fn pong(&self, session: SessionId, message: &Message) -> PostReply {
+    /// Answers a request in the server's place.
+    async fn answer(&self, session: SessionId, message: &Message, result: &[u8]) -> PostReply {
         if !self.table().sessions.contains_key(&session) {
             return PostReply::UnknownSession;
         }
         match self.touch(session).await {
-            true => PostReply::Body(rpc::result(message.raw(message.envelope.id).unwrap_or(b"null"), b"{}")),
+            true => PostReply::Body(rpc::result(message.raw(message.envelope.id).unwrap_or(b"null"), result)),
             false => PostReply::Closed,
         }
     }
@@ -132,6 +136,11 @@ impl Door {
         let ours = ["notifications/initialized", "notifications/roots/list_changed"];
         if ours.iter().any(|method| message.is(method)) {
             return if self.touch(session).await { PostReply::Accepted } else { PostReply::Closed };
+        }
+        if self.lies_down() && message.kind() == Kind::Notification && !message.is("notifications/cancelled")
+        {
+            // The server hears it as soon as it goes on; where it does not in time, it is as with one that is down.
+            let _waited = self.ready_within(self.inner.parts.limits.ready_wait).await;
         }
         for former in former {
             if former.handle.claim(session, message.clone()).await == Ok(true) {
@@ -157,6 +166,11 @@ impl Door {
     async fn open_session(&self, message: &Message) -> PostReply {
         let id = message.raw(message.envelope.id).unwrap_or(b"null");
         let deadline = self.patience();
+        if let Some((bed, greeting)) = self.bed()
+            && let Some(reply) = self.open_at(bed, message, id, &greeting).await
+        {
+            return reply;
+        }
         loop {
             let seat = match self.until(deadline, |table: &mut Table| table.seat()).await {
                 Ok(_) if Instant::now() >= deadline => {
@@ -165,18 +179,26 @@ impl Door {
                 Ok(seat) => seat,
                 Err(unserved) => return unserved.reply(id),
             };
-            if let Some(reply) = self.open_at(seat, message, id).await {
+            let greeting = seat.handle.ready().map(|ready| Arc::clone(&ready.greeting));
+            if let Some(greeting) = greeting
+                && let Some(reply) = self.open_at(seat, message, id, &greeting).await
+            {
                 return reply;
             }
         }
     }
 
     /// `None`: that member has just gone.
-    async fn open_at(&self, seat: Seat, message: &Message, id: &[u8]) -> Option<PostReply> {
-        let greeting = seat.handle.state().borrow().ready().map(|ready| Arc::clone(&ready.greeting))?;
+    async fn open_at(
+        &self,
+        seat: Seat,
+        message: &Message,
+        id: &[u8],
+        greeting: &Greeting,
+    ) -> Option<PostReply> {
         let session = SessionId::random();
-        let kept = Arc::new(self.new_session(session, message, &greeting));
-        let body = rpc::result(id, &welcome(&greeting, &kept.protocol_version));
+        let kept = Arc::new(self.new_session(session, message, greeting));
+        let body = rpc::result(id, &welcome(greeting, &kept.protocol_version));
         let member = Arc::clone(&seat);
         // Known here before it is there, so that it goes along when that member is drained this instant.
         let entry = Entry::opening(Arc::clone(&kept), seat);

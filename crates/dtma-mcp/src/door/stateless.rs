@@ -60,13 +60,17 @@ impl Door {
     }
 
     pub(crate) fn listed(&self, tool: &str) -> Option<Bytes> {
-        self.table().listed(tool).into_iter().next()
+        let listed = self.table().listed(tool).into_iter().next();
+        listed.or_else(|| self.remembered_tool(tool))
     }
 
     async fn answered(&self, asked: &Asked, message: &Message) -> PostReply {
         let id = message.raw(message.envelope.id).unwrap_or(b"null");
         if let Some(held) = asked.state.as_ref().and_then(|state| self.inner.held.take(state)) {
             return self.go_on(held, asked, id).await;
+        }
+        if let Some(reply) = self.recalled(asked, message).await {
+            return reply;
         }
         let deadline = self.patience();
         let mut attempts = Attempts::at(message);

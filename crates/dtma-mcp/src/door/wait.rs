@@ -35,6 +35,7 @@ impl Door {
             if let Some(found) = found? {
                 return Ok(found);
             }
+            self.inner.rest.need();
             tokio::select! {
                 // Dropped, all three: whatever is waited for is looked at again from the beginning.
                 _ = changes.changed() => {}
@@ -74,7 +75,10 @@ fn hopeless(table: &Table) -> Option<Unserved> {
     }
     match table.state() {
         ServerState::Failed { reason, .. } => Some(Unserved::NotUp(reason.to_string())),
-        ServerState::Down { .. } | ServerState::Connecting { .. } | ServerState::Ready(_) => None,
+        ServerState::Down { .. }
+        | ServerState::Connecting { .. }
+        | ServerState::Resting(_)
+        | ServerState::Ready(_) => None,
     }
 }
 

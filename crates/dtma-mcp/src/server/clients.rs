@@ -86,6 +86,7 @@ impl Owner {
     }
 
     pub(super) fn client_call(&mut self, call: ClientCall) {
+        self.shared.used.note();
         if let Some(guest) = &call.guest {
             self.sessions.host(call.session, guest);
         }
@@ -148,6 +149,7 @@ impl Owner {
         if self.sessions.using(id).is_none() {
             return false;
         }
+        self.shared.used.note();
         match message.kind() {
             Kind::Response => self.client_answers(id, message),
             Kind::Notification if message.is("notifications/cancelled") => self.client_cancels(id, message),

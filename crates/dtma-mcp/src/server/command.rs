@@ -12,6 +12,7 @@ use dtma_core::port::runtime::Attached;
 use dtma_core::record::GatewaySession;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// One thing asked. Where there is a `reply`, an asker that no longer waits is fine.
 pub(crate) enum Command {
@@ -80,6 +81,14 @@ pub(crate) enum Command {
     },
     /// Clients see other tools, whatever the server lists.
     ToolsShowOtherwise,
+    /// From now on no call is passed on, if nobody has used it since then and nobody uses it now. Answered with `false`
+    /// where somebody does.
+    Rest {
+        unused_since: Instant,
+        reply: oneshot::Sender<bool>,
+    },
+    /// Calls are passed on again.
+    GoOn,
 }
 
 /// The stream of a session's GET.

@@ -45,7 +45,7 @@ pub(crate) struct Owner {
     pub(super) left: Option<watch::Sender<Option<usize>>>,
     /// The last handshake of this daemon's life.
     greeted: Option<Handshake>,
-    relisting: Relisting,
+    pub(super) relisting: Relisting,
     commands: mpsc::Receiver<Command>,
     asides: mpsc::Receiver<Aside>,
     aside_sender: mpsc::Sender<Aside>,
@@ -74,7 +74,7 @@ pub(crate) enum Chore {
 
 /// Whether the tools are being listed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relisting {
+pub(super) enum Relisting {
     No,
     Running,
     /// They changed again meanwhile.
@@ -192,6 +192,8 @@ impl Owner {
             Command::House(call) => drop(call.reply.send(HouseAnswer::Refused(Refusal::NotReady))),
             Command::GiveUp { id, why } => self.give_up(id, why),
             Command::ToolsShowOtherwise => self.tools_show_otherwise(),
+            Command::Rest { unused_since, reply } => drop(reply.send(self.rest(unused_since))),
+            Command::GoOn => self.go_on(),
         }
     }
 
@@ -328,6 +330,7 @@ impl Owner {
             Ok(Started { greeting, tools, handshake }) => {
                 self.greeted = Some(handshake);
                 let since = (self.shared.wall)();
+                self.shared.used.note();
                 ServerState::Ready(Arc::new(Ready { run, since, greeting, tools }))
             }
         };

@@ -120,8 +120,14 @@ impl Owner {
     fn said(&mut self, message: &Message) {
         match message.kind() {
             Kind::Response => self.answered(message),
-            Kind::Request => self.asked(message),
-            Kind::Notification => self.notified(message),
+            Kind::Request => {
+                self.shared.used.note();
+                self.asked(message);
+            }
+            Kind::Notification => {
+                self.shared.used.note();
+                self.notified(message);
+            }
         }
     }
 
@@ -132,6 +138,7 @@ impl Owner {
             Some(Call { caller: Caller::House { reply, .. }, .. }) => drop(reply.send(house_answer(message))),
             Some(Call { caller: Caller::Client(client), .. }) => {
                 self.sessions.ended(client.session, &client.id);
+                self.shared.used.note();
                 let text = message.to_text(&mut [Edit { at, text: &client.id }]);
                 match message.raw(message.envelope.error).is_some_and(rpc::may_have_executed) {
                     true => client.way.lose(text),

@@ -173,6 +173,12 @@ impl Session {
         newest.and_then(|id| calls.client(id)).is_some_and(|client| client.way.say(message, room))
     }
 
+    /// Whether it listens for changes of resources.
+    pub(crate) fn watches(&self) -> bool {
+        let listens = |listener: &mpsc::Sender<Event>| !listener.is_closed();
+        !self.leaving && !self.wishes.watched.is_empty() && self.listener.as_ref().is_some_and(listens)
+    }
+
     fn in_use(&self) -> bool {
         !self.calls.is_empty() || self.listener.as_ref().is_some_and(|listener| !listener.is_closed())
     }

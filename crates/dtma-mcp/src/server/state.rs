@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// Where the connection to a server stands. Published by the owner, see [`ServerHandle::state`].
 ///
 /// ```text
+///                                            Resting
+///                                              ^ |
+///                                              | v
 ///  Down --connect--> Connecting --handshake--> Ready
 ///   ^                    |                       |
 ///   |                    +--> Failed             |
@@ -32,6 +35,8 @@ pub enum ServerState {
     },
     /// The handshake was answered; calls go through.
     Ready(Arc<Ready>),
+    /// The same, but nobody needs it: calls wait until it is told to go on, for its process may be frozen.
+    Resting(Arc<Ready>),
     /// The process is attached (its output is still kept) and did not complete the handshake. Calls fail at once;
     /// the manager decides what becomes of the process.
     Failed {
@@ -49,7 +54,7 @@ impl ServerState {
         match self {
             Self::Down { .. } => None,
             Self::Connecting { run } | Self::Failed { run, .. } => Some(run),
-            Self::Ready(ready) => Some(&ready.run),
+            Self::Ready(ready) | Self::Resting(ready) => Some(&ready.run),
         }
     }
 
@@ -60,6 +65,7 @@ impl ServerState {
             Self::Down { reason } | Self::Failed { reason, .. } => reason,
             Self::Connecting { .. } => "it has not completed its handshake yet",
             Self::Ready(_) => "its process has just changed",
+            Self::Resting(_) => "it rests, and does not go on yet",
         }
     }
 
@@ -68,6 +74,15 @@ impl ServerState {
     pub fn ready(&self) -> Option<&Arc<Ready>> {
         match self {
             Self::Ready(ready) => Some(ready),
+            Self::Down { .. } | Self::Connecting { .. } | Self::Resting(_) | Self::Failed { .. } => None,
+        }
+    }
+
+    /// The same, also of one that rests.
+    #[must_use]
+    pub fn known(&self) -> Option<&Arc<Ready>> {
+        match self {
+            Self::Ready(ready) | Self::Resting(ready) => Some(ready),
             Self::Down { .. } | Self::Connecting { .. } | Self::Failed { .. } => None,
         }
     }

@@ -136,7 +136,7 @@ impl Engine {
         let Some(stdin) = container.unread.take() else { return Ok(()) };
         let process = Process {
             container: container.process(),
-            stdin: Stdin::new(stdin),
+            stdin: Stdin::new(stdin).freezing_with(container.frozen.subscribe()),
             stdout: stream(OutputStream::Stdout),
             stderr: stream(OutputStream::Stderr),
             ports: container.ports.clone(),
@@ -169,6 +169,8 @@ impl Engine {
     /// Sends SIGTERM, and says how to hear of the end when there is a process.
     fn terminate(&self, id: &ContainerId) -> Result<Option<CancellationToken>, RuntimeError> {
         let mut world = self.world();
+        // Nobody hears a signal who is frozen.
+        world.unpause(id)?;
         let Some(run) = &world.container(id)?.run else { return Ok(None) };
         run.terminated.cancel();
         Ok(Some(run.ended.clone()))

@@ -9,7 +9,7 @@ use dtma_core::container::CreateContainer;
 use dtma_core::port::runtime::{OutputChunk, OutputStream};
 use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A program that an image contains. It is run anew for every start of every container of that image.
@@ -96,11 +96,26 @@ pub struct Process {
 pub struct Stdin {
     pub(super) chunks: mpsc::Receiver<Bytes>,
     pub(super) rest: BytesMut,
+    /// Nothing is read while this says so.
+    frozen: Option<watch::Receiver<bool>>,
 }
 
 impl Stdin {
     pub(super) fn new(chunks: mpsc::Receiver<Bytes>) -> Self {
-        Self { chunks, rest: BytesMut::new() }
+        Self { chunks, rest: BytesMut::new(), frozen: None }
+    }
+
+    pub(super) fn freezing_with(self, frozen: watch::Receiver<bool>) -> Self {
+        Self { frozen: Some(frozen), ..self }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        let chunk = self.chunks.recv().await;
+        if let Some(frozen) = &mut self.frozen {
+            // One whose container is gone is over, frozen or not.
+            let _ = frozen.wait_for(|frozen| !frozen).await;
+        }
+        chunk
     }
 
     /// The next line, without its newline. A half line stays for the next call.
@@ -110,13 +125,14 @@ impl Stdin {
                 let line = self.rest.split_to(end + 1);
                 return Some(String::from_utf8_lossy(&line[..end]).into_owned());
             }
-            self.rest.extend_from_slice(&self.chunks.recv().await?);
+            let chunk = self.next().await?;
+            self.rest.extend_from_slice(&chunk);
         }
     }
 
     /// Whatever comes next.
     pub async fn chunk(&mut self) -> Option<Bytes> {
-        if self.rest.is_empty() { self.chunks.recv().await } else { Some(self.rest.split().freeze()) }
+        if self.rest.is_empty() { self.next().await } else { Some(self.rest.split().freeze()) }
     }
 }
 

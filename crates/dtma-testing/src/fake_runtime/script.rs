@@ -27,6 +27,10 @@ pub enum Verb {
     EndProcess,
     /// `kill`
     Kill,
+    /// `pause`
+    Pause,
+    /// `unpause`
+    Unpause,
     /// `rename`
     Rename,
     /// `remove`

@@ -20,7 +20,7 @@ use dtma_core::port::runtime::{
 use dtma_core::spec::NetworkMode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes that every pull moves.
@@ -56,6 +56,7 @@ pub(super) struct Container {
     pub(super) input: mpsc::Sender<Bytes>,
     /// Waits for the process that will read it.
     pub(super) unread: Option<mpsc::Receiver<Bytes>>,
+    pub(super) frozen: watch::Sender<bool>,
     pub(super) sinks: Arc<Mutex<Sinks>>,
     /// What its process listens on.
     pub(super) ports: Ports,
@@ -268,11 +269,30 @@ impl World {
         Ok(())
     }
 
-    /// Freezes a running container or thaws it. The program does not notice.
+    pub(super) fn pause(&mut self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let problem = "the container is not running".to_owned();
+        let still = RuntimeError::Conflict { call: "pause container", problem };
+        match self.container(id)?.state {
+            ContainerState::Running { .. } | ContainerState::Paused { .. } => self.set_paused(id, true),
+            ContainerState::Created | ContainerState::Exited { .. } | ContainerState::Dead => {
+                return Err(still);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn unpause(&mut self, id: &ContainerId) -> Result<(), RuntimeError> {
+        self.container(id)?;
+        self.set_paused(id, false);
+        Ok(())
+    }
+
+    /// Freezes a running container or thaws it. Its program reads nothing meanwhile.
     pub(super) fn set_paused(&mut self, id: &ContainerId, paused: bool) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(run) = &container.run else { return };
         let started_at = run.started_at;
+        container.frozen.send_replace(paused);
         container.state = if paused {
             ContainerState::Paused { started_at }
         } else {
@@ -410,6 +430,7 @@ impl Container {
             launch: None,
             input,
             unread: Some(unread),
+            frozen: watch::Sender::new(false),
             sinks: Arc::new(Mutex::new(Sinks { attached: Vec::new(), log })),
             ports: Ports::default(),
         }
@@ -424,6 +445,7 @@ impl Container {
         }
         drop(sinks);
         let (input, unread) = mpsc::channel(PIPE_CHUNKS);
+        self.frozen.send_replace(false);
         (self.input, self.unread, self.ports) = (input, Some(unread), Ports::default());
     }
 

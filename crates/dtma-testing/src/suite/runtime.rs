@@ -142,6 +142,8 @@ macro_rules! runtime_suite {
             a_taken_name_is_said_to_be_taken
             what_does_not_exist_is_not_found
             start_of_a_running_and_stop_of_a_stopped_container_are_fine
+            a_container_is_paused_and_goes_on_as_the_same_run
+            a_paused_container_is_ended_in_every_way
             a_process_that_ignores_the_signal_is_killed_after_its_grace
             a_running_container_can_be_renamed
             a_running_container_is_removed_by_force

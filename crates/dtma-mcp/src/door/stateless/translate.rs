@@ -29,6 +29,28 @@ const HOLDS: &str = r#""ttlMs":0,"cacheScope":"private","#;
 const NO_RESOURCE: i64 = -32002;
 
 impl Door {
+    /// What a server of the handshake era that rests would answer, where that is known. `None`: it has to be asked, or
+    /// nobody knows of which era it is.
+    pub(super) async fn recalled(&self, asked: &Asked, message: &Message) -> Option<PostReply> {
+        let known = self.known().filter(|_| self.lies_down() && self.is_of_handshakes())?;
+        let result = match asked.method.as_str() {
+            "server/discover" => discovered(&known.greeting).into(),
+            _ => self.remembered(message)?,
+        };
+        let id = message.raw(message.envelope.id).unwrap_or(b"null");
+        let shape = Shape::new(&known.greeting, &asked.method, None);
+        let body = rpc::result(id, &shape.result(&result));
+        self.gated(message, async || Some(PostReply::Body(body))).await
+    }
+
+    /// Whether its processes are known to take no requests of the stateless version.
+    fn is_of_handshakes(&self) -> bool {
+        let table = self.table();
+        let takes =
+            |member: &Arc<Member>| member.stateless.try_lock().ok()?.as_ref().map(|(_, takes)| *takes);
+        !table.serving.is_empty() && table.serving.iter().all(|member| takes(member) == Some(false))
+    }
+
     /// `None`: it may be made at the next process.
     pub(super) async fn translated(
         &self,

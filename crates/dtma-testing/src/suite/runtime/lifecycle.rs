@@ -121,6 +121,8 @@ pub async fn what_does_not_exist_is_not_found(harness: impl RuntimeHarness) {
     assert_not_found(runtime.start(&nobody, &sample::launch()).await);
     assert_not_found(runtime.stop(&nobody, NO_GRACE).await);
     assert_not_found(runtime.kill(&nobody).await);
+    assert_not_found(runtime.pause(&nobody).await);
+    assert_not_found(runtime.unpause(&nobody).await);
     assert_not_found(runtime.rename(&nobody, "somebody").await);
     assert_not_found(runtime.remove(&nobody).await);
     assert_not_found(runtime.attach(&nobody).await.map(drop));
@@ -145,6 +147,54 @@ pub async fn start_of_a_running_and_stop_of_a_stopped_container_are_fine(harness
         room.runtime.stop(&id, NO_GRACE).await.expect("stop");
         room.runtime.kill(&id).await.expect("kill of what is dead");
     }
+    room.leave().await;
+}
+
+/// Frozen, thawed, frozen again; and whoever ends it does not ask which. A repeated step is no error.
+pub async fn a_container_is_paused_and_goes_on_as_the_same_run(harness: impl RuntimeHarness) {
+    let room = Room::enter(&harness).await;
+    let id = room.create("a", Script::Idle).await;
+    let still = room.runtime.pause(&id).await;
+    assert!(matches!(still, Err(RuntimeError::Conflict { .. })), "{still:?}");
+    room.runtime.unpause(&id).await.expect("nothing is frozen");
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
+    let ContainerState::Running { started_at } = room.state(&id).await else { panic!("it does not run") };
+    for _ in 0..2 {
+        for _ in 0..2 {
+            room.runtime.pause(&id).await.expect("pause");
+            assert_eq!(room.state(&id).await, ContainerState::Paused { started_at });
+        }
+        for _ in 0..2 {
+            room.runtime.unpause(&id).await.expect("unpause");
+            assert_eq!(room.state(&id).await, ContainerState::Running { started_at });
+        }
+    }
+    room.leave().await;
+}
+
+/// Nobody hears a signal who is frozen.
+pub async fn a_paused_container_is_ended_in_every_way(harness: impl RuntimeHarness) {
+    let room = Room::enter(&harness).await;
+    let id = room.run("a", Script::Idle).await;
+    // It must have reached its `trap` before it can be ended by anything but force.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    room.runtime.pause(&id).await.expect("pause");
+    room.runtime.stop(&id, SHORT).await.expect("stop");
+    let state = room.state(&id).await;
+    assert!(matches!(state, ContainerState::Exited { code, .. } if code != 137), "not by force: {state:?}");
+    for end_process in [true, false] {
+        room.runtime.start(&id, &sample::launch()).await.expect("start");
+        room.runtime.pause(&id).await.expect("pause");
+        match end_process {
+            true => room.runtime.end_process(&id, SHORT).await.expect("end_process"),
+            false => room.runtime.kill(&id).await.expect("kill"),
+        }
+        room.exited(&id).await;
+    }
+    room.runtime.start(&id, &sample::launch()).await.expect("start");
+    room.runtime.pause(&id).await.expect("pause");
+    room.runtime.remove(&id).await.expect("remove");
+    assert_not_found(room.runtime.unpause(&id).await);
     room.leave().await;
 }
 
