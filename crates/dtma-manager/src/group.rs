@@ -324,9 +324,9 @@ impl GroupTask {
         let planned = plan.and_then(|plan| plan.wake_at).map(|at| until(now, at)).unwrap_or(FAR);
         let retry = if self.blind || self.unsaved || plan.is_none() { RETRY } else { FAR };
         let at = tokio::time::Instant::now() + planned.min(retry);
-        // Who does not see begins nothing, in turn or not.
-        let turn = self.turns.due().filter(|_| !self.blind);
-        Flow::Until([turn, self.rest_due].into_iter().flatten().fold(at, tokio::time::Instant::min))
+        // Who does not see neither begins anything nor puts anything to rest.
+        let due = [self.turns.due(), self.rest_due].into_iter().flatten().filter(|_| !self.blind);
+        Flow::Until(due.fold(at, tokio::time::Instant::min))
     }
 
     /// Takes down runs and exits. True when an exit was noted: that must be durable before it is answered.
