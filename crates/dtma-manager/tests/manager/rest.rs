@@ -327,3 +327,18 @@ async fn one_that_does_not_come_back_is_waited_for_no_longer_than_any_other() {
     assert!(answer["error"]["message"].as_str().unwrap().contains("not up"), "{answer}");
     assert!(began.elapsed() <= Duration::from_secs(31), "{:?}", began.elapsed());
 }
+
+/// What is due while nobody sees is done when somebody does, and nothing spins until then.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_due_while_the_engine_is_away_rests_when_it_is_back() {
+    let house = House::new().await;
+    let _client = house.stand(both()).await;
+    sleep(PAUSE - MOMENT).await;
+    house.engine.away(true);
+    // Looks at everything: it fails, and is tried again once a second.
+    sleep(2 * PAUSE).await;
+    assert!(!house.is_paused());
+    house.engine.away(false);
+    house.until_paused().await;
+    house.check_no_restart();
+}
