@@ -1,6 +1,7 @@
 //! Plain HTTP, for what the typed client would never send.
 
 use bytes::Bytes;
+use http::header::{ACCEPT, HeaderValue};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -30,6 +31,8 @@ pub struct Answer {
     pub request_id: Option<String>,
     /// The header `X-Operation-Id`.
     pub operation: Option<String>,
+    /// The header `Retry-After`.
+    pub retry_after: Option<String>,
     /// Whether it is the answer to an earlier request.
     pub replayed: bool,
     /// The body as it came.
@@ -73,6 +76,15 @@ impl Rest {
         self.send(Method::POST, path, body.to_string()).await
     }
 
+    /// `POST path` with an MCP message, as its clients do.
+    pub async fn post_message(&self, path: &str, body: &Value) -> Answer {
+        let mut request = self.request(Method::POST, path, body.to_string().into());
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        request.headers_mut().insert(ACCEPT, accept);
+        let answer = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
+        answer.expect("an answer in time").unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// Any request; a body is said to be JSON.
     pub async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
         self.try_send(method, path, body).await.unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -99,11 +111,12 @@ impl Rest {
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|id| id.to_str().ok()).map(str::to_owned);
         let (request_id, operation) = (header("x-request-id"), header("x-operation-id"));
+        let retry_after = header("retry-after");
         let replayed = header("idempotent-replayed").is_some();
         let body = response.into_body().collect().await.map_err(|error| format!("{error:?}"))?.to_bytes();
         let text = String::from_utf8_lossy(&body).into_owned();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, request_id, operation, replayed, text, json })
+        Ok(Answer { status, request_id, operation, retry_after, replayed, text, json })
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {

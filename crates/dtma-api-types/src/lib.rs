@@ -21,6 +21,7 @@ mod mutation;
 mod request;
 mod server;
 mod server_request;
+mod session;
 mod size;
 mod stats;
 mod status;
@@ -47,13 +48,14 @@ pub use mutation::{
 };
 pub use request::{GroupOptions, GroupRequest, RollbackRequest, ScaleRequest};
 pub use server::{
-    ContainerView, ExitView, McpView, PhaseWord, PortView, RefusalView, ReplicaView, ServerView, ToolView,
-    UnmetView,
+    ContainerView, ExitView, McpView, PhaseWord, PlaceRole, PortView, RefusalView, ReplicaView, ServerView,
+    ToolView, UnmetView,
 };
 pub use server_request::{
     Condition, Connect, Dependency, Health, Kind, Mount, MountType, Network, Pinning, Publish, PullPolicy,
     Resources, Restart, RestartMode, ServerRequest, Transport, UpdateOrder, UpdatePolicy,
 };
+pub use session::{SessionMode, SessionRequest, SessionRules};
 pub use size::ByteSize;
 pub use stats::{ServerStats, StatsView};
 pub use status::{DaemonView, EngineView, GroupTotals, ServerTotals, StatusView};

@@ -13,6 +13,8 @@ words! {
         Waiting = "waiting",
         /// Its process runs and has not answered yet.
         Starting = "starting",
+        /// Nothing of it runs until a client comes, whose session then has a process of its own.
+        OnDemand = "on-demand",
         /// It answers.
         Ready = "ready",
         /// Nobody needs it: it is paused or stopped, and goes on with the next call.
@@ -31,6 +33,14 @@ words! {
         Failed = "failed",
         /// It is being removed.
         Removing = "removing",
+    }
+}
+
+words! {
+    /// Whom a container serves that is no replica.
+    PlaceRole {
+        /// One session, which has it for itself.
+        Session = "session",
     }
 }
 
@@ -82,7 +92,7 @@ pub struct ServerView {
     /// How many replicas it is to have.
     #[serde(default = "one")]
     pub replicas: u32,
-    /// Each replica, where there is more than one or an update is under way.
+    /// Each replica, where there is more than one or an update is under way, and each container of a session's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replica_status: Vec<ReplicaView>,
     /// Its network.
@@ -117,8 +127,11 @@ fn one() -> u32 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaView {
-    /// Which, from 0.
+    /// Which, from 0; from 1000 on it is no replica but what a session has for itself (`role`).
     pub replica: u32,
+    /// Whom it serves, when not everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<PlaceRole>,
     /// Where it is in its life.
     pub phase: PhaseWord,
     /// Why it is there; absent when the word says it all.

@@ -1,6 +1,7 @@
 //! One server of a group as a caller asks for it.
 
 use crate::idle::Idle;
+use crate::session::SessionRequest;
 use crate::size::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,10 +58,14 @@ pub struct ServerRequest {
     /// What happens when it exits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
-    /// How many containers serve it at the same time (default 1).
+    /// How many containers serve it at the same time (default 1). `0` where `session` is `per-session`: then nobody is
+    /// served without a session, and nothing runs until one begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 32)]
+    #[schema(minimum = 0, maximum = 32)]
     pub replicas: Option<u32>,
+    /// Whether the clients of an MCP server share its processes (default), or each session has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionRequest>,
     /// What follows when an MCP server's tools are not those that were approved, at first those of its first discovery
     /// (default `warn`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

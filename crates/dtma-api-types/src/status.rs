@@ -96,6 +96,9 @@ pub struct ServerTotals {
     /// At rest until somebody needs them.
     #[serde(default)]
     pub idle: u64,
+    /// Standing still until a client comes.
+    #[serde(default)]
+    pub on_demand: u64,
     /// Tried again later.
     pub backoff: u64,
     /// Ran once, as wanted.

@@ -7,6 +7,7 @@ mod connection;
 mod mount;
 mod number;
 mod server;
+mod session;
 
 pub(crate) use connection::terms as connection;
 
@@ -165,6 +166,25 @@ mod tests {
         let [time, web] = converted.spec.as_ref().unwrap().servers.as_slice() else { panic!("two servers") };
         assert!(time.kind.is_stdio() && !web.kind.is_stdio());
         assert_eq!((web.port, web.depends_on[0].instance.as_str()), (Some(8080), "time"));
+    }
+
+    #[test]
+    fn how_a_server_is_shared_is_one_word_or_the_whole() {
+        let shared = |session: Value| {
+            let server = json!({"instanceName": "a", "image": "i", "session": session});
+            let converted = convert(json!({"groupId": "g", "servers": [server]}));
+            converted.spec.unwrap().servers[0].session
+        };
+        assert!(!shared(json!("shared")).is_own() && !shared(json!({})).is_own());
+        let word = shared(json!("per-session"));
+        assert!(word.is_own() && word == shared(json!({"mode": "per-session"})));
+        assert_eq!((word.most(), word.idle().as_secs()), (16, 1800));
+        let whole = shared(json!({"mode": "per-session", "max": 3, "idleTimeoutSecs": 9}));
+        assert_eq!((whole.most(), whole.idle().as_secs()), (3, 9));
+        check(
+            &json!({"session": {"max": 0, "idleTimeoutSecs": 604_801}}),
+            &[("/session/idleTimeoutSecs", "range"), ("/session/max", "range")],
+        );
     }
 
     #[test]

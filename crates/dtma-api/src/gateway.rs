@@ -36,7 +36,9 @@ use bytes::Bytes;
 use dtma_core::id::InstanceName;
 use dtma_manager::ManagerError;
 use dtma_mcp::{Door, PostReply, SessionError, SessionId};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use std::time::Duration;
 
 /// Send an MCP message to a server
 ///
@@ -106,6 +108,7 @@ fn reply_to(app: &App, caller: &Caller, target: &Target, reply: PostReply, statu
             (GatewayOutcome::Streamed, Ok(access::stream(app, caller, target, stream::frames(messages))))
         }
         PostReply::Refused(body) => (GatewayOutcome::Refused, Ok(json(status, body))),
+        PostReply::Crowded { body, try_again } => (GatewayOutcome::Refused, Ok(crowded(body, try_again))),
         PostReply::UnknownSession => (GatewayOutcome::UnknownSession, Err(ApiError::NoSession)),
         PostReply::Closed => (GatewayOutcome::Closed, Err(lost(SessionError::Closed))),
     };
@@ -118,6 +121,12 @@ fn opened(session: SessionId, body: Bytes) -> Response {
     if let Ok(id) = HeaderValue::from_str(&session.to_string()) {
         response.headers_mut().insert(header::SESSION, id);
     }
+    response
+}
+
+fn crowded(body: Bytes, try_again: Duration) -> Response {
+    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, body);
+    response.headers_mut().insert(RETRY_AFTER, try_again.as_secs().into());
     response
 }
 

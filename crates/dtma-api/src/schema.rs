@@ -229,6 +229,16 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_in_one_of_two_forms_is_told_as_one_of_that_form() {
+        let with = |session: Value| json!({"groupId": "g", "servers": [{"instanceName": "a", "image": "i", "session": session}]});
+        check(&with(json!("per-session")), &[]);
+        check(&with(json!({"mode": "per-session", "max": 4})), &[]);
+        check(&with(json!("mine")), &[("/servers/0/session", "schema.enum")]);
+        check(&with(json!({"maximum": 4})), &[("/servers/0/session/maximum", "schema.unknown")]);
+        check(&with(json!({"max": 0})), &[("/servers/0/session/max", "schema.minimum")]);
+    }
+
+    #[test]
     fn an_unknown_field_comes_with_a_hint() {
         let found = Schemas::new().check("GroupRequest", &json!({"groupId": "g", "server": []}));
         let hints: Vec<_> = found.iter().filter_map(|violation| violation.hint.as_deref()).collect();

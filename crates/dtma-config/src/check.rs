@@ -10,6 +10,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod ports;
+pub(crate) mod session;
 pub(crate) mod text;
 
 use crate::place::Place;
@@ -36,6 +37,7 @@ pub(crate) fn server(
     lifecycle::restart(report, &format!("{at}/restart"), &spec.restart);
     lifecycle::replicas(report, at, group, spec);
     idle::idle(report, &format!("{at}/idle"), group, &wanted.spec);
+    session::session(report, at, group, spec);
     lifecycle::stop_grace(report, &format!("{at}/stopGraceMs"), spec.stop_grace);
     mounts::mounts(report, &format!("{at}/mounts"), &spec.mounts, policy);
     mounts::together(report, &format!("{at}/mounts"), wanted);

@@ -109,8 +109,18 @@ rules! {
     MOUNTS_TOO_MANY = "mounts.too-many";
     /// Restarts are bounded.
     RESTART_ATTEMPTS = "restart.attempts";
-    /// A server has at least one replica and not more than a machine can bear.
+    /// A server has at least one replica, or processes of sessions, and not more than a machine can bear.
     REPLICAS_RANGE = "replicas.range";
+    /// Only clients of MCP servers have sessions.
+    SESSION_KIND = "session.kind";
+    /// What is said of processes of sessions is said where there are some.
+    SESSION_SHARED = "session.shared";
+    /// A machine bears so many containers.
+    SESSION_RANGE = "session.range";
+    /// A process that ends with its session is not put to rest.
+    SESSION_IDLE = "session.idle";
+    /// What runs for sessions only serves nobody else.
+    SESSION_ONLY = "session.only";
     /// What runs once runs once.
     REPLICAS_ONCE = "replicas.once";
     /// Only of an MCP server the daemon knows when it is needed.
@@ -173,5 +183,7 @@ pub const WARN_NETWORK_OPEN: &str = "network.open";
 pub const WARN_NO_WAY: &str = "connect.no-way";
 /// Allowed, and probably not meant: more memory disk than memory.
 pub const WARN_TMPFS_OVER_MEMORY: &str = "resources.tmpfs-over-memory";
+/// Allowed, and probably not meant: sessions that are to be apart share a volume.
+pub const WARN_SESSION_VOLUME: &str = "session.volume";
 /// Allowed, and probably not meant: waiting for the end of a server that ends only when told to.
 pub const WARN_NEVER_COMPLETES: &str = "graph.never-completes";

@@ -6,7 +6,9 @@ use crate::render;
 use crate::report::Report;
 use crate::rule;
 use crate::wanted::Wanted;
-use dtma_core::spec::{Condition, Dependency, GroupSpec, MountSource, NetworkMode, ServerKind, ServerSpec};
+use dtma_core::spec::{
+    Condition, Dependency, GroupSpec, Mount, MountSource, NetworkMode, ServerKind, ServerSpec,
+};
 use dtma_core::violation::pointer_token;
 
 /// Parts of names that secrets go by.
@@ -23,6 +25,7 @@ pub(crate) fn server(report: &mut Report, at: &str, written: &ServerSpec, (wante
     }
     network(report, &format!("{at}/network"), spec);
     secrets(report, at, (written, spec));
+    shared_volumes(report, wanted);
     sizes(report, wanted, memory);
 }
 
@@ -55,6 +58,18 @@ fn secrets(report: &mut Report, at: &str, (written, spec): (&ServerSpec, &Server
                 false => format!("{at}/overrides"),
             };
             report.refuse(&at, rule::WARN_ENVIRONMENT_SECRET, message);
+        }
+    }
+}
+
+/// What one session writes there the others read.
+fn shared_volumes(report: &mut Report, wanted: &Wanted) {
+    let written = |mount: &Mount| matches!(mount.source, MountSource::Volume(_)) && !mount.read_only;
+    for (mount, at) in wanted.spec.mounts.iter().zip(&wanted.mount_pointers) {
+        if wanted.spec.session.is_own() && written(mount) {
+            let message = "each session has a process of its own, and all of them write to this volume";
+            let hint = "use a tmpfs for what is the session's alone";
+            report.refuse_with(at, rule::WARN_SESSION_VOLUME, message, hint);
         }
     }
 }

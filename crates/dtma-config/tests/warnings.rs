@@ -8,7 +8,9 @@
 
 mod support;
 
-use dtma_core::spec::{Condition, Dependency, GroupSpec, Mount, MountSource, NetworkMode};
+use dtma_core::spec::{
+    Condition, Dependency, GroupSpec, Mount, MountSource, NetworkMode, SessionMode, SessionSpec,
+};
 use serde_json::json;
 use support::{MIB, configurator, pair, places};
 
@@ -78,4 +80,18 @@ fn waiting_for_the_end_of_an_mcp_server_is_mentioned() {
             vec![Dependency { instance, condition: Condition::Completed, connect: None }];
     };
     check(depend, &[("/servers/1/dependsOn/0/condition", "graph.never-completes")]);
+}
+
+#[test]
+fn a_volume_that_sessions_share_is_mentioned() {
+    let with = |mode, read_only| {
+        move |group: &mut GroupSpec| {
+            let source = MountSource::Volume("v".parse().unwrap());
+            group.servers[0].mounts = vec![Mount { target: "/v".to_owned(), source, read_only }];
+            group.servers[0].session = SessionSpec { mode, ..SessionSpec::default() };
+        }
+    };
+    check(with(SessionMode::PerSession, false), &[("/servers/0/mounts/0/target", "session.volume")]);
+    check(with(SessionMode::PerSession, true), &[]);
+    check(with(SessionMode::Shared, false), &[]);
 }

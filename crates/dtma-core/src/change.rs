@@ -67,8 +67,8 @@ pub struct FieldChange {
 #[must_use]
 pub fn between(from: Option<&GroupSpec>, to: &GroupSpec) -> Vec<ServerChange> {
     compare(from, to, |before, after| {
-        let ServerSpec { replicas, update, pinning, idle, .. } = *after;
-        let same = ServerSpec { replicas, update, pinning, idle, ..before.clone() };
+        let ServerSpec { replicas, session, update, pinning, idle, .. } = *after;
+        let same = ServerSpec { replicas, session, update, pinning, idle, ..before.clone() };
         (same != *after).then_some(ChangeKind::Replace)
     })
 }

@@ -35,9 +35,10 @@ impl GroupHistory {
         self.servers.entry(replica.clone()).or_default()
     }
 
-    /// The histories of all replicas a server ever had.
+    /// The histories of all replicas a server ever had; what sessions' own processes did is not in it.
     pub fn all_of<'a>(&'a self, instance: &'a InstanceName) -> impl Iterator<Item = &'a ServerHistory> {
-        self.servers.iter().filter(move |(id, _)| id.instance == *instance).map(|(_, history)| history)
+        let own = move |id: &ReplicaId| id.instance == *instance && !id.is_place();
+        self.servers.iter().filter(move |(id, _)| own(id)).map(|(_, history)| history)
     }
 
     /// True when the server ran to completion and nobody asked for another run since.

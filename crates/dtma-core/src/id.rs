@@ -237,13 +237,21 @@ pub struct ReplicaId {
     pub replica: u32,
 }
 
+/// Numbers from here on are no replicas but places of sessions that have a process of their own.
+pub const FIRST_PLACE: u32 = 1000;
+
 impl ReplicaId {
     /// A replica of a server, by its number.
     #[must_use]
     pub fn new(instance: InstanceName, replica: u32) -> Self {
         Self { instance, replica }
     }
-    /// The first replica, which every server has.
+    /// True for a place of a session, not one of the server's replicas.
+    #[must_use]
+    pub fn is_place(&self) -> bool {
+        self.replica >= FIRST_PLACE
+    }
+    /// The first replica.
     #[must_use]
     pub fn first(instance: &InstanceName) -> Self {
         Self::new(instance.clone(), 0)

@@ -158,6 +158,9 @@ pub struct Observation {
     /// Runs that were told to end because something else takes their place: whatever is wanted by now, they end, so
     /// nothing more may be given to them.
     pub ending: BTreeSet<RunKey>,
+    /// Places that sessions with a process of their own have asked for, by server: numbers from
+    /// [`FIRST_PLACE`](crate::id::FIRST_PLACE) on. What stands in one that nobody asks for goes.
+    pub asked: BTreeMap<InstanceName, BTreeSet<u32>>,
 }
 
 /// What an action acts on. At most one action at a time is under way for each.
@@ -172,6 +175,14 @@ pub enum Subject {
 }
 
 impl Observation {
+    /// The places that sessions of a server have asked for.
+    pub fn asked_of(&self, instance: &InstanceName) -> impl Iterator<Item = ReplicaId> + '_ {
+        let numbers = self.asked.get_key_value(instance);
+        numbers.into_iter().flat_map(|(instance, numbers)| {
+            numbers.iter().map(|number| ReplicaId::new(instance.clone(), *number))
+        })
+    }
+
     /// The containers of one server.
     pub fn of<'a>(&'a self, instance: &InstanceName) -> impl Iterator<Item = &'a ContainerObservation> {
         self.containers.iter().filter(move |container| container.slot.instance == *instance)

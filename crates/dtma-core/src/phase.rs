@@ -36,6 +36,8 @@ pub enum Phase {
         /// What the last probe said.
         reason: Option<String>,
     },
+    /// Nothing of it runs until a client comes, whose session then has a process of its own.
+    OnDemand,
     /// It answers.
     Ready {
         /// The run.
@@ -132,6 +134,7 @@ impl Phase {
             Self::Creating => "creating",
             Self::Waiting { .. } => "waiting",
             Self::Starting { .. } => "starting",
+            Self::OnDemand => "on-demand",
             Self::Ready { .. } => "ready",
             Self::Idle { .. } => "idle",
             Self::Updating { .. } => "updating",
@@ -165,6 +168,7 @@ impl Phase {
             Self::Backoff { reason, attempt, .. } => Some(format!("{reason}; attempt {attempt}")),
             Self::Failed { reason, .. } => Some(reason.to_string()),
             Self::Creating
+            | Self::OnDemand
             | Self::Ready { .. }
             | Self::Completed { .. }
             | Self::Stopping
@@ -173,11 +177,12 @@ impl Phase {
         }
     }
 
-    /// True when nothing more happens by itself: ready, at rest, completed, stopped or failed.
+    /// True when nothing more happens by itself: ready, on demand, at rest, completed, stopped or failed.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self {
-            Self::Ready { .. }
+            Self::OnDemand
+            | Self::Ready { .. }
             | Self::Idle { .. }
             | Self::Completed { .. }
             | Self::Stopped
@@ -209,7 +214,7 @@ impl Phase {
 
     fn urgency(&self) -> u8 {
         match self {
-            Self::Ready { .. } | Self::Completed { .. } => 0,
+            Self::OnDemand | Self::Ready { .. } | Self::Completed { .. } => 0,
             Self::Idle { .. } => 1,
             Self::Stopped => 2,
             Self::Updating { .. } => 3,

@@ -14,6 +14,7 @@
 //!
 //! The caller notes exits in the history (`ServerHistory::note`) before it asks; this function only reads it.
 
+mod place;
 mod removal;
 mod rest;
 mod rollout;
@@ -28,7 +29,7 @@ use crate::id::{ContainerId, InstanceName, Member, NetworkId, ReplicaId};
 use crate::observation::{ContainerObservation, NetworkObservation, Observation, Subject};
 use crate::phase::Phase;
 use crate::record::{GroupGoal, GroupRecord, Removal, ServerGoal, ServerRecord};
-use crate::spec::NetworkMode;
+use crate::spec::{NetworkMode, ServerSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -242,19 +243,42 @@ impl Context<'_> {
         let missing = missing.filter(|_| stranded.is_empty()).filter(|mode| self.needs(*mode));
         plan.actions.extend(missing.map(|mode| Action::EnsureNetwork { mode }));
         plan.actions.extend(self.idle_networks());
-        for spec in &self.desired.spec.servers {
-            let Some(record) = self.desired.servers.get(&spec.instance) else { continue };
+        for (spec, record) in self.servers() {
             for replica in spec.places() {
                 let step = self.replica(&replica, record);
-                plan.actions.extend(step.actions);
-                plan.wake_at = earliest(plan.wake_at, step.wake_at);
-                plan.replicas.insert(replica, step.phase);
+                plan.take(replica, step);
             }
         }
+        // What a session's own process does is that session's affair.
         plan.phases = together(&plan.replicas);
+        self.add_places(&mut plan);
         plan.serving = self.serving();
         self.see_update_through(&mut plan);
         plan
+    }
+
+    fn servers(&self) -> impl Iterator<Item = (&ServerSpec, &ServerRecord)> {
+        let known = self.desired.spec.servers.iter();
+        known.filter_map(|spec| Some((spec, self.desired.servers.get(&spec.instance)?)))
+    }
+
+    /// What is to be done for sessions with a process of their own.
+    fn add_places(&self, plan: &mut Plan) {
+        for (spec, record) in self.servers().filter(|(spec, _)| spec.count() == 0) {
+            let still = record.goal == ServerGoal::Stop;
+            let phase = if still { Phase::Stopped } else { Phase::OnDemand };
+            plan.phases.insert(spec.instance.clone(), phase);
+        }
+        let proved = self.proved(plan);
+        for (spec, record) in self.servers() {
+            for place in self.asked(spec) {
+                let step = self.place(&place, record, proved);
+                if record.goal == ServerGoal::Stop && step.phase == Phase::Stopping {
+                    plan.phases.insert(spec.instance.clone(), Phase::Stopping);
+                }
+                plan.take(place, step);
+            }
+        }
     }
 
     fn remove(&self, how: &Removal) -> Plan {
@@ -313,8 +337,21 @@ impl Context<'_> {
     }
 
     fn has_place(&self, replica: &ReplicaId) -> bool {
+        self.is_own(replica) || self.is_asked(replica)
+    }
+
+    /// A replica that the spec has.
+    fn is_own(&self, replica: &ReplicaId) -> bool {
         let spec = self.desired.spec.server(&replica.instance);
-        spec.is_some_and(|spec| replica.replica < spec.replicas.max(1))
+        spec.is_some_and(|spec| replica.replica < spec.count())
+    }
+}
+
+impl Plan {
+    fn take(&mut self, replica: ReplicaId, step: Step) {
+        self.actions.extend(step.actions);
+        self.wake_at = earliest(self.wake_at, step.wake_at);
+        self.replicas.insert(replica, step.phase);
     }
 }
 

@@ -4,12 +4,14 @@
 mod dependency;
 mod idle;
 mod kind;
+mod session;
 mod surroundings;
 mod update;
 
 pub use dependency::{Condition, Connect, Dependency};
 pub use idle::IdleSpec;
 pub use kind::{ServerKind, Transport};
+pub use session::{SessionMode, SessionSpec};
 pub use surroundings::{Mount, MountSource, NetworkMode, Publish, PullPolicy, Resources};
 pub use update::{UpdateOrder, UpdateSpec};
 
@@ -132,9 +134,12 @@ pub struct ServerSpec {
     /// What happens when it exits.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// How many containers serve it at the same time, at least 1.
+    /// How many containers serve it at the same time, at least 1; 0 where sessions have processes of their own only.
     #[serde(default = "one")]
     pub replicas: u32,
+    /// How its clients share it.
+    #[serde(default)]
+    pub session: SessionSpec,
     /// In which order an update replaces its containers.
     #[serde(default)]
     pub update: UpdateSpec,
@@ -199,6 +204,7 @@ impl ServerSpec {
             readiness: ReadinessSpec::default(),
             restart: RestartPolicy::default(),
             replicas: 1,
+            session: SessionSpec::default(),
             update: UpdateSpec::default(),
             network: None,
             egress: Vec::new(),
@@ -236,7 +242,13 @@ impl ServerSpec {
 
     /// Its replicas.
     pub fn places(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        (0..self.replicas.max(1)).map(|replica| ReplicaId::new(self.instance.clone(), replica))
+        (0..self.count()).map(|replica| ReplicaId::new(self.instance.clone(), replica))
+    }
+
+    /// How many replicas it has.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        if self.session.is_own() { self.replicas } else { self.replicas.max(1) }
     }
 }
 

@@ -19,6 +19,7 @@ mod hand;
 mod look;
 mod members;
 mod orders;
+mod places;
 mod ports;
 mod reach;
 mod report;
@@ -281,6 +282,7 @@ impl GroupTask {
             return self.later(None);
         }
         self.settle();
+        self.keep_places();
         let mut plan = self.plan();
         if plan.gone && !self.blind {
             // Volumes, and what a lost reply made, are seen only by looking.

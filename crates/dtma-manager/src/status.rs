@@ -114,7 +114,7 @@ pub struct ServerStatus {
     pub refusal: Option<Refusal>,
     /// How many replicas it is to have.
     pub wanted_replicas: u32,
-    /// Its replicas, by number.
+    /// Its replicas, by number, and what sessions have for themselves.
     pub replicas: Vec<ReplicaStatus>,
     /// All its containers, by replica and generation: during an update the old beside the new.
     pub containers: Vec<ContainerStatus>,
@@ -131,6 +131,8 @@ pub struct ServerStatus {
 pub struct ReplicaStatus {
     /// Which, from 0.
     pub replica: u32,
+    /// It is no replica: a session has it for itself.
+    pub is_session: bool,
     /// Where it is in its life.
     pub phase: Phase,
     /// The container that serves for it, or will.

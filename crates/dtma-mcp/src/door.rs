@@ -17,6 +17,8 @@ mod logs;
 pub(crate) mod member;
 mod news;
 mod opening;
+mod own;
+pub(crate) mod places;
 mod post;
 mod repeat;
 pub(crate) mod rest;
@@ -31,8 +33,10 @@ mod wishes;
 
 use self::filter::ToolFilter;
 use self::member::{Member, MemberId, MemberTaken};
+use self::places::Places;
 use self::table::{Entry, Table};
 use crate::interleave;
+use crate::server::host::Host;
 use crate::server::{Ids, Parts};
 use crate::{Depth, ServerHandle, ServerState, SessionId, StdioServer};
 use dtma_core::id::InstanceName;
@@ -57,6 +61,7 @@ struct Inner {
     parts: Parts,
     ids: Arc<Ids>,
     table: Mutex<Table>,
+    places: Places,
     gate: filter::Gate,
     /// Calls of the stateless version that wait for their clients.
     held: stateless::Held,
@@ -74,8 +79,8 @@ impl Door {
         let (table, changes) = (Mutex::new(Table::default()), watch::Sender::new(()));
         let gate = filter::Gate::default();
         let (held, rest) = (stateless::Held::default(), rest::Rest::default());
-        let (ids, expired) = (Arc::new(Ids::new()), AtomicU64::new(0));
-        let inner = Inner { instance, parts, ids, table, gate, held, expired, rest, changes };
+        let (ids, expired, places) = (Arc::new(Ids::new()), AtomicU64::new(0), Places::default());
+        let inner = Inner { instance, parts, ids, table, places, gate, held, expired, rest, changes };
         Self { inner: Arc::new(inner), durable: true, kept_from: None }
     }
 
@@ -132,12 +137,33 @@ impl Door {
         member: MemberId,
         origin: Origin,
     ) -> Result<(ServerHandle, StdioServer), MemberTaken> {
+        self.admit_as(member, origin, Host::House)
+    }
+
+    /// The same of a member for one session, which serves nobody else: see [`places`](Self::places).
+    ///
+    /// # Errors
+    /// As of [`admit`](Self::admit).
+    pub fn admit_for_session(
+        &self,
+        member: MemberId,
+        origin: Origin,
+    ) -> Result<(ServerHandle, StdioServer), MemberTaken> {
+        self.admit_as(member, origin, Host::session())
+    }
+
+    fn admit_as(
+        &self,
+        member: MemberId,
+        origin: Origin,
+        host: Host,
+    ) -> Result<(ServerHandle, StdioServer), MemberTaken> {
         let mut table = self.table();
         if table.members.contains_key(&member) {
             return Err(MemberTaken(member));
         }
         let Inner { instance, parts, ids, .. } = &*self.inner;
-        let (handle, server) = StdioServer::pair(instance.clone(), parts.clone(), Arc::clone(ids));
+        let (handle, server) = StdioServer::pair(instance.clone(), parts.clone(), Arc::clone(ids), host);
         if table.closed {
             handle.close();
         }
@@ -177,15 +203,16 @@ impl Door {
     }
 
     /// Forgets a member: its owner ends and lets its process be. Calls still in flight there get the error that a
-    /// lost process gives; its sessions go to serving members, or are kept until one serves. What it logged stays
-    /// readable until two others have gone too. Unknown: nothing happens.
+    /// lost process gives; its sessions go to serving members, or are kept until one serves; one that had it for
+    /// itself ends. What it logged stays readable until two others have gone too. Unknown: nothing happens.
     pub fn dismiss(&self, member: &MemberId) {
         // In two steps: whatever is dropped here must not be dropped under the lock.
-        let gone = self.table().dismiss(member);
+        let (gone, lodger) = self.table().dismiss(member).unzip();
         if let Some(gone) = gone {
             gone.handle.close();
             self.changed();
         }
+        drop(lodger);
     }
 
     /// Takes back the sessions that the store kept, at start-up, before any client is let in. They are kept until
@@ -223,6 +250,7 @@ impl Door {
         table.closed = true;
         table.members.values().for_each(|member| member.handle.close());
         drop(table);
+        self.inner.places.close();
         self.changed();
     }
 

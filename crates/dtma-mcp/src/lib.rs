@@ -31,6 +31,7 @@ pub use door::Door;
 pub use door::drain::Drained;
 pub use door::filter::ToolFilter;
 pub use door::member::{MemberId, MemberTaken};
+pub use door::places::{OwnProcesses, Places, Ticket};
 pub use door::rest::Memory;
 pub use door::stateless::{Claims, stateless_status};
 pub use door::unused::UNUSED_INTERVALS;

@@ -11,6 +11,7 @@ mod clients;
 pub(crate) mod command;
 mod deadline;
 pub(crate) mod handle;
+pub(crate) mod host;
 mod ids;
 mod link;
 mod owner;
@@ -29,6 +30,7 @@ pub(crate) mod tests;
 pub(crate) mod watched;
 mod wishes;
 
+use self::host::Host;
 pub(crate) use self::ids::Ids;
 use self::owner::Owner;
 use self::rest::Use;
@@ -166,7 +168,12 @@ pub struct StdioServer {
 impl StdioServer {
     /// A server without a process, and the handle to it. The ids are those of all owners behind one door: a client
     /// that goes from one to another must never meet an id twice.
-    pub(crate) fn pair(instance: InstanceName, parts: Parts, ids: Arc<Ids>) -> (ServerHandle, Self) {
+    pub(crate) fn pair(
+        instance: InstanceName,
+        parts: Parts,
+        ids: Arc<Ids>,
+        host: Host,
+    ) -> (ServerHandle, Self) {
         let Parts { store, wall, limits } = parts;
         let (log, logs) = ring(limits.log_lines, limits.log_bytes);
         let closing = CancellationToken::new();
@@ -176,6 +183,7 @@ impl StdioServer {
         let used = Use::new();
         let shared = Arc::new(Shared {
             instance,
+            host,
             store,
             wall,
             limits,
@@ -205,6 +213,8 @@ const QUEUE: usize = 1024;
 /// What the owner, its start-ups and its handles all need.
 pub(crate) struct Shared {
     pub(crate) instance: InstanceName,
+    /// In whose name its processes are greeted.
+    pub(crate) host: Host,
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) wall: Wall,
     pub(crate) limits: Limits,

@@ -126,7 +126,7 @@ fn standing(status: &StatusView, name: &str, goal: Goal) -> Standing {
 
 fn reached(phase: PhaseWord, goal: Goal) -> bool {
     match goal {
-        Goal::Ready => matches!(phase, PhaseWord::Ready | PhaseWord::Completed),
+        Goal::Ready => matches!(phase, PhaseWord::OnDemand | PhaseWord::Ready | PhaseWord::Completed),
         Goal::Phase(wanted) => phase == wanted,
         Goal::Removed => false,
     }
@@ -164,6 +164,7 @@ mod tests {
         for (phase, goal, wanted) in [
             (PhaseWord::Ready, Goal::Ready, Standing::AsWanted),
             (PhaseWord::Completed, Goal::Ready, Standing::AsWanted),
+            (PhaseWord::OnDemand, Goal::Ready, Standing::AsWanted),
             (PhaseWord::Starting, Goal::Ready, Standing::NotYet("web is starting".into())),
             (PhaseWord::Failed, Goal::Ready, Standing::Never("web is failed".into())),
             (PhaseWord::Failed, Goal::Phase(PhaseWord::Failed), Standing::AsWanted),

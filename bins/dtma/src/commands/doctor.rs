@@ -145,6 +145,7 @@ fn server_check(server: &ServerView) -> Option<Check> {
         | PhaseWord::Waiting
         | PhaseWord::Starting
         | PhaseWord::Idle
+        | PhaseWord::OnDemand
         | PhaseWord::Updating
         | PhaseWord::Completed
         | PhaseWord::Stopping

@@ -54,7 +54,7 @@ fn no_group(status: &StatusView, name: &str) -> Failure {
 /// Neither running nor about to, and nobody has to do anything about it.
 fn is_at_rest(phase: PhaseWord) -> bool {
     match phase {
-        PhaseWord::Stopped | PhaseWord::Completed => true,
+        PhaseWord::Stopped | PhaseWord::Completed | PhaseWord::OnDemand => true,
         PhaseWord::Creating
         | PhaseWord::Waiting
         | PhaseWord::Starting

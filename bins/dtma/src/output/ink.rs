@@ -70,7 +70,7 @@ fn colour(colour: AnsiColor) -> Style {
 impl From<PhaseWord> for Mood {
     fn from(phase: PhaseWord) -> Self {
         match phase {
-            PhaseWord::Ready => Self::Good,
+            PhaseWord::OnDemand | PhaseWord::Ready => Self::Good,
             PhaseWord::Idle | PhaseWord::Completed | PhaseWord::Stopped => Self::Calm,
             PhaseWord::Creating
             | PhaseWord::Waiting

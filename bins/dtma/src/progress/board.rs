@@ -150,7 +150,8 @@ impl Row {
         self.removed
             || match self.phase {
                 Some(
-                    PhaseWord::Ready
+                    PhaseWord::OnDemand
+                    | PhaseWord::Ready
                     | PhaseWord::Idle
                     | PhaseWord::Completed
                     | PhaseWord::Stopped

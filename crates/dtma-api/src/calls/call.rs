@@ -75,7 +75,7 @@ impl Pending {
     pub(crate) fn answered(mut self, reply: PostReply) -> PostReply {
         let fate = match &reply {
             PostReply::Body(body) | PostReply::Opened { body, .. } => Fate::Answered(body.clone()),
-            PostReply::Refused(body) => Fate::Refused(body.clone()),
+            PostReply::Refused(body) | PostReply::Crowded { body, .. } => Fate::Refused(body.clone()),
             PostReply::UnknownSession => Fate::NoSession,
             PostReply::Closed => Fate::Closed,
             PostReply::Accepted => {

@@ -19,8 +19,12 @@ const LOOPBACK: &str = "127.0.0.1";
 pub(crate) fn word(phase: &Phase) -> &'static str {
     match phase {
         Phase::Creating | Phase::Waiting { .. } | Phase::Starting { .. } => "starting",
-        // What rests answers when it is asked; while an update is under way what stood before serves.
-        Phase::Ready { .. } | Phase::Idle { .. } | Phase::Updating { serving: Some(_), .. } => "running",
+        // What rests, or waits for a client, answers when it is asked; while an update is under way what stood before
+        // serves.
+        Phase::OnDemand
+        | Phase::Ready { .. }
+        | Phase::Idle { .. }
+        | Phase::Updating { serving: Some(_), .. } => "running",
         Phase::Updating { serving: None, .. } => "starting",
         Phase::Backoff { .. } | Phase::Failed { .. } => "error",
         Phase::Completed { .. } | Phase::Stopped => "exited",
@@ -67,6 +71,7 @@ fn started_at(phase: &Phase) -> Option<Timestamp> {
         Phase::Creating
         | Phase::Waiting { .. }
         | Phase::Idle { .. }
+        | Phase::OnDemand
         | Phase::Backoff { .. }
         | Phase::Completed { .. }
         | Phase::Stopping
@@ -83,6 +88,7 @@ pub(crate) fn state(server: &ServerStatus) -> DockerState {
         Phase::Creating
         | Phase::Waiting { .. }
         | Phase::Starting { .. }
+        | Phase::OnDemand
         | Phase::Ready { .. }
         | Phase::Idle { .. }
         | Phase::Updating { .. }

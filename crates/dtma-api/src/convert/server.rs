@@ -1,7 +1,7 @@
 //! One server.
 
 use super::number::Numbers;
-use super::{Finder, mount, placeholder};
+use super::{Finder, mount, placeholder, session};
 use dtma_api_types as wire;
 use dtma_core::contract::Pinning;
 use dtma_core::egress::{EgressRule, EgressRuleError};
@@ -9,7 +9,7 @@ use dtma_core::platform::{Platform, PlatformError};
 use dtma_core::restart::{RestartMode, RestartPolicy};
 use dtma_core::spec::{
     Condition, Connect, Dependency, IdleSpec, NetworkMode, Publish, PullPolicy, ReadinessSpec, Resources,
-    ServerKind, ServerSpec, Transport, UpdateOrder, UpdateSpec, default_stop_grace,
+    ServerKind, ServerSpec, SessionSpec, Transport, UpdateOrder, UpdateSpec, default_stop_grace,
 };
 
 pub(super) fn convert(
@@ -30,7 +30,10 @@ pub(super) fn convert(
         resources: resources(&wire.resources.unwrap_or_default(), &mut finder.at("resources")),
         readiness: readiness(&wire.health.unwrap_or_default(), &mut finder.at("health")),
         restart: restart(&wire.restart.unwrap_or_default(), &mut finder.at("restart")),
-        replicas: finder.at("replicas").within(wire.replicas.map(u64::from), 1, 32).unwrap_or(1),
+        replicas: finder.at("replicas").within(wire.replicas.map(u64::from), 0, 32).unwrap_or(1),
+        session: wire
+            .session
+            .map_or_else(SessionSpec::default, |wire| session::convert(wire, &mut finder.at("session"))),
         update: update(&wire.update.unwrap_or_default(), &mut finder.at("update")),
         pinning: wire.pinning.map_or_else(Pinning::default, pinning),
         idle: idle(&wire.idle.unwrap_or_default(), &mut finder.at("idle")),

@@ -255,7 +255,9 @@ impl Told {
             PostReply::Opened { session, body } => (GatewayOutcome::Opened, self.opened(session, body)),
             PostReply::Accepted => (GatewayOutcome::Accepted, None),
             PostReply::Body(body) => (GatewayOutcome::Answered, Some(Ok(body))),
-            PostReply::Refused(body) => (GatewayOutcome::Refused, Some(Ok(body))),
+            PostReply::Refused(body) | PostReply::Crowded { body, .. } => {
+                (GatewayOutcome::Refused, Some(Ok(body)))
+            }
             PostReply::Stream(messages) => {
                 self.answers.push(messages);
                 (GatewayOutcome::Streamed, None)

@@ -54,9 +54,10 @@ pub(super) fn events(events: EventStream) -> impl Stream<Item = Bytes> + Send {
 pub(super) fn late(pending: BoxFuture<'static, PostReply>) -> impl Stream<Item = Bytes> + Send {
     stream::once(pending).flat_map(|reply| -> BoxStream<'static, Bytes> {
         match reply {
-            PostReply::Body(body) | PostReply::Refused(body) | PostReply::Opened { body, .. } => {
-                stream::iter([sse::event("message", None, &body)]).boxed()
-            }
+            PostReply::Body(body)
+            | PostReply::Refused(body)
+            | PostReply::Opened { body, .. }
+            | PostReply::Crowded { body, .. } => stream::iter([sse::event("message", None, &body)]).boxed(),
             PostReply::Stream(messages) => frames(messages).boxed(),
             PostReply::Accepted | PostReply::UnknownSession | PostReply::Closed => stream::empty().boxed(),
         }

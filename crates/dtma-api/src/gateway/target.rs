@@ -61,6 +61,7 @@ fn stands_still(app: &App, instance: &InstanceName) -> Option<String> {
         Phase::Creating
         | Phase::Waiting { .. }
         | Phase::Starting { .. }
+        | Phase::OnDemand
         | Phase::Ready { .. }
         | Phase::Idle { .. }
         | Phase::Updating { .. }

@@ -133,7 +133,8 @@ fn check_replica(server: &ServerStatus, replica: Option<u32>) -> Result<(), ApiE
     }
     let (instance, count) = (&server.instance, server.wanted_replicas);
     let known = match count {
-        0 | 1 => "0".to_owned(),
+        0 => "none but those of sessions".to_owned(),
+        1 => "0".to_owned(),
         count => format!("0 to {}", count - 1),
     };
     Err(ApiError::Query(format!("{instance} has no replica {replica}: it has {known}")))

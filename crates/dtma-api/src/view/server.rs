@@ -48,8 +48,10 @@ pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView
 fn replicas(status: &ServerStatus) -> Vec<wire::ReplicaView> {
     let updating = matches!(status.phase, Phase::Updating { .. });
     let several = status.wanted_replicas > 1 || status.replicas.len() > 1 || updating;
+    let role = |replica: &ReplicaStatus| replica.is_session.then_some(wire::PlaceRole::Session);
     let view = |replica: &ReplicaStatus| wire::ReplicaView {
         replica: replica.replica,
+        role: role(replica),
         phase: phase(&replica.phase),
         reason: replica.phase.reason(),
         container: replica
@@ -59,7 +61,7 @@ fn replicas(status: &ServerStatus) -> Vec<wire::ReplicaView> {
         generation: replica.generation.map(|generation| generation.0),
         restarts: replica.restarts,
     };
-    status.replicas.iter().filter(|_| several).map(view).collect()
+    status.replicas.iter().filter(|replica| several || replica.is_session).map(view).collect()
 }
 
 fn kind(kind: ServerKind) -> wire::Kind {
@@ -102,6 +104,7 @@ fn since(phase: &Phase) -> Option<Timestamp> {
         Phase::Completed { at } | Phase::Failed { at, .. } => Some(*at),
         Phase::Creating
         | Phase::Waiting { .. }
+        | Phase::OnDemand
         | Phase::Updating { .. }
         | Phase::Backoff { .. }
         | Phase::Stopping

@@ -28,7 +28,7 @@ pub(crate) fn size(report: &mut Report, group: &GroupSpec, place: Place) {
     }
     for mode in NetworkMode::JOINED {
         let joined = group.servers.iter().filter(|server| network(group, server, place) == mode);
-        let joined: usize = joined.map(|server| server.replicas.max(1) as usize).sum();
+        let joined: usize = joined.map(|server| (server.count() + server.session.places()) as usize).sum();
         if joined > NETWORK_PLACES {
             let message = format!(
                 "{joined} containers on the network {:?} are more than its {NETWORK_PLACES} places",

@@ -34,9 +34,11 @@ const MAX_DRAIN: Duration = Duration::from_secs(3600);
 
 pub(crate) fn replicas(report: &mut Report, at: &str, group: &GroupSpec, server: &ServerSpec) {
     let pointer = format!("{at}/replicas");
-    if !(1..=MAX_REPLICAS).contains(&server.replicas) {
-        let message = format!("{} is not between 1 and {MAX_REPLICAS}", server.replicas);
-        report.refuse_with(&pointer, rule::REPLICAS_RANGE, message, "to have none, stop the server");
+    let least = u32::from(!server.session.is_own());
+    if !(least..=MAX_REPLICAS).contains(&server.replicas) {
+        let message = format!("{} is not between {least} and {MAX_REPLICAS}", server.replicas);
+        let hint = "to have none, stop the server, or give each session a process of its own (\"session\": \"per-session\")";
+        report.refuse_with(&pointer, rule::REPLICAS_RANGE, message, hint);
     } else if server.replicas > 1 && Graph::unchecked(&group.servers).runs_once(&server.instance) {
         let message = "somebody waits for it to complete, so it runs once";
         report.refuse(&pointer, rule::REPLICAS_ONCE, message);

@@ -12,6 +12,7 @@ mod groups;
 mod mounts;
 mod overrides;
 mod ports;
+mod sessions;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,6 +25,7 @@ use groups::group_cases;
 use mounts::mount_cases;
 use overrides::override_cases;
 use ports::port_cases;
+use sessions::session_cases;
 use sizes::{idle_cases, size_cases, time_cases};
 use std::collections::BTreeSet;
 use support::{configurator, pair, places};
@@ -31,7 +33,7 @@ use texts::text_cases;
 
 fn cases() -> Vec<Case> {
     let of_fields = [group_cases(), text_cases(), size_cases(), port_cases(), mount_cases(), time_cases()];
-    of_fields.into_iter().chain([idle_cases(), override_cases()]).flatten().collect()
+    of_fields.into_iter().chain([idle_cases(), session_cases(), override_cases()]).flatten().collect()
 }
 
 #[test]

@@ -185,10 +185,8 @@ impl Context<'_> {
             plan.actions.extend(self.leavers().map(|leaver| self.discard(leaver)));
             return;
         };
-        let changed: Vec<_> =
-            self.desired.servers.keys().filter(|name| update.changes(self.desired, name)).collect();
-        let proved = |name: &&InstanceName| plan.phases.get(*name).is_some_and(Phase::is_as_wanted);
-        plan.progress = if changed.iter().all(proved) {
+        let changed: Vec<_> = self.changed(update).collect();
+        plan.progress = if self.proved(plan) {
             let before = plan.actions.len();
             plan.actions.extend(self.leave(update));
             let busy = changed.iter().any(|name| self.observed.is_busy(name));
@@ -205,10 +203,22 @@ impl Context<'_> {
         };
     }
 
+    fn changed<'a>(&'a self, update: &'a Update) -> impl Iterator<Item = &'a InstanceName> {
+        self.desired.servers.keys().filter(|name| update.changes(self.desired, name))
+    }
+
+    /// True where nothing is being changed, or what is changed stands.
+    pub(super) fn proved(&self, plan: &Plan) -> bool {
+        let stands = |name: &InstanceName| plan.phases.get(name).is_some_and(Phase::is_as_wanted);
+        self.update().is_none_or(|update| self.changed(update).all(stands))
+    }
+
     fn stands_any(&self) -> bool {
         let stands = |(instance, record): (&InstanceName, &ServerRecord)| {
             let replicas = self.desired.spec.server(instance).into_iter().flat_map(ServerSpec::places);
+            let mut places = self.observed.asked_of(instance);
             replicas.into_iter().any(|replica| self.slot(&replica, record).standing.is_some())
+                || places.any(|place| self.former(&place, record).is_some())
         };
         self.desired.servers.iter().any(stands)
     }

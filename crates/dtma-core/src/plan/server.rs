@@ -131,7 +131,7 @@ impl Context<'_> {
         }
     }
 
-    fn stand_still(&self, replica: &ReplicaId, record: &ServerRecord) -> Step {
+    pub(super) fn stand_still(&self, replica: &ReplicaId, record: &ServerRecord) -> Step {
         let slot = self.slot(replica, record);
         let mut step = match slot.wanted.filter(|container| container.is_live()) {
             Some(live) => Step::act(stop(live, record.config.stop_grace, StopReason::Asked), Phase::Stopping),

@@ -15,6 +15,7 @@ mod in_place;
 mod networks;
 mod one_server;
 mod owner;
+mod places;
 mod properties;
 mod rest;
 mod rollout;

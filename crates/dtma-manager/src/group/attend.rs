@@ -9,8 +9,8 @@ use dtma_core::id::{ContainerId, InstanceName, Member, RunKey};
 use dtma_core::observation::{ContainerObservation, ContainerState, Readiness, Subject};
 use dtma_core::port::RuntimeError;
 use dtma_core::restart::after;
-use dtma_mcp::ServerState;
 use dtma_mcp::discovery::{Follower, News};
+use dtma_mcp::{Door, ServerState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -40,6 +40,8 @@ pub(super) enum Sign {
     Undiscovered(Member),
     /// Somebody needs a server that rests.
     Needed(InstanceName),
+    /// Places of a server were asked for or given back.
+    Places(InstanceName, Door, watch::Receiver<()>),
     /// What was to be kept is kept, as far as the store takes it.
     Kept,
     /// The MCP owner of a server ended.
@@ -182,6 +184,8 @@ impl GroupTask {
             Ok(Sign::Discovered(member, follower, news)) => self.discovered(member, follower, news),
             Ok(Sign::Undiscovered(member)) => self.undiscovered(&member),
             Ok(Sign::Needed(instance)) => self.needed(&instance),
+            // The pass that follows looks.
+            Ok(Sign::Places(instance, door, changes)) => self.watch_places(instance, door, changes),
             Ok(Sign::Closed | Sign::Kept) => {}
             Err(defect) if defect.is_cancelled() => {}
             Err(defect) => self.trouble_with("a watcher ended by a defect", &defect),

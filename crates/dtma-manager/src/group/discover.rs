@@ -37,9 +37,18 @@ impl GroupTask {
         }
     }
 
+    /// Whether a member is asked what its server offers. What a session's process says may depend on its client, so that it
+    /// counts only where nobody else is there.
+    pub(super) fn tells_what_it_offers(&self, member: &Member) -> bool {
+        !member.replica.is_place() || self.spec_of(member).is_some_and(|spec| spec.count() == 0)
+    }
+
     /// What a member lists is held against the contract before the member is given any work.
     pub(super) fn judge_tools(&mut self, member: &Member, ready: &Ready) {
         let ToolList::Listed(tools) = &ready.tools else { return };
+        if !self.tells_what_it_offers(member) {
+            return;
+        }
         let raw = tools.iter().map(|tool| String::from_utf8_lossy(&tool.raw).into_owned()).collect();
         let generation = self.live(member).map_or(self.record.generation, |seen| seen.generation);
         let heard = self.registry.discovery.listed(member, generation, raw, self.now());

@@ -15,8 +15,8 @@ impl GroupTask {
                 let gone =
                     |known: &ContainerObservation| seen.containers.iter().all(|now| now.id != known.id);
                 self.owed |= self.unsaved && self.seen.containers.iter().any(gone);
-                let Observation { readiness, busy, ending, .. } = std::mem::take(&mut self.seen);
-                self.seen = Observation { readiness, busy, ending, ..seen };
+                let Observation { readiness, busy, ending, asked, .. } = std::mem::take(&mut self.seen);
+                self.seen = Observation { readiness, busy, ending, asked, ..seen };
                 (self.blind, self.next_look) = (false, None);
                 self.trouble = None;
                 self.looked();

@@ -3,6 +3,7 @@
 
 use super::GroupTask;
 use super::attend::Sign;
+use super::places::own_processes;
 use super::reach::Session;
 use super::rest::Bed;
 use super::ways::Ways;
@@ -14,7 +15,7 @@ use dtma_core::observation::{ContainerObservation, Subject};
 use dtma_core::plan::Plan;
 use dtma_core::record::{GatewaySession, Handshake, Previous, ServerRecord};
 use dtma_core::spec::ServerSpec;
-use dtma_mcp::{Door, MemberId, Parts, ServerHandle};
+use dtma_mcp::{Door, MemberId, MemberTaken, Parts, ServerHandle, StdioServer, Ticket};
 use futures_util::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use tokio::task::AbortHandle;
 pub(super) struct Server {
     pub(super) door: Option<Door>,
     pub(super) members: BTreeMap<Member, Attendance>,
+    /// Who stands in the places that sessions have asked for.
+    pub(super) places: BTreeMap<Ticket, Member>,
     /// Who was given work last.
     pub(super) serving: Vec<Member>,
     pub(super) handshakes: Vec<Handshake>,
@@ -97,7 +100,11 @@ impl GroupTask {
         if spec.kind.is_mcp() && server.door.is_none() {
             let door = Door::new(spec.instance.clone(), parts());
             door.restore(sessions.iter().filter(|kept| kept.instance == spec.instance).cloned());
-            server.door = Some(door);
+            server.door = Some(door.clone());
+            let changes = door.places().changes();
+            // Before any client is let in.
+            self.share_out(&door, own_processes(spec));
+            self.watch_places(spec.instance.clone(), door, changes);
         }
     }
 
@@ -141,7 +148,10 @@ impl GroupTask {
             let record = self.record.servers.get(&spec.instance);
             let of = |record: &ServerRecord| record.config_hash.clone();
             let config = record.map(of);
-            spec.places().filter_map(move |replica| Some(Member { replica, config: config.clone()? }))
+            let own =
+                spec.places().filter_map(move |replica| Some(Member { replica, config: config.clone()? }));
+            let server = self.servers.get(&spec.instance).into_iter();
+            own.chain(server.flat_map(|server| server.places.values().cloned()))
         })
     }
 
@@ -167,6 +177,7 @@ impl GroupTask {
 
     fn admit(&mut self, member: &Member) {
         let is_mcp = self.spec_of(member).is_some_and(|spec| spec.kind.is_mcp());
+        let is_asked = self.tells_what_it_offers(member);
         let origin = self.origin_of(member);
         let Some(server) = self.servers.get_mut(&member.replica.instance) else { return };
         if server.members.contains_key(member) {
@@ -175,7 +186,7 @@ impl GroupTask {
         let mut attendance = Attendance::default();
         if let Some(door) = server.door.as_ref().filter(|_| is_mcp)
             // Never taken: a name is admitted once and dismissed before it is admitted again.
-            && let Ok((handle, owner)) = door.admit(id(member), origin)
+            && let Ok((handle, owner)) = admitted(door, member, origin)
         {
             self.watchers.spawn(owner.run().map(|()| Sign::Closed));
             attendance.mcp = Some(handle);
@@ -184,7 +195,9 @@ impl GroupTask {
         server.members.insert(member.clone(), attendance);
         if let Some(mcp) = mcp {
             self.watch_mcp(member.clone(), mcp.state());
-            self.follow(member, mcp);
+            if is_asked {
+                self.follow(member, mcp);
+            }
         }
     }
 
@@ -196,8 +209,7 @@ impl GroupTask {
                 let seen = self.seen.containers.iter().filter(|seen| ids.contains(&seen.id));
                 seen.map(ContainerObservation::member).collect::<Vec<_>>()
             });
-            let first =
-                || wanted.iter().filter(|member| member.replica.instance == *instance).cloned().collect();
+            let first = || wanted.iter().filter(|member| serves(member, instance)).cloned().collect();
             let lost = server.serving.iter().all(|member| !server.members.contains_key(member));
             // Where nobody runs, those who served last are waited for.
             let chosen = match chosen {
@@ -225,8 +237,24 @@ impl GroupTask {
     }
 }
 
+fn admitted(
+    door: &Door,
+    member: &Member,
+    origin: Origin,
+) -> Result<(ServerHandle, StdioServer), MemberTaken> {
+    match member.replica.is_place() {
+        true => door.admit_for_session(id(member), origin),
+        false => door.admit(id(member), origin),
+    }
+}
+
+/// Who stands in a session's place serves nobody else.
+fn serves(member: &Member, instance: &InstanceName) -> bool {
+    member.replica.instance == *instance && !member.replica.is_place()
+}
+
 impl Server {
-    fn dismiss(&mut self, member: &Member) {
+    pub(super) fn dismiss(&mut self, member: &Member) {
         if let Some(Attendance { probed: Some((_, probe)), .. }) = self.members.remove(member) {
             probe.abort();
         }

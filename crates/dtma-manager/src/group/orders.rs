@@ -6,7 +6,7 @@ use super::{Flow, GroupTask, RETRY};
 use crate::error::ManagerError;
 use crate::event::EventKind;
 use dtma_core::history::GroupHistory;
-use dtma_core::id::{Generation, InstanceName, OperationId, RunKey};
+use dtma_core::id::{Generation, InstanceName, OperationId, ReplicaId, RunKey};
 use dtma_core::phase::Phase;
 use dtma_core::plan::Action;
 use dtma_core::port::{RuntimeError, StoreError};
@@ -243,8 +243,9 @@ impl GroupTask {
         let keep = volumes_before.clone();
         let why = match action {
             Action::Create { member } | Action::Start { member, .. } => {
-                // What has run may have written: it is tried again, and its volumes stay.
-                if self.history.of(&member.replica).runs > 0 {
+                // What has run may have written: it is tried again, and its volumes stay. A session is none of the
+                // deployment's.
+                if self.history.of(&member.replica).runs > 0 || member.replica.is_place() {
                     return;
                 }
                 let (instance, action) = (member.replica.instance.clone(), action.word().to_owned());
@@ -312,7 +313,8 @@ impl GroupTask {
                 self.judge([instance], |_, phase| matches!(phase, Phase::Stopped | Phase::Completed { .. }))
             }
             Until::Renewed(old) => self.judge(old.keys(), |instance, _| {
-                let replicas = self.replicas.iter().filter(|(replica, _)| replica.instance == *instance);
+                let of_server = |replica: &ReplicaId| replica.instance == *instance && !replica.is_place();
+                let replicas = self.replicas.iter().filter(|(replica, _)| of_server(replica));
                 replicas.map(|(_, phase)| phase).all(|phase| is_renewed(phase, &old[instance]))
             }),
         }
@@ -433,7 +435,7 @@ fn announcement(operation: &Operation) -> EventKind {
 fn is_renewed(phase: &Phase, old: &BTreeSet<RunKey>) -> bool {
     match phase {
         Phase::Ready { run, .. } => !old.contains(run),
-        Phase::Completed { .. } => true,
+        Phase::Completed { .. } | Phase::OnDemand => true,
         Phase::Creating
         | Phase::Waiting { .. }
         | Phase::Starting { .. }

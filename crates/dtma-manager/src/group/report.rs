@@ -48,7 +48,7 @@ fn bare(spec: &ServerSpec, record: &ServerRecord, phase: Phase) -> ServerStatus 
         crashes: 0,
         last_exit: None,
         refusal: None,
-        wanted_replicas: spec.replicas,
+        wanted_replicas: spec.count(),
         replicas: Vec::new(),
         containers: Vec::new(),
         publish: Vec::new(),
@@ -140,7 +140,7 @@ impl GroupTask {
                 .max_by_key(|exit| exit.at)
                 .cloned(),
             refusal: histories().find_map(|history| history.refusal.clone()),
-            replicas: spec.places().filter_map(|replica| self.replica_status(&replica)).collect(),
+            replicas: self.all_replicas(spec).filter_map(|replica| self.replica_status(&replica)).collect(),
             containers: self.containers(&spec.instance),
             publish: spec.publish.iter().map(|wanted| self.published(*wanted)).collect(),
             mcp: server.summary(),
@@ -149,11 +149,18 @@ impl GroupTask {
         })
     }
 
+    /// Its replicas, and the places of its sessions.
+    fn all_replicas<'a>(&'a self, spec: &'a ServerSpec) -> impl Iterator<Item = ReplicaId> + 'a {
+        let of_sessions = |replica: &&ReplicaId| replica.instance == spec.instance && replica.is_place();
+        spec.places().chain(self.replicas.keys().filter(of_sessions).cloned())
+    }
+
     fn replica_status(&self, replica: &ReplicaId) -> Option<ReplicaStatus> {
         let history = self.history.of(replica);
         let container = self.shown_at(replica);
         Some(ReplicaStatus {
             replica: replica.replica,
+            is_session: replica.is_place(),
             phase: self.replicas.get(replica)?.clone(),
             container: container.map(|seen| seen.id.clone()),
             container_name: container.map(|seen| seen.name.clone()),

@@ -9,6 +9,7 @@ mod logs;
 mod operations;
 mod promises;
 mod rest;
+mod sessions;
 mod simulation;
 mod turns;
 mod unused;

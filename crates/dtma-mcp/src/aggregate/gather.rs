@@ -156,7 +156,10 @@ impl Listed {
 /// The response; what comes before it goes to the client as it comes.
 pub(super) async fn last(reply: PostReply, member: &Member, notes: &Notes) -> Option<Bytes> {
     match reply {
-        PostReply::Body(body) | PostReply::Refused(body) | PostReply::Opened { body, .. } => Some(body),
+        PostReply::Body(body)
+        | PostReply::Refused(body)
+        | PostReply::Opened { body, .. }
+        | PostReply::Crowded { body, .. } => Some(body),
         PostReply::Stream(mut messages) => {
             let voice = super::rewrite::Voice::of(&member.name);
             while let Some(text) = messages.next().await {

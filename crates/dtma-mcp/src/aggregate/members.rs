@@ -15,10 +15,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Whether it declared this capability the last time it shook hands; `None` while it does not answer and does not
-    /// rest either.
+    /// Whether it declared this capability the last time it shook hands, or may declare it; `None` while it does not answer
+    /// and does not rest either.
     pub(crate) fn can(&self, capability: &str) -> Option<bool> {
-        self.door.known().map(|ready| ready.greeting.can(capability))
+        // A process that comes with its client's session is known when that has begun.
+        let unknown = || self.door.serves_sessions_only().then_some(true);
+        self.door.known().map(|ready| ready.greeting.can(capability)).or_else(unknown)
     }
 
     /// The names of its tools, as far as known.

@@ -198,9 +198,10 @@ impl Aggregate {
 fn messages(reply: PostReply) -> BoxStream<'static, Bytes> {
     match reply {
         PostReply::Stream(messages) => messages.boxed(),
-        PostReply::Body(body) | PostReply::Refused(body) | PostReply::Opened { body, .. } => {
-            stream::iter([body]).boxed()
-        }
+        PostReply::Body(body)
+        | PostReply::Refused(body)
+        | PostReply::Opened { body, .. }
+        | PostReply::Crowded { body, .. } => stream::iter([body]).boxed(),
         PostReply::Accepted | PostReply::UnknownSession | PostReply::Closed => stream::empty().boxed(),
     }
 }

@@ -96,7 +96,9 @@ impl Session {
         let opening = async move {
             let session = match door.post(None, hello).await {
                 PostReply::Opened { session, .. } => session.to_string(),
-                PostReply::Body(body) | PostReply::Refused(body) => return Err(why(&body)),
+                PostReply::Body(body) | PostReply::Refused(body) | PostReply::Crowded { body, .. } => {
+                    return Err(why(&body));
+                }
                 _ => return Err("it is gone".into()),
             };
             if let Some(level) = level {

@@ -2,6 +2,7 @@
 
 use super::Door;
 use super::member::{Member, MemberId};
+use crate::SessionId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,8 +23,12 @@ impl Door {
     /// No client notices: sessions keep their ids; a request that comes meanwhile is answered by the old or the new
     /// member; a cancellation or an answer to a question of the old member's still goes there. Only the stream of a
     /// client's GET ends: the client comes back and reaches the new member. Where nobody serves, sessions are kept
-    /// and their requests wait.
+    /// and their requests wait. A session that has the member for itself may end by itself within that time, and is
+    /// ended then.
     pub async fn drain(&self, member: &MemberId, within: Duration) -> Drained {
+        if let Some(lodger) = self.lodger_at(member) {
+            return self.see_off(lodger, within).await;
+        }
         let leaver = self.table().retire(member);
         let Some(leaver) = leaver else { return Drained { unanswered: 0 } };
         self.changed();
@@ -31,6 +36,26 @@ impl Door {
         if unanswered == 0 {
             self.table().forget_former(&leaver);
         }
+        Drained { unanswered }
+    }
+
+    fn lodger_at(&self, member: &MemberId) -> Option<(SessionId, Arc<Member>)> {
+        let table = self.table();
+        let at = table.members.get(member)?;
+        Some((table.lodger_of(at)?, Arc::clone(at)))
+    }
+
+    async fn see_off(&self, (session, at): (SessionId, Arc<Member>), within: Duration) -> Drained {
+        let gone = async {
+            let mut changes = self.inner.changes.subscribe();
+            while self.table().sessions.contains_key(&session) && changes.changed().await.is_ok() {}
+        };
+        if tokio::time::timeout(within, gone).await.is_ok() {
+            return Drained { unanswered: 0 };
+        }
+        let unanswered = at.handle.shared().depth.get().calls;
+        // One that has just ended is what was wanted.
+        let _over = self.end(session).await;
         Drained { unanswered }
     }
 }

@@ -60,8 +60,11 @@ impl Door {
         let now = filter.clone();
         let before = self.inner.gate.put(filter);
         let differs = |tool: &Tool| refuses(before.as_deref(), tool) != refuses(now.as_deref(), tool);
-        let serving = self.table().serving.clone();
-        for member in serving {
+        let members: Vec<_> = {
+            let table = self.table();
+            table.serving.iter().cloned().chain(table.lodgers().map(|(_, at)| at)).collect()
+        };
+        for member in members {
             let ready = member.handle.ready();
             if ready.is_some_and(|ready| ready.tools.known().iter().any(differs)) {
                 member.handle.tools_show_otherwise();
@@ -83,7 +86,7 @@ impl Door {
         if message.is("tools/call") {
             self.wait_for_tools().await;
             let params = message.raw(message.envelope.params).unwrap_or_default();
-            if let Some(why) = self.refusal(&*filter, params) {
+            if let Some(why) = self.refusal(Some(session), &*filter, params) {
                 let known = self.table().sessions.contains_key(&session);
                 let id = message.raw(message.envelope.id);
                 let refused = || PostReply::Body(rpc::error(id, code::INVALID_PARAMS, &why));
@@ -103,7 +106,7 @@ impl Door {
         let Some(filter) = self.filter() else { return call().await };
         let params = message.raw(message.envelope.params).unwrap_or_default();
         if message.is("tools/call")
-            && let Some(why) = self.refusal(&*filter, params)
+            && let Some(why) = self.refusal(None, &*filter, params)
         {
             let id = message.raw(message.envelope.id);
             return Some(PostReply::Body(rpc::error(id, code::INVALID_PARAMS, &why)));
@@ -123,13 +126,13 @@ impl Door {
     /// Why a call with these parameters is not passed on.
     pub(crate) fn refused(&self, method: &str, params: Option<&[u8]>) -> Option<String> {
         let filter = self.filter().filter(|_| method == "tools/call")?;
-        self.refusal(&*filter, params.unwrap_or_default())
+        self.refusal(None, &*filter, params.unwrap_or_default())
     }
 
-    fn refusal(&self, filter: &dyn ToolFilter, params: &[u8]) -> Option<String> {
+    fn refusal(&self, session: Option<SessionId>, filter: &dyn ToolFilter, params: &[u8]) -> Option<String> {
         let name = member(params, "name").and_then(|raw| serde_json::from_slice::<String>(raw).ok());
         let Some(name) = name else { return Some("the call must name one tool".to_owned()) };
-        let mut listed = self.table().listed(&name);
+        let mut listed = self.table().listed(session, &name);
         if listed.is_empty() {
             listed.extend(self.remembered_tool(&name));
         }
@@ -142,13 +145,14 @@ impl Door {
 }
 
 impl Table {
-    /// The tool of this name as each serving process lists it, where they differ.
-    pub(super) fn listed(&self, name: &str) -> Vec<Bytes> {
+    /// The tool of this name as each process lists it that may serve this session, where they differ.
+    pub(super) fn listed(&self, session: Option<SessionId>, name: &str) -> Vec<Bytes> {
         let of = |ready: &crate::Ready| {
             let tools = ready.tools.known().iter().filter(|tool| tool.name == name);
             tools.map(|tool| tool.raw.clone()).collect::<Vec<_>>()
         };
-        let states = self.serving.iter().map(|member| member.handle.state());
+        let there = self.hoped_for(session);
+        let states = there.iter().map(|member| member.handle.state());
         let mut listed: Vec<Bytes> =
             states.filter_map(|state| state.borrow().known().map(|ready| of(ready))).flatten().collect();
         listed.dedup();

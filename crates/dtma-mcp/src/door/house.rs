@@ -1,6 +1,7 @@
 //! The house's own calls.
 
 use super::Door;
+use super::own::ONLY_SESSIONS;
 use super::repeat::{ended, is_repeatable_call};
 use super::table::Table;
 use super::wait::Unserved;
@@ -25,6 +26,9 @@ impl Door {
     ) -> Result<Bytes, CallError> {
         if let Some(problem) = self.refused(method, params) {
             return Err(CallError::Refused { problem });
+        }
+        if self.serves_sessions_only() {
+            return Err(CallError::NotReady { reason: ONLY_SESSIONS.to_owned() });
         }
         if let Some(result) = self.remembered_list(|list| list == method, params) {
             return Ok(result);

@@ -56,7 +56,10 @@ impl Door {
     async fn post_one(&self, session: Option<&str>, message: Message) -> PostReply {
         let initialize = message.kind() == Kind::Request && message.is("initialize");
         match session {
-            None if initialize => self.open_session(&message).await,
+            None if initialize => match self.own() {
+                Some(own) => self.open_own(&message, own).await,
+                None => self.open_session(&message).await,
+            },
             None => refuse(&message, "a session is needed: begin with initialize"),
             Some(_) if initialize => refuse(&message, "this session is initialized already"),
             Some(session) => match SessionId::parse(session) {
@@ -132,9 +135,7 @@ impl Door {
     async fn notice(&self, session: SessionId, message: Message) -> PostReply {
         let hearers = self.table().hearers(session);
         let Some(Hearers { at, former }) = hearers else { return PostReply::UnknownSession };
-        // The server was told by us, once; and it was told that there are no roots.
-        let ours = ["notifications/initialized", "notifications/roots/list_changed"];
-        if ours.iter().any(|method| message.is(method)) {
+        if self.is_ours(session, &message) {
             return if self.touch(session).await { PostReply::Accepted } else { PostReply::Closed };
         }
         if self.lies_down() && message.kind() == Kind::Notification && !message.is("notifications/cancelled")
@@ -157,6 +158,12 @@ impl Door {
             Err(_) if self.table().is_over() => PostReply::Closed,
             Ok(_) | Err(_) => PostReply::Accepted,
         }
+    }
+
+    /// The server was told by us, once; and it was told that there are no roots, unless its process is this session's.
+    fn is_ours(&self, session: SessionId, message: &Message) -> bool {
+        let of_own = || self.table().sessions.get(&session).is_some_and(|entry| entry.own.is_some());
+        message.is("notifications/initialized") || message.is("notifications/roots/list_changed") && !of_own()
     }
 }
 
@@ -197,7 +204,8 @@ impl Door {
         greeting: &Greeting,
     ) -> Option<PostReply> {
         let session = SessionId::random();
-        let kept = Arc::new(self.new_session(session, message, greeting));
+        let Greeting { protocol_version, list_changed, .. } = greeting;
+        let kept = Arc::new(self.new_session(session, message, protocol_version, list_changed));
         let body = rpc::result(id, &welcome(greeting, &kept.protocol_version));
         let member = Arc::clone(&seat);
         // Known here before it is there, so that it goes along when that member is drained this instant.
@@ -220,7 +228,14 @@ impl Door {
         }
     }
 
-    fn new_session(&self, id: SessionId, message: &Message, greeting: &Greeting) -> GatewaySession {
+    /// `version` and `list_changed` are the server's.
+    pub(super) fn new_session(
+        &self,
+        id: SessionId,
+        message: &Message,
+        version: &str,
+        list_changed: &[String],
+    ) -> GatewaySession {
         let params = message.raw(message.envelope.params).unwrap_or_default();
         let asked = member(params, "protocolVersion").and_then(|raw| serde_json::from_slice(raw).ok());
         let asked: String = asked.unwrap_or_default();
@@ -228,16 +243,16 @@ impl Door {
         GatewaySession {
             id: id.to_string(),
             instance: self.inner.instance.clone(),
-            protocol_version: version::agree(&asked, &greeting.protocol_version).to_owned(),
+            protocol_version: version::agree(&asked, version).to_owned(),
             capabilities: String::from_utf8_lossy(capabilities).into_owned(),
-            list_changed: greeting.list_changed.clone(),
+            list_changed: list_changed.to_vec(),
             wishes: Wishes::default(),
             opened_at: (self.inner.parts.wall)(),
         }
     }
 
     pub(super) async fn keep(&self, session: &GatewaySession) {
-        if !self.durable {
+        if !self.durable || self.is_lodger(session) {
             return;
         }
         if let Err(problem) = self.inner.parts.store.put_session(session).await {
@@ -307,9 +322,10 @@ impl Door {
         };
         match reply {
             PostReply::Stream(messages) => messages.boxed(),
-            PostReply::Body(body) | PostReply::Refused(body) | PostReply::Opened { body, .. } => {
-                stream::iter([body]).boxed()
-            }
+            PostReply::Body(body)
+            | PostReply::Refused(body)
+            | PostReply::Opened { body, .. }
+            | PostReply::Crowded { body, .. } => stream::iter([body]).boxed(),
             PostReply::Accepted | PostReply::UnknownSession | PostReply::Closed => stream::empty().boxed(),
         }
     }

@@ -85,13 +85,25 @@ impl Door {
     /// [`SessionError::Unknown`] when there is no such session.
     pub async fn close_session(&self, session: &str) -> Result<(), SessionError> {
         let session = SessionId::parse(session).ok_or(SessionError::Unknown)?;
+        self.end(session).await
+    }
+
+    pub(super) async fn end(&self, session: SessionId) -> Result<(), SessionError> {
         let entry = self.table().sessions.remove(&session);
-        for member in entry.ok_or(SessionError::Unknown)?.everywhere() {
+        let mut entry = entry.ok_or(SessionError::Unknown)?;
+        let place = entry.own.take();
+        for member in entry.everywhere() {
             // One that is gone knows of no session any more.
             let _gone = member.handle.close_session(session).await;
         }
-        if self.durable {
-            self.forget(session).await;
+        match place {
+            Some(place) => {
+                // Its process goes when it was told that nobody awaits what it does.
+                drop(place);
+                self.changed();
+            }
+            None if self.durable => self.forget(session).await,
+            None => {}
         }
         Ok(())
     }
@@ -110,7 +122,8 @@ impl Door {
             Some(at) => at.handle.touch(session).await.is_ok(),
             None => false,
         };
-        touched || !self.table().is_over()
+        let table = self.table();
+        touched || !table.are_over(&table.hoped_for(Some(session)))
     }
 
     /// The member where a session may go on, waited for. A session that lived elsewhere is let go there.
@@ -120,7 +133,7 @@ impl Door {
         deadline: Instant,
         choose: fn(&mut Table, SessionId) -> Option<Result<Settled, Unknown>>,
     ) -> Result<Arc<Member>, Homeless> {
-        let settled = self.until(deadline, |table| choose(table, session)).await?;
+        let settled = self.until_for(Some(session), deadline, |table| choose(table, session)).await?;
         let Settled { at, left } = settled.map_err(|Unknown| Homeless::Unknown)?;
         if let Some(left) = left {
             // One that is gone holds nothing back.

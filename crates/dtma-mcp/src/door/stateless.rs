@@ -20,6 +20,7 @@ pub(crate) use self::check::Asked;
 pub use self::check::Claims;
 use super::Door;
 use super::member::Member;
+use super::own::ONLY_SESSIONS;
 use super::repeat::Attempts;
 use super::table::Table;
 use crate::envelope::{Kind, Message};
@@ -60,7 +61,7 @@ impl Door {
     }
 
     pub(crate) fn listed(&self, tool: &str) -> Option<Bytes> {
-        let listed = self.table().listed(tool).into_iter().next();
+        let listed = self.table().listed(None, tool).into_iter().next();
         listed.or_else(|| self.remembered_tool(tool))
     }
 
@@ -68,6 +69,9 @@ impl Door {
         let id = message.raw(message.envelope.id).unwrap_or(b"null");
         if let Some(held) = asked.state.as_ref().and_then(|state| self.inner.held.take(state)) {
             return self.go_on(held, asked, id).await;
+        }
+        if self.serves_sessions_only() {
+            return PostReply::Body(rpc::error(Some(id), rpc::code::INVALID_REQUEST, ONLY_SESSIONS));
         }
         if let Some(reply) = self.recalled(asked, message).await {
             return reply;
@@ -151,6 +155,6 @@ pub fn stateless_status(reply: &PostReply) -> StatusCode {
         PostReply::Opened { .. } | PostReply::Stream(_) => StatusCode::OK,
         // There are none in this version.
         PostReply::UnknownSession => StatusCode::NOT_FOUND,
-        PostReply::Closed => StatusCode::SERVICE_UNAVAILABLE,
+        PostReply::Closed | PostReply::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -5,6 +5,7 @@ use super::logs::Logbook;
 use super::member::{Member, MemberId, Seat, Turn};
 use super::news::Seen;
 use super::opening::Opening;
+use super::places::Place;
 use crate::wish::Wish;
 use crate::{ServerState, SessionId};
 use dtma_core::record::GatewaySession;
@@ -43,6 +44,8 @@ pub(crate) struct Entry {
     former: Vec<Arc<Member>>,
     /// What its client knows, when that is of another member than the one at `at`.
     before: Option<Arc<Seen>>,
+    /// It has the process at `at` for itself and goes nowhere else.
+    pub(crate) own: Option<Place>,
 }
 
 /// Where a session's requests go.
@@ -67,7 +70,13 @@ pub(crate) struct Settled {
 
 impl Entry {
     fn new(kept: Arc<GatewaySession>, at: Option<Seat>) -> Self {
-        Self { kept, at, installed: false, opening: false, used: 0, former: Vec::new(), before: None }
+        let (former, before, own) = (Vec::new(), None, None);
+        Self { kept, at, installed: false, opening: false, used: 0, former, before, own }
+    }
+
+    /// One that has a process of its own there.
+    pub(crate) fn own(kept: Arc<GatewaySession>, at: Seat, place: Place) -> Self {
+        Self { own: Some(place), ..Self::new(kept, Some(at)) }
     }
 
     /// One that is opened just now, until [`Table::opened`] says otherwise.
@@ -145,7 +154,7 @@ impl Table {
         if let Some(at) = entry.at.as_ref().filter(|at| may_stay(at)) {
             return Some(Ok(Settled { at: Arc::clone(at), left: None }));
         }
-        let at = best?;
+        let at = best.filter(|_| entry.own.is_none())?;
         let left = entry.move_to(Some(&at));
         Some(Ok(Settled { at, left }))
     }
@@ -218,7 +227,7 @@ impl Table {
     }
 
     /// Looks for sessions that nobody has used for so many looks; `in_use` are being used now. They are no sessions any
-    /// more.
+    /// more. Those with a process of their own end by a time of their own.
     pub(crate) fn take_unused(&mut self, in_use: &[SessionId], looks: u64) -> Vec<(SessionId, Entry)> {
         self.settle_openings();
         self.looks += 1;
@@ -226,12 +235,13 @@ impl Table {
             self.using(*session);
         }
         let now = self.looks;
-        let is_unused = |entry: &Entry| !entry.opening && now - entry.used >= looks;
+        let is_unused = |entry: &Entry| !entry.opening && entry.own.is_none() && now - entry.used >= looks;
         self.sessions.extract_if(|_, entry| is_unused(entry)).collect()
     }
 
     fn oldest_unused(&self) -> Option<SessionId> {
-        let unused = self.sessions.iter().filter(|(_, entry)| !entry.installed && !entry.opening);
+        let goes = |entry: &Entry| !entry.installed && !entry.opening && entry.own.is_none();
+        let unused = self.sessions.iter().filter(|(_, entry)| goes(entry));
         unused.min_by_key(|(_, entry)| entry.kept.opened_at).map(|(id, _)| *id)
     }
 }
@@ -259,18 +269,21 @@ impl Table {
         Some(leaver)
     }
 
-    pub(crate) fn dismiss(&mut self, member: &MemberId) -> Option<Arc<Member>> {
+    /// Who had it for itself is over, and given back: whatever it holds must not be dropped under the lock.
+    pub(crate) fn dismiss(&mut self, member: &MemberId) -> Option<(Arc<Member>, Option<Entry>)> {
         let gone = self.members.remove(member)?;
+        let lodger = self.lodger_of(&gone).and_then(|lodger| self.sessions.remove(&lodger));
         self.serving.retain(|member| !Arc::ptr_eq(member, &gone));
         self.resettle(&gone, |_| {});
         self.forget_former(&gone);
         self.past.push_back(gone.logbook());
         self.past.drain(..self.past.len().saturating_sub(PAST_LOGS));
-        Some(gone)
+        Some((gone, lodger))
     }
 
     fn resettle(&mut self, leaver: &Arc<Member>, note: impl Fn(&mut Entry)) {
-        for entry in self.sessions.values_mut().filter(|entry| entry.lives_at(leaver)) {
+        let stays = |entry: &&mut Entry| entry.lives_at(leaver) && entry.own.is_none();
+        for entry in self.sessions.values_mut().filter(stays) {
             let ready = least(&self.serving, |member| member.handle.is_ready());
             let to = ready.or_else(|| least(&self.serving, |member| member.handle.takes_new()));
             drop(entry.move_to(to.as_ref()));
@@ -285,9 +298,35 @@ impl Table {
         }
     }
 
+    /// The session that has a member for itself.
+    pub(crate) fn lodger_of(&self, member: &Arc<Member>) -> Option<SessionId> {
+        let mut lodgers = self.lodgers();
+        lodgers.find(|(_, at)| Arc::ptr_eq(at, member)).map(|(session, _)| session)
+    }
+
+    /// The sessions that have a process of their own.
+    pub(crate) fn lodgers(&self) -> impl Iterator<Item = (SessionId, Arc<Member>)> {
+        let own = self.sessions.iter().filter(|(_, entry)| entry.own.is_some());
+        own.filter_map(|(session, entry)| Some((*session, Arc::clone(entry.at.as_deref()?))))
+    }
+
+    /// Who may come to answer: those that serve, but for a session with a process of its own nobody but that.
+    pub(crate) fn hoped_for(&self, session: Option<SessionId>) -> Vec<Arc<Member>> {
+        let entry = session.and_then(|session| self.sessions.get(&session));
+        match entry.filter(|entry| entry.own.is_some()) {
+            Some(entry) => entry.at.as_deref().cloned().into_iter().collect(),
+            None => self.serving.clone(),
+        }
+    }
+
     /// Where the best of the serving members stands.
     pub(crate) fn state(&self) -> ServerState {
-        let there = self.serving.iter().filter(|member| !member.handle.is_closed());
+        Self::best_state(&self.serving)
+    }
+
+    /// Where the best of these stands.
+    pub(crate) fn best_state(members: &[Arc<Member>]) -> ServerState {
+        let there = members.iter().filter(|member| !member.handle.is_closed());
         let states = there.map(|member| member.handle.state().borrow().clone());
         let none = || ServerState::Down { reason: "none of its processes serves yet".into() };
         states.min_by_key(promise).unwrap_or_else(none)
@@ -295,8 +334,12 @@ impl Table {
 
     /// Nobody will ever answer, as far as is known.
     pub(crate) fn is_over(&self) -> bool {
-        let all_gone = || self.serving.iter().all(|member| member.handle.is_closed());
-        self.closed || !self.serving.is_empty() && all_gone()
+        self.are_over(&self.serving)
+    }
+
+    /// The same of these.
+    pub(crate) fn are_over(&self, members: &[Arc<Member>]) -> bool {
+        self.closed || !members.is_empty() && members.iter().all(|member| member.handle.is_closed())
     }
 }
 

@@ -5,6 +5,7 @@ mod filter;
 mod interleaving;
 mod moving;
 mod news;
+mod own;
 mod repeat;
 mod serving;
 mod stateless;

@@ -2,7 +2,7 @@
 
 use super::Door;
 use super::table::Table;
-use crate::ServerState;
+use crate::{ServerState, SessionId};
 use futures_util::future;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,15 +22,25 @@ impl Door {
     pub(super) async fn until<T>(
         &self,
         deadline: Instant,
+        look: impl FnMut(&mut Table) -> Option<T>,
+    ) -> Result<T, Unserved> {
+        self.until_for(None, deadline, look).await
+    }
+
+    /// The same for a session, which may have a process of its own.
+    pub(super) async fn until_for<T>(
+        &self,
+        session: Option<SessionId>,
+        deadline: Instant,
         mut look: impl FnMut(&mut Table) -> Option<T>,
     ) -> Result<T, Unserved> {
         loop {
             // Before the look, so that no change after it is missed.
-            let (mut changes, states) = (self.inner.changes.subscribe(), self.states());
+            let (mut changes, states) = (self.inner.changes.subscribe(), self.states(session));
             let found = {
                 let mut table = self.table();
-                look(&mut table)
-                    .map_or_else(|| hopeless(&table).map_or(Ok(None), Err), |found| Ok(Some(found)))
+                let hopeless = |table: &Table| hopeless(table, session).map_or(Ok(None), Err);
+                look(&mut table).map_or_else(|| hopeless(&table), |found| Ok(Some(found)))
             };
             if let Some(found) = found? {
                 return Ok(found);
@@ -40,26 +50,34 @@ impl Door {
                 // Dropped, all three: whatever is waited for is looked at again from the beginning.
                 _ = changes.changed() => {}
                 () = any_changed(states) => {}
-                () = tokio::time::sleep_until(deadline) => return Err(self.not_up()),
+                () = tokio::time::sleep_until(deadline) => return Err(self.not_up_for(session)),
             }
         }
     }
 
     /// Waits until a member answers. `false`: none did in time, or none will.
     pub(crate) async fn ready_within(&self, patience: Duration) -> bool {
+        if self.serves_sessions_only() {
+            // A process comes with the session.
+            return true;
+        }
         self.until(Instant::now() + patience, |table: &mut Table| table.turn().map(drop)).await.is_ok()
     }
 
     /// Why nobody serves now.
     pub(super) fn not_up(&self) -> Unserved {
-        Unserved::NotUp(self.table().state().why_not_ready().to_owned())
+        self.not_up_for(None)
     }
 
-    /// The states of those that serve, as seen now.
-    fn states(&self) -> Vec<watch::Receiver<ServerState>> {
-        let table = self.table();
-        let there = table.serving.iter().filter(|member| !member.handle.is_closed());
-        let seen = there.map(|member| {
+    fn not_up_for(&self, session: Option<SessionId>) -> Unserved {
+        let state = Table::best_state(&self.table().hoped_for(session));
+        Unserved::NotUp(state.why_not_ready().to_owned())
+    }
+
+    /// The states of those that may come to answer, as seen now.
+    fn states(&self, session: Option<SessionId>) -> Vec<watch::Receiver<ServerState>> {
+        let there = self.table().hoped_for(session);
+        let seen = there.iter().filter(|member| !member.handle.is_closed()).map(|member| {
             let mut state = member.handle.state();
             state.mark_unchanged();
             state
@@ -69,11 +87,12 @@ impl Door {
 }
 
 /// A server whose every process failed its handshake answers nobody until the manager does something.
-fn hopeless(table: &Table) -> Option<Unserved> {
-    if table.is_over() {
+fn hopeless(table: &Table, session: Option<SessionId>) -> Option<Unserved> {
+    let there = table.hoped_for(session);
+    if table.are_over(&there) {
         return Some(Unserved::Closed);
     }
-    match table.state() {
+    match Table::best_state(&there) {
         ServerState::Failed { reason, .. } => Some(Unserved::NotUp(reason.to_string())),
         ServerState::Down { .. }
         | ServerState::Connecting { .. }

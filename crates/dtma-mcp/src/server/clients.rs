@@ -106,6 +106,9 @@ impl Owner {
                 let ClientCall { id, session, client_id, client_token: token, .. } = call;
                 let caller = Caller::Client(ClientCaller { session, id: client_id, token, way });
                 self.calls.insert(id, Call { place, due, caller });
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.give_held(&mut self.calls, self.shared.limits.stream);
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use dtma_core::id::RunKey;
 use dtma_core::port::runtime::Attached;
 use dtma_core::record::GatewaySession;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -53,6 +54,11 @@ pub(crate) enum Command {
     Touch {
         session: SessionId,
         reply: oneshot::Sender<bool>,
+    },
+    /// For how long it was not used; `None`: there is no such session.
+    Unused {
+        session: SessionId,
+        reply: oneshot::Sender<Option<Duration>>,
     },
     /// The server granted it.
     Wish {

@@ -113,6 +113,16 @@ impl ServerHandle {
         self.shared.draining.store(draining, Ordering::Relaxed);
     }
 
+    /// The session that its processes belong to has come, with these parameters of `initialize`.
+    pub(crate) fn is_greeted_with(&self, params: Bytes) {
+        self.shared.host.is_greeted_with(params);
+    }
+
+    /// For how long a session was not used; `None`: it is not here.
+    pub(crate) async fn unused_for(&self, session: SessionId) -> Result<Option<Duration>, Closed> {
+        self.ask(|reply| Command::Unused { session, reply }).await
+    }
+
     /// Ends the owner. Sessions stay in the store and processes are left running.
     pub fn close(&self) {
         self.shared.closing.cancel();

@@ -184,6 +184,7 @@ impl Owner {
             }
             Command::Touch { session, reply } => drop(reply.send(self.sessions.using(session).is_some())),
             Command::InUse { reply } => drop(reply.send(self.sessions.in_use())),
+            Command::Unused { session, reply } => drop(reply.send(self.sessions.unused_for(session))),
             Command::Claim { session, message, reply } => drop(reply.send(self.claim(session, &message))),
             Command::Wish { session, wish } => self.wish(session, &wish),
             Command::Notice { session, message, reply } => drop(reply.send(self.notice(session, &message))),
@@ -336,7 +337,7 @@ impl Owner {
         };
         self.state.send_replace(state);
         self.tell_wishes();
-        if self.relisting == Relisting::Again {
+        if self.relisting == Relisting::Again || self.shared.host.is_session() {
             self.relist();
         }
     }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// The answer to one POST. The comments name the HTTP answer of the Streamable HTTP transport.
@@ -28,6 +29,14 @@ pub enum PostReply {
     Stream(MessageStream),
     /// 400, `application/json`: a JSON-RPC error about the request itself (not JSON, not JSON-RPC, no session, …).
     Refused(Bytes),
+    /// 503 with `Retry-After`, `application/json`: as many sessions as may have a process of their own have one. The
+    /// response to `initialize`, an error.
+    Crowded {
+        /// That response.
+        body: Bytes,
+        /// When to try again.
+        try_again: Duration,
+    },
     /// 404: no such session. The client begins anew with `initialize`.
     UnknownSession,
     /// 503: the server was removed, or the daemon is ending. Nothing was done.

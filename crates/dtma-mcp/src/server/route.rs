@@ -5,6 +5,7 @@
 //! | an answer | the call with its id, and nobody else |
 //! | progress | the call whose token it bears, which is the call's id |
 //! | a request | the only session with a call in flight; with several or none the server gets an error |
+//! | a request of a process that belongs to one session | that session, whatever it does |
 //! | `notifications/cancelled` | the session that was asked |
 //! | any other notification | every session |
 //! | no JSON-RPC | the log ring |
@@ -224,10 +225,8 @@ impl Owner {
         let Some(at) = message.envelope.request_id else { return };
         let Some((id, question)) = self.questions.take_by_server_id(at.of(&message.text)) else { return };
         let text = message.to_text(&mut [Edit { at, text: id.to_string().as_bytes() }]);
-        let room = self.shared.limits.stream;
-        if let Some(session) = self.sessions.get_mut(question.session) {
-            session.ask(text, &mut self.calls, room);
-        }
+        // One that does not listen any more answers into the void.
+        let _put = self.put_to(question.session, text);
     }
 
     fn asked(&mut self, message: &Message) {
@@ -244,6 +243,9 @@ impl Owner {
 
     fn audience(&self, message: &Message) -> Result<SessionId, (i64, &'static str)> {
         let session = match self.sessions.with_calls() {
+            _ if self.shared.host.is_session() => {
+                self.sessions.only().ok_or((code::INTERNAL_ERROR, "its client is not there yet"))?
+            }
             Audience::One(_) if self.calls.house_may_be_asked() => return Err((code::INTERNAL_ERROR, WHOM)),
             Audience::One(session) => session,
             Audience::Nobody => {
@@ -272,10 +274,7 @@ impl Owner {
         }
         let id = self.shared.ids.next();
         let text = message.with_id(id, Message::to_text);
-        let room = self.shared.limits.stream;
-        let delivered =
-            self.sessions.get_mut(session).is_some_and(|session| session.ask(text, &mut self.calls, room));
-        if !delivered {
+        if !self.put_to(session, text) {
             return Err((code::INTERNAL_ERROR, "the client does not listen"));
         }
         let token = message.raw(message.envelope.meta_token).map(Bytes::copy_from_slice);
@@ -283,6 +282,16 @@ impl Owner {
         let server_id = Bytes::copy_from_slice(server_id);
         self.questions.insert(id, Question { session, id: server_id, token });
         Ok(())
+    }
+
+    /// Something that a session is asked, or is not asked any more. `false`: its client does not listen.
+    fn put_to(&mut self, session: SessionId, text: Bytes) -> bool {
+        let (room, own) = (self.shared.limits.stream, self.shared.host.is_session());
+        let Some(session) = self.sessions.get_mut(session) else { return false };
+        match own {
+            true => session.ask_in_time(text, &mut self.calls, room),
+            false => session.ask(text, &mut self.calls, room),
+        }
     }
 
     pub(super) fn answer_server(&mut self, answer: &[u8]) {

@@ -10,14 +10,19 @@ use bytes::Bytes;
 use dtma_core::record::{GatewaySession, Wishes};
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 /// What a session was told on other ways than its stream, as far as that is remembered.
 const TOLD: usize = 64;
 
 /// Messages that may come again at once: what a shim keeps of short ones.
 const AGAIN: usize = 1024;
+
+/// Questions that wait for the client of a process of its own to listen; beyond, the server is told so.
+const HELD: usize = 16;
 
 /// All of them.
 pub(crate) struct Sessions {
@@ -44,7 +49,10 @@ pub(crate) struct Session {
     leaving: bool,
     /// It is there for one call. It wants to hear the server's log, or not.
     guest: Option<bool>,
+    /// What a process of its own has asked while nobody listened.
+    held: VecDeque<Bytes>,
     used: u64,
+    used_at: Instant,
 }
 
 impl Session {
@@ -61,7 +69,9 @@ impl Session {
             told: VecDeque::new(),
             leaving: false,
             guest: None,
+            held: VecDeque::new(),
             used,
+            used_at: Instant::now(),
         }
     }
 
@@ -92,9 +102,11 @@ impl Session {
         missed: Vec<Event>,
     ) -> mpsc::Receiver<Event> {
         let again = if heard.is_some() { AGAIN } else { 0 };
-        let (sender, receiver) = mpsc::channel(room.max(1) + missed.len() + again);
+        let held = std::mem::take(&mut self.held).into_iter().map(Event::unnumbered);
+        let (sender, receiver) = mpsc::channel(room.max(1) + held.len() + missed.len() + again);
         let told = std::mem::take(&mut self.told);
-        for event in missed.into_iter().filter(|event| !told.iter().any(|id| Some(id) == event.id.as_ref())) {
+        let missed = missed.into_iter().filter(|event| !told.iter().any(|id| Some(id) == event.id.as_ref()));
+        for event in missed.chain(held) {
             // There is room for all of them.
             let _ = sender.try_send(event);
         }
@@ -179,6 +191,26 @@ impl Session {
         !self.leaving && !self.wishes.watched.is_empty() && self.listener.as_ref().is_some_and(listens)
     }
 
+    /// The same of a process of its own, whose questions are for nobody else: the client that does not listen yet is
+    /// asked when it does, or calls.
+    pub(crate) fn ask_in_time(&mut self, message: Bytes, calls: &mut Calls, room: usize) -> bool {
+        if self.ask(message.clone(), calls, room) {
+            return true;
+        }
+        let holds = self.held.len() < HELD && self.listener.is_none();
+        if holds {
+            self.held.push_back(message);
+        }
+        holds
+    }
+
+    /// Its client has called, and hears what was asked before.
+    pub(crate) fn give_held(&mut self, calls: &mut Calls, room: usize) {
+        while let Some(message) = self.held.pop_front() {
+            self.by_call(message, calls, room);
+        }
+    }
+
     fn in_use(&self) -> bool {
         !self.calls.is_empty() || self.listener.as_ref().is_some_and(|listener| !listener.is_closed())
     }
@@ -227,7 +259,19 @@ impl Sessions {
         self.clock += 1;
         let session = self.table.get_mut(&id)?;
         session.used = self.clock;
+        session.used_at = Instant::now();
         Some(session)
+    }
+
+    /// For how long it was not used: not at all while it has calls or a stream.
+    pub(crate) fn unused_for(&self, id: SessionId) -> Option<Duration> {
+        let session = self.table.get(&id)?;
+        Some(if session.in_use() { Duration::ZERO } else { session.used_at.elapsed() })
+    }
+
+    /// The only one there is.
+    pub(crate) fn only(&self) -> Option<SessionId> {
+        self.table.keys().next().copied()
     }
 
     pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
@@ -251,6 +295,7 @@ impl Sessions {
     pub(crate) fn ended(&mut self, session: SessionId, client_id: &[u8]) {
         if let Some(session) = self.table.get_mut(&session) {
             session.calls.remove(client_id);
+            session.used_at = Instant::now();
         }
         self.let_go(session);
     }

@@ -7,7 +7,6 @@ use super::command::{Aside, AsideKind, HouseAnswer, HouseCall};
 use super::state::{Greeting, Tool, ToolList};
 use crate::json::{Cursor, Fault, member};
 use crate::rpc;
-use crate::version;
 use bytes::Bytes;
 use dtma_core::id::RunKey;
 use dtma_core::record::Handshake;
@@ -47,12 +46,21 @@ pub(crate) async fn start(
         Some(greeting) => check_alive(talk, shared).await.map(|()| greeting)?,
         None => initialise(talk, shared, &run).await?,
     });
+    if shared.host.is_session() {
+        // Whatever it asks its client before it lists its tools, the client can answer when it was greeted itself.
+        let tools = ToolList::Unknown { reason: "it was not asked yet".into() };
+        return Ok(started(run, greeting, tools));
+    }
     let tools = list_tools(talk, &greeting, shared.limits.listing).await;
     if let ToolList::Unknown { reason } = &tools {
         tracing::warn!(server = %shared.instance, %reason, "its tools cannot be listed");
     }
+    Ok(started(run, greeting, tools))
+}
+
+fn started(run: RunKey, greeting: Arc<Greeting>, tools: ToolList) -> Started {
     let handshake = Handshake { run, result: String::from_utf8_lossy(&greeting.raw).into_owned() };
-    Ok(Started { greeting, tools, handshake })
+    Started { greeting, tools, handshake }
 }
 
 /// A kept handshake that cannot be read is as good as none.
@@ -69,10 +77,15 @@ async fn check_alive(talk: &Talk, shared: &Shared) -> Result<(), String> {
 }
 
 async fn initialise(talk: &Talk, shared: &Shared, run: &RunKey) -> Result<Greeting, String> {
-    let answer = talk.call("initialize", Some(our_hello().as_bytes()), shared.limits.handshake).await;
+    let hello = shared.host.hello().await;
+    let answer = talk.call("initialize", Some(&hello), shared.limits.handshake).await;
     let result = answer.map_err(|problem| format!("the handshake failed: {problem}"))?;
     let greeting = Greeting::read(result)?;
     talk.notify("notifications/initialized").await;
+    if shared.host.is_session() {
+        // The session ends with the daemon, and its process with it.
+        return Ok(greeting);
+    }
     let handshake =
         Handshake { run: run.clone(), result: String::from_utf8_lossy(&greeting.raw).into_owned() };
     if let Err(problem) = shared.store.put_handshake(&shared.instance, &handshake).await {
@@ -80,16 +93,6 @@ async fn initialise(talk: &Talk, shared: &Shared, run: &RunKey) -> Result<Greeti
         tracing::warn!(server = %shared.instance, %problem, "the handshake could not be kept");
     }
     Ok(greeting)
-}
-
-/// Sampling and elicitation can be passed to the client that caused them. Roots cannot: they differ by client and
-/// a shared process could know only one set.
-fn our_hello() -> String {
-    format!(
-        r#"{{"protocolVersion":"{}","capabilities":{{"sampling":{{}},"elicitation":{{}}}},"clientInfo":{{"name":"dtma","version":"{}"}}}}"#,
-        version::LATEST,
-        env!("CARGO_PKG_VERSION"),
-    )
 }
 
 /// All pages of `tools/list`, within a time for the whole.

@@ -1,14 +1,15 @@
-//! Replicas, where a server has several: `web/1`.
+//! Replicas, where a server has several: `web/1`; and what sessions have for themselves: `web/1000`.
 
 use super::short_id;
 use crate::output::ink::{Ink, Mood};
 use crate::output::table::{Field, field, number, number_if, word};
 use crate::output::text::line;
-use dtma_client::types::{PhaseWord, ReplicaView, ServerView};
+use dtma_client::types::{PhaseWord, PlaceRole, ReplicaView, ServerView};
 
-/// The replicas of a server that has, or is to have, more than one.
+/// The replicas of a server that has, or is to have, more than one, and its sessions' own containers.
 pub(super) fn told_apart(server: &ServerView) -> &[ReplicaView] {
-    let several = server.replicas > 1 || server.replica_status.len() > 1;
+    let any_own = server.replica_status.iter().any(|one| one.role.is_some());
+    let several = server.replicas > 1 || server.replica_status.len() > 1 || any_own;
     if several { &server.replica_status } else { &[] }
 }
 
@@ -22,7 +23,7 @@ pub(super) fn narrow(server: &ServerView, one: &ReplicaView) -> Vec<Field> {
     vec![
         field(line(&server.group_id)),
         field(line(&name(server, one))),
-        field(server.kind.as_str()),
+        field(one.role.map_or(server.kind.as_str(), PlaceRole::as_str)),
         word(one.phase),
         number_if(None),
         field(""),
@@ -46,14 +47,16 @@ fn container(one: &ReplicaView) -> String {
     one.container.as_ref().map(|container| short_id(&container.id)).unwrap_or_default()
 }
 
-/// `2 of 3 ready`; nothing where there is one.
+/// `2 of 3 ready`, and how many sessions have a container; nothing where there is one replica alone.
 pub(super) fn summary(server: &ServerView) -> String {
     let replicas = told_apart(server);
     if replicas.is_empty() {
         return String::new();
     }
+    let (own, replicas): (Vec<_>, Vec<_>) = replicas.iter().partition(|one| one.role.is_some());
     let ready = replicas.iter().filter(|one| one.phase == PhaseWord::Ready).count();
-    format!("{ready} of {} ready", server.replicas)
+    let sessions = if own.is_empty() { String::new() } else { format!(", {} of sessions", own.len()) };
+    format!("{ready} of {} ready{sessions}", server.replicas)
 }
 
 /// Everything about it in a line.
@@ -66,5 +69,6 @@ pub(super) fn detail(one: &ReplicaView, ink: Ink) -> String {
     };
     let reason = one.reason.as_deref().map(|reason| format!(": {}", line(reason)));
     let (generation, reason) = (generation.unwrap_or_default(), reason.unwrap_or_default());
-    format!("{phase}{generation}{container}, {} restarts{reason}", one.restarts)
+    let role = one.role.map(|role| format!(", of a {role}")).unwrap_or_default();
+    format!("{phase}{role}{generation}{container}, {} restarts{reason}", one.restarts)
 }

@@ -107,6 +107,25 @@ fn twins() -> ServerView {
 }
 
 #[test]
+fn what_sessions_have_for_themselves_is_told_from_replicas() {
+    let mut server = time();
+    server.replica_status = serde_json::from_value(json!([
+        {"replica": 0, "phase": "ready", "restarts": 2},
+        {"replica": 1000, "role": "session", "phase": "starting", "restarts": 0}
+    ]))
+    .unwrap();
+    let listed = list(&[&server], Shape::Table, now(), Ink::OFF);
+    assert!(listed.contains("demo   time/1000  session  starting"), "{listed}");
+    let told = detail(&server, now(), Ink::OFF);
+    for line in [
+        "  replicas     1 of 1 ready, 1 of sessions\n",
+        "  time/1000    starting, of a session, 0 restarts\n",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[test]
 fn replicas_stand_below_their_server() {
     assert_eq!(
         list(&[&twins()], Shape::Table, now(), Ink::OFF),
