@@ -110,7 +110,9 @@ impl Toolbox {
 
 async fn settled(client: &Client, group: &str) -> Result<GroupView, String> {
     let view = client.get_group(group).await.map_err(|error| format!("{error:?}"))?;
-    let ready = |server: &ServerView| matches!(server.phase, PhaseWord::Ready | PhaseWord::Completed);
+    let ready = |server: &ServerView| {
+        matches!(server.phase, PhaseWord::Ready | PhaseWord::Idle | PhaseWord::Completed)
+    };
     if view.state == GroupState::Ready && view.servers.iter().all(ready) {
         return Ok(view);
     }

@@ -30,8 +30,8 @@ const LANES: usize = 2;
 const NEVER_REACHED: &[(&str, &str)] = &[
     // The manager stops a container with a grace of zero where a person wants it killed.
     ("runtime.kill", "no code of the manager calls it"),
-    ("runtime.pause", "nothing is put to rest yet"),
-    ("runtime.unpause", "nothing is put to rest yet"),
+    ("runtime.pause", "the test `rest` has the daemon die there"),
+    ("runtime.unpause", "the test `rest` has the daemon die there"),
 ];
 
 /// What happens, where the daemon dies, and whether the request had been accepted by then.

@@ -43,14 +43,16 @@ impl GroupTask {
         if !matches!(self.record.goal, GroupGoal::Run) {
             return;
         }
-        for spec in self.record.spec.servers.clone() {
-            let door = self.servers.get(&spec.instance).and_then(|server| server.door.clone());
+        let servers = self.record.spec.servers.iter().filter(|spec| spec.kind.is_mcp());
+        let servers: Vec<_> = servers.map(|spec| (spec.instance.clone(), spec.idle)).collect();
+        for (instance, idle) in servers {
+            let door = self.servers.get(&instance).and_then(|server| server.door.clone());
             let Some(door) = door else { continue };
-            match self.rest_of(&spec.instance) {
-                Some(rest) => self.tend(&spec.instance, spec.idle, &rest, &door),
+            match self.rest_of(&instance) {
+                Some(rest) => self.tend(&instance, idle, &rest, &door),
                 None => {
-                    self.raise(&spec.instance, &door).await;
-                    self.tire(&spec.instance, spec.idle, &door).await;
+                    self.raise(&instance, &door).await;
+                    self.tire(&instance, idle, &door).await;
                 }
             }
         }

@@ -81,6 +81,25 @@ async fn what_was_not_declared_is_not_asked_for() {
     assert!(!process.has_more().await);
 }
 
+/// Whatever stands around and between the elements.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_answered_can_be_answered_again_byte_for_byte() {
+    let first = r#"{ "_meta":{"x":1}, "tools" : [ {"name":"a","x": 1.0}, 2, "ä" ] ,"nextCursor":"c\u0031" }"#;
+    let (second, third) = (r#"{"tools":[{"name":"b"}],"nextCursor":"3","ttlMs":5}"#, r#"{"tools":[ ]}"#);
+    let (house, mut process) = House::ready().await;
+    let asking = asking(&house, Bounds::default());
+    for result in [first, second, third] {
+        page(&mut process, "tools/list", result).await;
+    }
+    let tools = asking.end().await.unwrap().offers.tools;
+    let answers = [None, Some("c1"), Some("3"), Some("other")].map(|cursor| tools.answer(cursor));
+    assert_eq!(answers, [Some(first), Some(second), Some(third), None].map(|text| text.map(str::to_owned)));
+    let uneven = cut(&[r#"{"tools":[1,2, 3]}"#]).await;
+    assert_eq!((uneven.raw.len(), uneven.answer(None)), (3, None), "what cannot be told again is not");
+    let more = cut(&[r#"{"tools":[1,2,3,4,5]}"#]).await;
+    assert_eq!(more.answer(None), None, "nor what is not known in full");
+}
+
 async fn cut(pages: &[&str]) -> Items {
     let (house, mut process) = House::ready().await;
     let asking = asking(&house, small());
