@@ -12,11 +12,11 @@ use dtma_config::{Configurator, Policy, Templates};
 use dtma_core::port::NoEgress;
 use dtma_core::port::StateStore;
 use dtma_core::record::Removal;
-use dtma_core::spec::{GroupOptions, GroupSpec, ServerKind, ServerSpec};
+use dtma_core::spec::{GroupSpec, ServerKind, ServerSpec};
 use dtma_docker::DockerRuntime;
 use dtma_manager::{Backends, Manager, Settings, Wait, wall};
 use dtma_store::RedbStore;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -40,8 +40,7 @@ async fn main() -> anyhow::Result<()> {
     web.command = Some(["httpd", "-f", "-p", "8080"].map(String::from).into());
     web.port = Some(8080);
     let group_id: dtma_core::id::GroupId = format!("embedded-{}", std::process::id()).parse()?;
-    let (options, labels) = (GroupOptions::default(), BTreeMap::new());
-    let group = GroupSpec { group_id: group_id.clone(), servers: vec![web], options, labels };
+    let group = GroupSpec::new(group_id.clone(), vec![web]);
 
     let wait = Wait::Until(Duration::from_secs(60));
     let deployed = manager.deploy(group, wait).await?;

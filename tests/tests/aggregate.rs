@@ -2,12 +2,14 @@
 //! asks and says at its client; and one server's death is that server's.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
+use dtma_client::ChangeOptions;
 use dtma_client::mcp::Target;
 use dtma_tests::command_line::dtma;
 use dtma_tests::engine::{container_ids, docker};
 use dtma_tests::inspector::{Door, calls, lists};
 use dtma_tests::mcp::{call, call_with_progress};
 use dtma_tests::{McpClient, Toolbox, WsClient, eventually, groups, text};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::process::Stdio;
 use std::time::Duration;
@@ -139,6 +141,52 @@ async fn progress_and_questions_of_a_server_reach_the_client_and_answers_the_ser
         answer["result"]["content"][0]["text"].as_str().is_some_and(|text| text.contains("ann")),
         "{answer}"
     );
+}
+
+/// Nothing begins anew for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_groups_spec_says_what_is_part_of_it_and_how_it_is_called() {
+    let toolbox = with(&[groups::time("time"), groups::fixture("asks")]).await;
+    let client = client(&toolbox, &json!({})).await;
+    let group = toolbox.named("all");
+    let (before, mut stream) = (container_ids(&group), client.listen().await);
+    let apply = async |gateway: &Value| {
+        let mut document = toolbox.group("all", &[groups::time("time"), groups::fixture("asks")]);
+        document["gateway"] = gateway.clone();
+        toolbox.client().put_group(&group, &document, &ChangeOptions::default()).await
+    };
+    let tools = json!({"allow": ["time__*", "asks__echo"], "deny": ["*__convert_time"],
+        "rename": {"time__get_current_time": "now"}});
+    apply(&json!({"tools": tools})).await.expect("it is applied");
+    let told = async {
+        while let Some(message) = stream.next().await {
+            if message.expect("a message")["method"] == "notifications/tools/list_changed" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, told).await.expect("clients are told");
+    assert_eq!(names(&listed(&client, "tools/list", "tools").await), ["asks__echo", "now"]);
+    let now = client.call(&json!(2), "now", &json!({"timezone": "Europe/Berlin"})).await;
+    assert!(text(&now).contains("Europe/Berlin"), "{now}");
+    for tool in ["time__get_current_time", "time__convert_time", "asks__sleep"] {
+        let unknown = client.call(&json!(3), tool, &json!({})).await;
+        assert_eq!(unknown["error"]["code"], -32602, "{tool}: {unknown}");
+    }
+    assert_eq!(container_ids(&group), before, "no container was replaced");
+    let same = json!({"time__get_current_time": "now", "time__convert_time": "now"});
+    let refused = apply(&json!({"tools": {"rename": same}})).await.expect_err("two tools, one name");
+    let refused = format!("{refused:?}");
+    assert!(
+        ["422", "gateway.conflict", "time__convert_time"].iter().all(|word| refused.contains(word)),
+        "{refused}"
+    );
+    let path = format!("/audit/calls?group={group}&instance=time");
+    let audited = || async {
+        let audited = toolbox.get(&path).await.text;
+        if audited.contains("\"now\"") { Ok(()) } else { Err(audited) }
+    };
+    eventually("it is written down whose the tool is", SOON, audited).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

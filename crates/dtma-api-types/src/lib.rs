@@ -13,6 +13,7 @@ pub mod duration;
 mod envelope;
 mod event;
 pub mod explain;
+mod gateway;
 mod group;
 mod idle;
 mod log;
@@ -38,6 +39,7 @@ pub use discovery::{
 };
 pub use envelope::{Envelope, ErrorBody, ErrorDetail, JsonRpcError, JsonRpcFailure};
 pub use event::{EventKind, EventView};
+pub use gateway::{GroupGateway, GroupTools};
 pub use group::{GroupList, GroupState, GroupView};
 pub use idle::Idle;
 pub use log::{LogLineView, LogStreamName, LogView};

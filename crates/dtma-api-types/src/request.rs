@@ -1,5 +1,6 @@
 //! A group as a caller asks for it.
 
+use crate::gateway::GroupGateway;
 use crate::server_request::ServerRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +25,9 @@ pub struct GroupRequest {
     /// How the group is deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options: Option<GroupOptions>,
+    /// How its MCP servers look as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GroupGateway>,
     /// Which change of the spec this is, where the caller counts: higher than the present one. The present one again
     /// changes nothing with the same spec and is a conflict with another. By default the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@
 //! rest can still be judged by the manager and everything is listed at once.
 
 mod connection;
+mod gateway;
 mod mount;
 mod number;
 mod server;
@@ -68,15 +69,21 @@ pub(crate) fn group(request: GroupRequest) -> Converted {
     let mut violations = Vec::new();
     let mut finder = Finder { pointer: String::new(), found: &mut violations };
     // Which generation it is to be is the business of whoever applies it.
-    let GroupRequest { group_id, servers, options, template, labels, generation: _ } = request;
+    let GroupRequest { group_id, servers, options, gateway, template, labels, generation: _ } = request;
     let group_id = finder.at("groupId").name(&group_id).or_else(|| placeholder("unnamed"));
     if servers.is_empty() {
         finder.at("servers").report("group.empty", "a group needs at least one server");
     }
     let servers = self::servers(servers, template.as_deref(), &mut finder.at("servers"));
     let options = self::options(&options.unwrap_or_default(), &mut finder.at("options"));
-    let spec =
-        group_id.zip(servers).map(|(group_id, servers)| GroupSpec { group_id, servers, options, labels });
+    let gateway = gateway::convert(gateway.unwrap_or_default(), &mut finder.at("gateway"));
+    let spec = group_id.zip(servers).map(|(group_id, servers)| GroupSpec {
+        group_id,
+        servers,
+        options,
+        gateway,
+        labels,
+    });
     Converted { spec, violations }
 }
 
@@ -202,6 +209,20 @@ mod tests {
         check(&json!({"port": 80}), &[("/port", "kind.port")]);
         check(&json!({"kind": "tool", "port": 80}), &[]);
         check(&json!({"transport": "sse", "port": 80, "endpointPath": "/x"}), &[]);
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_reported_where_it_stands() {
+        let gateway = json!({"servers": ["", "a"], "tools": {"allow": ["a__x\n"], "deny": ["*"]}});
+        let servers = json!([{"instanceName": "a", "image": "i"}]);
+        let converted = convert(json!({"groupId": "g", "servers": servers, "gateway": gateway}));
+        let found: Vec<_> =
+            converted.violations.iter().map(|v| (v.pointer.as_str(), v.rule.as_str())).collect();
+        assert_eq!(
+            found,
+            [("/gateway/servers/0", "gateway.pattern"), ("/gateway/tools/allow/0", "gateway.pattern")]
+        );
+        assert_eq!(converted.spec.unwrap().gateway.deny[0].as_str(), "*");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod connect;
 pub(crate) mod egress;
 pub(crate) mod engine;
+pub(crate) mod gateway;
 pub(crate) mod group;
 pub(crate) mod idle;
 pub(crate) mod image;

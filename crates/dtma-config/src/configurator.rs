@@ -69,6 +69,7 @@ impl Configurator {
         let mut report = Report::default();
         check::group::size(&mut report, group, self.place);
         check::group::graph(&mut report, group);
+        check::gateway::gateway(&mut report, group);
         check::text::labels(&mut report, "/labels", &group.labels);
         for (index, server) in group.servers.iter().enumerate() {
             let at = format!("/servers/{index}");

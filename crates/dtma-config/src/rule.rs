@@ -15,6 +15,14 @@ rules! {
     GROUP_TOO_LARGE = "group.too-large";
     /// How many servers start at once is at least one and bounded.
     GROUP_CONCURRENCY = "group.concurrency";
+    /// Whatever is said of the group as one server is about a server of it.
+    GATEWAY_SERVER = "gateway.server";
+    /// Something is part of it.
+    GATEWAY_EMPTY = "gateway.empty";
+    /// A tool is called what clients take for a name.
+    GATEWAY_NAME = "gateway.name";
+    /// No two tools are called the same.
+    GATEWAY_CONFLICT = "gateway.conflict";
     /// Names are unique.
     GRAPH_DUPLICATE = "graph.duplicate";
     /// A dependency is on a server of the group.

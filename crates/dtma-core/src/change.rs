@@ -170,12 +170,10 @@ fn escaped(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{GroupOptions, ServerKind};
-    use std::collections::BTreeMap;
+    use crate::spec::ServerKind;
 
     fn group(servers: Vec<ServerSpec>) -> GroupSpec {
-        let (options, labels) = (GroupOptions::default(), BTreeMap::new());
-        GroupSpec { group_id: "g".parse().unwrap(), servers, options, labels }
+        GroupSpec::new("g".parse().unwrap(), servers)
     }
 
     fn server(name: &str) -> ServerSpec {

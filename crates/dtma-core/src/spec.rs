@@ -2,6 +2,7 @@
 //! policy allows it is `dtma-config`'s business.
 
 mod dependency;
+pub mod gateway;
 mod idle;
 mod kind;
 mod session;
@@ -9,6 +10,7 @@ mod surroundings;
 mod update;
 
 pub use dependency::{Condition, Connect, Dependency};
+pub use gateway::GatewaySpec;
 pub use idle::IdleSpec;
 pub use kind::{ServerKind, Transport};
 pub use session::{SessionMode, SessionSpec};
@@ -34,12 +36,22 @@ pub struct GroupSpec {
     /// How it is deployed.
     #[serde(default)]
     pub options: GroupOptions,
+    /// How its MCP servers look as one.
+    #[serde(default, skip_serializing_if = "GatewaySpec::is_default")]
+    pub gateway: GatewaySpec,
     /// Labels for people and other tools; carried onto every container.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
 
 impl GroupSpec {
+    /// A group of these servers, everything else at its default.
+    #[must_use]
+    pub fn new(group_id: GroupId, servers: Vec<ServerSpec>) -> Self {
+        let (options, gateway, labels) = (GroupOptions::default(), GatewaySpec::default(), BTreeMap::new());
+        Self { group_id, servers, options, gateway, labels }
+    }
+
     /// The server of that name.
     #[must_use]
     pub fn server(&self, instance: &InstanceName) -> Option<&ServerSpec> {

@@ -289,7 +289,7 @@ impl Registry {
         let group = task.group_id().clone();
         let (desired, claimed) = (Arc::new(task.desired()), None);
         let together = Aggregate::new(group.clone(), self.settings.mcp.clone());
-        together.set_servers(desired.doors.values().cloned());
+        together.set_servers(desired.doors.values().cloned(), &desired.spec.gateway);
         let live = Live { desired, claimed, orders, mailbox, gap, status, together };
         self.groups().insert(group.clone(), Entry::Live(live));
         self.tasks.spawn(supervised(group, task.run()));
@@ -298,7 +298,7 @@ impl Registry {
     /// Everybody sees from now on what is wanted of a group; what was claimed and is not part of it is free again.
     pub(crate) fn publish(&self, desired: Desired) {
         if let Some(Entry::Live(live)) = self.groups().get_mut(&desired.now.spec.group_id) {
-            live.together.set_servers(desired.doors.values().cloned());
+            live.together.set_servers(desired.doors.values().cloned(), &desired.spec.gateway);
             (live.desired, live.claimed) = (Arc::new(desired), None);
         }
     }

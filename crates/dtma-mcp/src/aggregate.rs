@@ -33,11 +33,12 @@ mod tests;
 mod way;
 
 use self::members::{Member, Members};
-use self::page::{List, Named};
+use self::page::List;
 use self::sessions::Sessions;
 use crate::door::unused::LOOKS;
 use crate::{Door, Limits, SessionError};
 use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::spec::GatewaySpec;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,27 @@ pub trait GroupFilter: Send + Sync {
 #[must_use]
 pub fn named_server(name: &str) -> Option<&str> {
     names::split_uri(name).or_else(|| names::split(name)).map(|(server, _)| server)
+}
+
+/// What things of a group are called at a moment.
+#[derive(Clone)]
+pub struct Naming(Arc<Members>);
+
+impl Naming {
+    /// Whose tool, prompt or resource bears that name. `None`: no server of the group has such names.
+    #[must_use]
+    pub fn server_of(&self, name: &str) -> Option<&InstanceName> {
+        let by_address = || self.0.named(names::split_uri(name)?.0);
+        let by_alias = || self.0.owner(name).map(|(member, _)| member);
+        let renamed = self.0.renamed(name).map(|(member, _)| member);
+        renamed.or_else(by_address).or_else(by_alias).map(|member| &member.name)
+    }
+}
+
+impl std::fmt::Debug for Naming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Naming")
+    }
 }
 
 /// A group as one server. Cheap to clone; a clone may be narrower than the others.
@@ -88,9 +110,10 @@ impl Aggregate {
         Self { inner: Arc::new(inner), filter: None, most_tools: MOST_TOOLS }
     }
 
-    /// From now on it is these servers. Clients that listen are told when others were there before.
-    pub fn set_servers(&self, doors: impl IntoIterator<Item = Door>) {
-        let members = Members::new(doors);
+    /// From now on it is these servers, as far as `gateway` has them, and as it says. Clients that listen are told when
+    /// that is different from before.
+    pub fn set_servers(&self, doors: impl IntoIterator<Item = Door>, gateway: &GatewaySpec) {
+        let members = Members::new(doors, gateway);
         self.inner.members.send_if_modified(|held| {
             let differs = !held.are(&members);
             if differs {
@@ -119,10 +142,16 @@ impl Aggregate {
         &self.inner.group
     }
 
-    /// Its servers, all of them, by name.
+    /// The servers that are part of it, by name.
     #[must_use]
     pub fn servers(&self) -> Vec<InstanceName> {
         self.inner.members.borrow().iter().map(|member| member.name.clone()).collect()
+    }
+
+    /// What things of the group are called now.
+    #[must_use]
+    pub fn naming(&self) -> Naming {
+        Naming(Arc::clone(&self.inner.members.borrow()))
     }
 
     /// How many sessions there are.
@@ -184,19 +213,25 @@ impl Aggregate {
         self.shows_server(&member.name).then(|| (Arc::clone(member), part))
     }
 
+    /// Whose tool was given this name by the group's spec, and what it is called there.
+    fn renamed(&self, new: &str) -> Option<(Arc<Member>, String)> {
+        let members = Arc::clone(&self.inner.members.borrow());
+        let (member, own) = members.renamed(new)?;
+        self.shows_server(&member.name).then(|| (Arc::clone(member), own.to_owned()))
+    }
+
     fn shows_server(&self, server: &InstanceName) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.shows_server(server))
     }
 
-    fn shows_tool(&self, server: &InstanceName, tool: &str) -> bool {
-        self.filter.as_ref().is_none_or(|filter| filter.shows_tool(server, tool))
+    /// By the group's spec, and for this client.
+    fn shows_tool(&self, member: &Member, tool: &str) -> bool {
+        member.offers(tool) && self.filter.as_ref().is_none_or(|filter| filter.shows_tool(&member.name, tool))
     }
 
     /// Whether an element of a server's list is told.
     fn shows(&self, list: &List, member: &Member, element: &[u8]) -> bool {
-        if self.filter.is_none() || list.method != page::TOOLS.method || list.named != Named::Name {
-            return true;
-        }
-        page::name_of(element).is_some_and(|tool| self.shows_tool(&member.name, &tool))
+        list.method != page::TOOLS.method
+            || page::name_of(element).is_some_and(|tool| self.shows_tool(member, &tool))
     }
 }

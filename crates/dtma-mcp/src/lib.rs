@@ -26,7 +26,7 @@ pub mod upstream;
 pub mod version;
 mod wish;
 
-pub use aggregate::{Aggregate, GroupFilter, MOST_TOOLS, named_server};
+pub use aggregate::{Aggregate, GroupFilter, MOST_TOOLS, Naming, named_server};
 pub use door::Door;
 pub use door::drain::Drained;
 pub use door::filter::ToolFilter;

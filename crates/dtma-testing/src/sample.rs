@@ -18,7 +18,7 @@ use dtma_core::record::{
     Cause, Fate, GatewaySession, GroupGoal, GroupRecord, Handshake, Operation, OperationKind, Outcome,
     Revision, Rollout, ServerGoal, ServerRecord, Wishes,
 };
-use dtma_core::spec::{GroupOptions, GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec};
+use dtma_core::spec::{GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -148,12 +148,7 @@ pub fn group_record(name: &str) -> GroupRecord {
     };
     GroupRecord {
         servers: [(server.instance.clone(), record)].into(),
-        spec: GroupSpec {
-            group_id: group(name),
-            servers: vec![server],
-            options: GroupOptions::default(),
-            labels: BTreeMap::new(),
-        },
+        spec: GroupSpec::new(group(name), vec![server]),
         generation: Generation(1),
         goal: GroupGoal::Run,
         rollout: Rollout::Established,

@@ -6,9 +6,8 @@ use crate::raw::RawEngine;
 use crate::report::Report;
 use anyhow::Result;
 use dtma_client::Mutation;
-use dtma_core::spec::{GroupOptions, GroupSpec, NetworkMode, ServerKind, ServerSpec, Transport};
+use dtma_core::spec::{GroupSpec, NetworkMode, ServerKind, ServerSpec, Transport};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// One kind of server, as the daemon is asked for it and as the raw calls are made from it.
@@ -47,8 +46,7 @@ fn tool_spec(name: &str) -> Result<ServerSpec> {
 
 /// A group as the domain sees it.
 pub(crate) fn group(name: &str, servers: Vec<ServerSpec>) -> Result<GroupSpec> {
-    let (options, labels) = (GroupOptions::default(), BTreeMap::new());
-    Ok(GroupSpec { group_id: name.parse()?, servers, options, labels })
+    Ok(GroupSpec::new(name.parse()?, servers))
 }
 
 pub(crate) async fn measure(

@@ -4,7 +4,7 @@ use super::{By, CallJournal};
 use crate::gateway::Target;
 use bytes::Bytes;
 use dtma_core::Timestamp;
-use dtma_mcp::{PostReply, Watcher};
+use dtma_mcp::{Naming, PostReply, Watcher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -31,6 +31,8 @@ pub(super) enum Fate {
 pub(super) struct Call {
     pub(super) who: Arc<str>,
     pub(super) target: Target,
+    /// Of a group.
+    pub(super) naming: Option<Naming>,
     pub(super) by: By,
     pub(super) at: Timestamp,
     pub(super) took: Duration,
@@ -58,6 +60,7 @@ struct Open {
     journal: CallJournal,
     who: Arc<str>,
     target: Target,
+    naming: Option<Naming>,
     by: By,
     asked: Bytes,
     began: Instant,
@@ -68,7 +71,15 @@ struct Open {
 impl Pending {
     pub(super) fn new(journal: CallJournal, who: Arc<str>, target: Target, by: By, asked: Bytes) -> Self {
         let (began, last) = (Instant::now(), Bytes::new());
-        Self(Some(Open { journal, who, target, by, asked, began, received: 0, last }))
+        Self(Some(Open { journal, who, target, naming: None, by, asked, began, received: 0, last }))
+    }
+
+    /// What things of the group are called that is asked.
+    pub(crate) fn called(mut self, naming: Option<Naming>) -> Self {
+        if let Some(open) = &mut self.0 {
+            open.naming = naming;
+        }
+        self
     }
 
     /// Notes what became of it; of a stream when that is over. What has no answer is not noted.
@@ -102,7 +113,7 @@ impl Pending {
 
     fn over(&mut self, fate: Fate) {
         let Some(open) = self.0.take() else { return };
-        let Open { journal, who, target, by, asked, began, received, last: _ } = open;
+        let Open { journal, who, target, naming, by, asked, began, received, last: _ } = open;
         let received = match &fate {
             Fate::Answered(text) | Fate::Refused(text) if received == 0 => text.len() as u64,
             Fate::Answered(_)
@@ -113,7 +124,7 @@ impl Pending {
             | Fate::Left => received,
         };
         let (at, took) = ((journal.0.wall)(), began.elapsed());
-        journal.note(Call { who, target, by, at, took, asked, fate, received });
+        journal.note(Call { who, target, naming, by, at, took, asked, fate, received });
     }
 }
 

@@ -129,7 +129,7 @@ impl Scribe {
         if is_call && asked.method.as_deref() != Some("subscriptions/listen") {
             self.load.seconds.observe(call, outcome);
         }
-        let (group_id, instance_name) = target(&call.target, &about);
+        let (group_id, instance_name) = target(call, &about);
         let left_out = self.load.left_out.swap(0, Ordering::Relaxed);
         let method = asked.method.as_deref().map_or_else(String::new, clean);
         Some(Record {
@@ -153,10 +153,14 @@ impl Scribe {
 }
 
 /// The group, where all of one was asked, and the server.
-fn target(target: &Target, about: &str) -> (Option<String>, Option<String>) {
-    match target {
+fn target(call: &Call, about: &str) -> (Option<String>, Option<String>) {
+    match &call.target {
         Target::Server(instance) => (None, Some(instance.to_string())),
-        Target::Group(group) => (Some(group.to_string()), dtma_mcp::named_server(about).map(clean)),
+        Target::Group(group) => {
+            let known = call.naming.as_ref().and_then(|naming| naming.server_of(about));
+            let server = known.map(ToString::to_string);
+            (Some(group.to_string()), server.or_else(|| dtma_mcp::named_server(about).map(clean)))
+        }
     }
 }
 

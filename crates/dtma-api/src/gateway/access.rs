@@ -201,7 +201,7 @@ pub(super) async fn admitted(
     let server = limited(&target.answering(app)?.with_most_tools(most_tools), &reached);
     let trace = TraceContext::of(request.headers());
     let body = read(request, GATEWAY_LIMIT).await?;
-    let call = app.calls().asked(caller, target, By::Http, &body);
+    let call = app.calls().asked(caller, target, By::Http, &body).called(server.naming());
     match charge(app, &server, &reached, &body) {
         Ok(()) => Ok(Admitted { server, body: traced(trace, body), call }),
         Err(wait) => {

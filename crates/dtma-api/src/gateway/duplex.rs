@@ -123,6 +123,7 @@ impl Line {
         let (door, session) =
             (access::limited(&self.door, reached), self.session.get().map(ToString::to_string));
         let call = self.app.calls().asked(&self.caller, &self.target, self.by, &message);
+        let call = call.called(door.naming());
         if let Err(wait) = access::charge(&self.app, &door, reached, &message) {
             let error = ApiError::TooMany("calls", wait);
             call.barred(error.code());

@@ -5,7 +5,9 @@ use crate::error::ApiError;
 use dtma_core::id::{GroupId, InstanceName};
 use dtma_core::phase::Phase;
 use dtma_manager::ManagerError;
-use dtma_mcp::{Aggregate, Claims, Door, EventId, EventStream, MessageStream, PostReply, SessionError};
+use dtma_mcp::{
+    Aggregate, Claims, Door, EventId, EventStream, MessageStream, Naming, PostReply, SessionError,
+};
 use std::fmt;
 
 /// Which.
@@ -86,6 +88,14 @@ impl Entrance {
         match (!door.is_ready()).then(|| stands_still(app, door.instance())).flatten() {
             Some(why) => Err(ApiError::StandsStill(door.instance().clone(), why)),
             None => Ok(()),
+        }
+    }
+
+    /// What things are called there, where that follows from more than the name of one server.
+    pub(super) fn naming(&self) -> Option<Naming> {
+        match self {
+            Self::Server(_) => None,
+            Self::Group(group) => Some(group.naming()),
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod beside;
 mod case;
+mod gateway;
 mod groups;
 mod mounts;
 mod overrides;
@@ -21,6 +22,7 @@ mod told;
 
 use case::Case;
 use dtma_config::rule;
+use gateway::gateway_cases;
 use groups::group_cases;
 use mounts::mount_cases;
 use overrides::override_cases;
@@ -32,8 +34,9 @@ use support::{configurator, pair, places};
 use texts::text_cases;
 
 fn cases() -> Vec<Case> {
-    let of_fields = [group_cases(), text_cases(), size_cases(), port_cases(), mount_cases(), time_cases()];
-    of_fields.into_iter().chain([idle_cases(), session_cases(), override_cases()]).flatten().collect()
+    let of_servers = [text_cases(), size_cases(), port_cases(), mount_cases(), time_cases()];
+    let of_groups = [group_cases(), gateway_cases()].into_iter();
+    of_groups.chain(of_servers).chain([idle_cases(), session_cases(), override_cases()]).flatten().collect()
 }
 
 #[test]

@@ -9,10 +9,9 @@
 
 use dtma_config::{Configurator, Policy, Rendered, Templates};
 use dtma_core::id::OwnerId;
-use dtma_core::spec::{GroupOptions, GroupSpec, ServerKind, ServerSpec, Transport};
+use dtma_core::spec::{GroupSpec, ServerKind, ServerSpec, Transport};
 use dtma_core::violation::Violation;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
@@ -34,7 +33,7 @@ pub(crate) fn tool(name: &str) -> ServerSpec {
 
 pub(crate) fn group(servers: Vec<ServerSpec>) -> GroupSpec {
     let group_id = "demo".parse().unwrap();
-    GroupSpec { group_id, servers, options: GroupOptions::default(), labels: BTreeMap::new() }
+    GroupSpec::new(group_id, servers)
 }
 
 /// `time`, an MCP server on stdio, and `web`, a tool.

@@ -5,9 +5,7 @@ use dtma_core::container::{ContainerConfig, Isolation, Limits, LogDriver};
 use dtma_core::id::{Generation, ImageRef, InstanceName};
 use dtma_core::record::{GroupGoal, GroupRecord, Rollout, ServerGoal, ServerRecord};
 use dtma_core::restart::RestartPolicy;
-use dtma_core::spec::{
-    Condition, Dependency, GroupOptions, GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec,
-};
+use dtma_core::spec::{Condition, Dependency, GroupSpec, NetworkMode, PullPolicy, ServerKind, ServerSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -57,12 +55,7 @@ pub(crate) fn group(edges: &[(u8, Condition)], networked: bool) -> GroupRecord {
     };
     GroupRecord {
         servers: servers.iter().map(|server| (server.instance.clone(), record(server))).collect(),
-        spec: GroupSpec {
-            group_id: "g".parse().unwrap(),
-            servers,
-            options: GroupOptions::default(),
-            labels: BTreeMap::new(),
-        },
+        spec: GroupSpec::new("g".parse().unwrap(), servers),
         generation: Generation(1),
         goal: GroupGoal::Run,
         rollout: Rollout::Established,

@@ -5,7 +5,7 @@ use dtma_core::id::{GroupId, InstanceName};
 use dtma_core::port::NoEgress;
 use dtma_core::port::StateStore;
 use dtma_core::record::Removal;
-use dtma_core::spec::{Condition, Dependency, GroupOptions, GroupSpec, ServerKind, ServerSpec, Transport};
+use dtma_core::spec::{Condition, Dependency, GroupSpec, ServerKind, ServerSpec, Transport};
 use dtma_manager::{
     Backends, Deployed, Drain, Manager, ManagerError, ManagerHandle, ServerStatus, Settings, Wait,
 };
@@ -13,7 +13,6 @@ use dtma_testing::fake_runtime::{Held, Open, Verb};
 use dtma_testing::{
     FakeMcpServer, FakeMcpServerRemote, FakeRuntime, FakeRuntimeRemote, MemoryStore, MemoryStoreRemote,
 };
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,12 +143,7 @@ pub(crate) fn group_id(text: &str) -> GroupId {
 }
 
 pub(crate) fn spec(group: &str, servers: Vec<ServerSpec>) -> GroupSpec {
-    GroupSpec {
-        group_id: group_id(group),
-        servers,
-        options: GroupOptions::default(),
-        labels: BTreeMap::new(),
-    }
+    GroupSpec::new(group_id(group), servers)
 }
 
 pub(crate) fn tool(instance: &str) -> ServerSpec {

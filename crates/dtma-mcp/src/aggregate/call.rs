@@ -26,6 +26,15 @@ struct Target {
     own: String,
 }
 
+/// One thing of a server's.
+struct Meant<'a> {
+    /// Its name where nobody knows better.
+    likely: &'a str,
+    is_it: &'a (dyn Fn(&str) -> bool + Sync),
+    /// It can be called nothing but that.
+    certain: bool,
+}
+
 impl Aggregate {
     pub(super) async fn call_tool(&self, asked: &Asked<'_>) -> PostReply {
         let Some((at, name)) = named(asked, "name") else {
@@ -54,9 +63,20 @@ impl Aggregate {
 
     /// The tool of that name that this client may call.
     async fn tool(&self, asked: &Asked<'_>, name: &str) -> Option<Target> {
-        let (member, part) = self.owner(name)?;
-        let own = self.own_name(asked, &TOOLS, &member, part).await?;
-        self.shows_tool(&member.name, &own).then_some(Target { member, own })
+        let (member, own) = match self.renamed(name) {
+            Some((member, own)) => {
+                let meant = Meant { likely: &own, is_it: &|listed| listed == own, certain: true };
+                let own = self.own_name(asked, &TOOLS, &member, &meant).await?;
+                (member, own)
+            }
+            None => {
+                let (member, part) = self.owner(name)?;
+                let own = self.own_part(asked, &TOOLS, &member, part).await?;
+                let own = Some(own).filter(|own| !member.is_renamed(own))?;
+                (member, own)
+            }
+        };
+        self.shows_tool(&member, &own).then_some(Target { member, own })
     }
 
     pub(super) async fn get_prompt(&self, asked: &Asked<'_>) -> PostReply {
@@ -74,7 +94,7 @@ impl Aggregate {
     async fn prompt(&self, asked: &Asked<'_>, name: &str) -> Option<Target> {
         let (member, part) = self.owner(name)?;
         let own = match names::may_be_altered(part) {
-            true => self.own_name(asked, &PROMPTS, &member, part).await?,
+            true => self.own_part(asked, &PROMPTS, &member, part).await?,
             false => part.to_owned(),
         };
         Some(Target { member, own })
@@ -127,28 +147,40 @@ impl Aggregate {
         Voice { server: target.member.name.clone(), answers }.reply(reply)
     }
 
-    /// The server's own name of what is called `part` here. `None`: it has no such thing, as far as it says.
-    async fn own_name(
+    /// The server's own name of what is called `part` behind its alias.
+    async fn own_part(
         &self,
         asked: &Asked<'_>,
         list: &List,
         member: &Arc<Member>,
         part: &str,
     ) -> Option<String> {
-        let exposed = |own: &String| {
+        let exposed = |own: &str| {
             names::split(&names::exposed(&member.alias, own)).is_some_and(|(_, exposed)| exposed == part)
         };
+        let meant = Meant { likely: part, is_it: &exposed, certain: !names::may_be_altered(part) };
+        self.own_name(asked, list, member, &meant).await
+    }
+
+    /// The server's own name of what is meant. `None`: it has no such thing, as far as it says.
+    async fn own_name(
+        &self,
+        asked: &Asked<'_>,
+        list: &List,
+        member: &Arc<Member>,
+        meant: &Meant<'_>,
+    ) -> Option<String> {
         let is_tool = list.method == TOOLS.method;
-        if is_tool && let Some(own) = member.known_tools().into_iter().find(exposed) {
+        if is_tool && let Some(own) = member.known_tools().into_iter().find(|own| (meant.is_it)(own)) {
             return Some(own);
         }
         // A server that does not answer just now, or lists nothing, is asked as it is.
-        if is_tool && !member.is_listed() && !names::may_be_altered(part) {
-            return Some(part.to_owned());
+        if is_tool && !member.is_listed() && meant.certain {
+            return Some(meant.likely.to_owned());
         }
         match self.listed_now(asked, list, member).await {
-            Some(own) => own.into_iter().find(exposed),
-            None => Some(part.to_owned()),
+            Some(own) => own.into_iter().find(|own| (meant.is_it)(own)),
+            None => Some(meant.likely.to_owned()),
         }
     }
 
@@ -163,8 +195,8 @@ impl Aggregate {
     fn no_tool(&self, asked: &Asked<'_>, name: &str) -> PostReply {
         let members = self.members();
         let shown = |member: &Arc<Member>| {
-            let tools = member.tools().into_iter().filter(|tool| self.shows_tool(&member.name, tool));
-            tools.map(|tool| names::exposed(&member.alias, &tool)).collect::<Vec<_>>()
+            let tools = member.tools().into_iter().filter(|tool| self.shows_tool(member, tool));
+            tools.map(|tool| member.tool_name(&tool)).collect::<Vec<_>>()
         };
         let known: Vec<String> = members.iter().flat_map(shown).collect();
         not_there(asked, "tool", name, &nearest(name, known.iter().map(String::as_str)))

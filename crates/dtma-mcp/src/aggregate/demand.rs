@@ -39,6 +39,9 @@ impl Aggregate {
             }
             (name, _) => name,
         };
+        if let Some((member, own)) = self.renamed(&name) {
+            return Some((member.name.clone(), Demand::Tool(own)));
+        }
         let (member, part) = self.owner(&name)?;
         let mut known = member.known_tools().into_iter();
         let own = known.find(|own| names::exposed(&member.alias, own) == name);

@@ -12,13 +12,12 @@ use crate::json::member;
 use crate::rpc;
 use crate::splice::Edit;
 use bytes::Bytes;
+use dtma_core::spec::gateway::{CALL_TOOL as CALL, FIND_TOOLS as FIND};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-const FIND: &str = "find_tools";
-const CALL: &str = "call_tool";
 /// Tools that are found where the client does not say how many it wants, and at most.
 const USUAL: usize = 10;
 const MOST: usize = 50;

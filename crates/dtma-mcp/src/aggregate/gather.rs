@@ -3,7 +3,7 @@
 
 use super::Aggregate;
 use super::members::Member;
-use super::page::{List, Part, elements, renamed};
+use super::page::{List, Part, TOOLS, elements, name_of, renamed};
 use super::way::{Ask, Way};
 use crate::PostReply;
 use crate::envelope::{Kind, Message};
@@ -92,6 +92,10 @@ impl Aggregate {
 
 impl Gathered {
     fn take(&mut self, all: &Aggregate, list: &List, member: &Member, listed: Listed) {
+        if list.method == TOOLS.method && listed.cut.is_none() {
+            let names: Vec<String> = listed.elements.iter().filter_map(|tool| name_of(tool)).collect();
+            member.look_for_renamed(&names);
+        }
         let seen = listed.elements.iter().filter(|element| all.shows(list, member, element));
         let elements = seen.filter_map(|element| renamed(list, member, element)).collect();
         self.parts.push(Part { server: member.name.clone(), elements });

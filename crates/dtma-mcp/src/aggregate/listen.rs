@@ -5,8 +5,9 @@ use super::Aggregate;
 use super::members::{Member, Members};
 use super::rewrite::Voice;
 use super::sessions::Session;
-use crate::{Event, EventId, EventStream, MessageStream, SessionError, rpc};
+use crate::{Door, Event, EventId, EventStream, MessageStream, SessionError, rpc};
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, SelectAll, StreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -78,7 +79,8 @@ impl Listening {
         let is_new = |member: &&Arc<Member>| !self.heard.iter().any(|heard| heard.door.is(&member.door));
         for member in members.iter().filter(is_new) {
             let (session, member) = (Arc::clone(&self.session), Arc::clone(member));
-            self.streams.push(said_by(session, member).boxed());
+            let gone = gone(self.all.inner.members.subscribe(), member.door.clone());
+            self.streams.push(said_by(session, member).take_until(gone).boxed());
         }
         self.heard = members;
     }
@@ -120,6 +122,12 @@ impl Listening {
 
 fn changed(method: &str) -> Bytes {
     rpc::notification(method, None).into()
+}
+
+/// Ends when a server is not part of the group any more; whoever is there otherwise goes on.
+pub(super) fn gone(mut members: watch::Receiver<Arc<Members>>, door: Door) -> BoxFuture<'static, ()> {
+    // Fails when the group is gone, and all its servers with it.
+    async move { drop(members.wait_for(|members| !members.have(&door)).await) }.boxed()
 }
 
 /// What one server says to this client, whatever becomes of its processes, until it is removed.

@@ -8,11 +8,10 @@
 
 use crate::rpc;
 use dtma_core::id::InstanceName;
+use dtma_core::spec::gateway::SEPARATOR;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// Between a server and what is its own.
-const SEPARATOR: &str = "__";
 /// Longest name of a tool or prompt.
 const LONGEST: usize = 64;
 /// Longest name of a server in one.

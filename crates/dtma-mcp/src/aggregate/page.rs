@@ -125,7 +125,11 @@ pub(super) fn renamed(list: &List, server: &Member, element: &[u8]) -> Option<By
     let text = match list.named {
         Named::Name => {
             let own: String = serde_json::from_slice(at.of(element)).ok()?;
-            crate::rpc::quoted(&names::exposed(&server.alias, &own)).into_bytes()
+            let name = match list.method == TOOLS.method {
+                true => server.tool_name(&own),
+                false => names::exposed(&server.alias, &own),
+            };
+            crate::rpc::quoted(&name).into_bytes()
         }
         Named::Address(_) => names::prefixed(&server.name, at.of(element)),
     };

@@ -2,7 +2,8 @@
 //! that they are about, so what becomes of questions, of cancelling and of servers of the other era is the same as there.
 
 use super::Aggregate;
-use super::members::Member;
+use super::listen::gone;
+use super::members::{Member, Members};
 use super::names;
 use super::post::{Asked, refuse, too_long};
 use super::rewrite::Voice;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 const LISTEN: &str = "subscriptions/listen";
@@ -72,6 +74,9 @@ impl Aggregate {
 
     /// The tool as its server lists it.
     fn listed_by_owner(&self, tool: &str) -> Option<Bytes> {
+        if let Some((member, own)) = self.renamed(tool) {
+            return member.door.listed(&own);
+        }
         let (member, part) = self.owner(tool)?;
         member.door.listed(part)
     }
@@ -84,7 +89,8 @@ impl Aggregate {
         let wanted = member(asked.params, "notifications").and_then(|raw| serde_json::from_slice(raw).ok());
         let wanted: Wanted = wanted.unwrap_or_default();
         let members = self.members();
-        let streams = members.iter().map(|member| timeout(WITHIN, said_by(guest, member, &wanted, asked.id)));
+        let said = |member| said_by(guest, self.inner.members.subscribe(), member, &wanted, asked.id);
+        let streams = members.iter().map(|member| timeout(WITHIN, said(member)));
         let streams = future::join_all(streams).await.into_iter().filter_map(|stream| stream.ok().flatten());
         let first = self.acknowledged(&wanted, asked.id);
         let changes = self.changes(&wanted, asked.id);
@@ -146,6 +152,7 @@ impl Wanted {
 /// What one server tells after it has said that it was asked. `None`: there is nothing to hear of it, or it is down.
 async fn said_by(
     guest: &Guest,
+    members: watch::Receiver<Arc<Members>>,
     member: &Arc<Member>,
     wanted: &Wanted,
     id: &[u8],
@@ -158,7 +165,8 @@ async fn said_by(
     // Said once for all.
     let _acknowledged = messages.next().await?;
     let voice = Voice::of(&member.name);
-    Some(messages.map(move |text| voice.message(text)).boxed())
+    let gone = gone(members, member.door.clone());
+    Some(messages.map(move |text| voice.message(text)).take_until(gone).boxed())
 }
 
 fn notification(method: &str, id: &[u8], mut params: Value) -> Bytes {

@@ -6,6 +6,7 @@ mod calling;
 mod degraded;
 mod finding;
 mod listing;
+mod selecting;
 mod stateless;
 
 use super::Aggregate;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use dtma_core::Timestamp;
 use dtma_core::id::Generation;
 use dtma_core::log::Origin;
+use dtma_core::spec::GatewaySpec;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -28,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 struct House {
     all: Aggregate,
     doors: Vec<Door>,
+    gateway: GatewaySpec,
     tasks: JoinSet<()>,
     runs: u64,
 }
@@ -145,7 +148,8 @@ impl Script {
 impl House {
     fn new() -> Self {
         let all = Aggregate::new("group".parse().unwrap(), Limits::default());
-        Self { all, doors: Vec::new(), tasks: JoinSet::new(), runs: 0 }
+        let gateway = GatewaySpec::default();
+        Self { all, doors: Vec::new(), gateway, tasks: JoinSet::new(), runs: 0 }
     }
 
     /// `b` and `a`, that can everything, in that order.
@@ -171,7 +175,7 @@ impl House {
         door.serve(&[MemberId::from("0")]);
         self.tasks.spawn(owner.run());
         self.doors.push(door.clone());
-        self.all.set_servers(self.doors.clone());
+        self.all.set_servers(self.doors.clone(), &self.gateway);
         (door, handle)
     }
 
@@ -252,6 +256,10 @@ impl Client {
 
     async fn call(&self, tool: &str) -> Value {
         self.exchange("tools/call", json!({"name": tool, "arguments": {"n": 1}})).await.0
+    }
+
+    async fn call_with(&self, tool: &str, arguments: Value) -> Value {
+        self.exchange("tools/call", json!({"name": tool, "arguments": arguments})).await.0
     }
 
     /// What elements of a list are called.

@@ -80,13 +80,13 @@ async fn servers_come_and_go_and_clients_that_listen_hear_of_it() {
     client.call("a__echo").await;
     let mut heard = client.listen();
     house.doors.retain(|door| door.instance().as_str() != "a");
-    house.all.set_servers(house.doors.clone());
+    house.all.set_servers(house.doors.clone(), &house.gateway);
     a.door.close();
     let news = [next(&mut heard).await, next(&mut heard).await, next(&mut heard).await];
     assert_eq!(news.map(|news| news["method"].as_str().unwrap().to_owned()), CHANGED);
     assert_eq!(client.tools().await[0], "b__echo");
     assert_eq!(client.call("a__echo").await["error"]["code"], -32602);
-    house.all.set_servers(house.doors.clone());
+    house.all.set_servers(house.doors.clone(), &house.gateway);
     let _c = house.server("c", Script::tools(&["x"])).await;
     for _ in CHANGED {
         next(&mut heard).await;
