@@ -150,13 +150,19 @@ async fn the_groups_spec_says_what_is_part_of_it_and_how_it_is_called() {
     let client = client(&toolbox, &json!({})).await;
     let group = toolbox.named("all");
     let (before, mut stream) = (container_ids(&group), client.listen().await);
-    let apply = async |gateway: &Value| {
+    let with = |gateway: &Value| {
         let mut document = toolbox.group("all", &[groups::time("time"), groups::fixture("asks")]);
         document["gateway"] = gateway.clone();
-        toolbox.client().put_group(&group, &document, &ChangeOptions::default()).await
+        document
+    };
+    let apply = async |gateway: &Value| {
+        toolbox.client().put_group(&group, &with(gateway), &ChangeOptions::default()).await
     };
     let tools = json!({"allow": ["time__*", "asks__echo"], "deny": ["*__convert_time"],
         "rename": {"time__get_current_time": "now"}});
+    let (planned, plan) = (with(&json!({"tools": tools})), ChangeOptions::default());
+    let planned = toolbox.client().plan_group(&group, &planned, &plan).await.expect("a plan");
+    assert!(planned.changed && planned.changes.is_empty(), "{planned:#?}");
     apply(&json!({"tools": tools})).await.expect("it is applied");
     let told = async {
         while let Some(message) = stream.next().await {

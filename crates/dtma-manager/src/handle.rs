@@ -91,6 +91,8 @@ pub struct Preview {
     pub generation: Option<Generation>,
     /// What would happen to each server; empty when nothing would.
     pub changes: Vec<ServerChange>,
+    /// Nothing of it is different from what is wanted now, servers or not.
+    pub same: bool,
     /// Whether it would be accepted, and what the containers would be made from.
     pub validation: Validation,
     /// What is known beforehand of how it would turn out, where a configuration ran before.

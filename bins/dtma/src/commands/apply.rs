@@ -47,7 +47,7 @@ async fn change(app: &App, document: &Document, args: &ApplyArgs) -> Result<(), 
 
 /// What is about to happen. A file that is refused is told about by its refusal.
 fn announce(app: &App, plan: &PlanView) {
-    if plan.validation.valid && plan.generation.is_some() && plan.changed {
+    if plan.validation.valid && plan.generation.is_some() && !plan.changes.is_empty() {
         app.output.remark(change::diff(&plan.changes, false, app.output.remark_ink).trim_end());
     }
 }
@@ -102,6 +102,11 @@ fn headline(group: &str, plan: &PlanView) -> String {
     match (plan.generation, plan.changed) {
         (_, false) => format!("{group}: nothing would change"),
         (None, true) => format!("{group}: is not there yet; {summary}"),
+        (Some(generation), true) if plan.changes.is_empty() => {
+            format!(
+                "{group}: generation {generation} stands; the group would change, and none of its servers"
+            )
+        }
         (Some(generation), true) => format!("{group}: generation {generation} stands; {summary}"),
     }
 }

@@ -89,16 +89,17 @@ fn plan(app: &App, request: GroupRequest, expect: Expect) -> Answer {
         None => None,
     };
     let mut validation = validation(app, request);
-    let (generation, changes) = match preview {
-        Some(Preview { generation, changes, foreseen, .. }) => {
+    let (generation, changes, changed) = match preview {
+        Some(Preview { generation, changes, same, foreseen, .. }) => {
             validation.warnings.extend(details(foreseen));
-            (generation, changes)
+            let changed = !same || !changes.is_empty();
+            (generation, changes, changed)
         }
-        None => (None, Vec::new()),
+        None => (None, Vec::new(), false),
     };
-    let changed = !changes.is_empty();
     let message = match (validation.valid, changes.len()) {
         (false, _) => format!("{} mistake(s)", validation.errors.len()),
+        (true, 0) if changed => "the group would change, and none of its servers".to_owned(),
         (true, 0) => "nothing would change".to_owned(),
         (true, count) => format!("{count} server(s) would change"),
     };

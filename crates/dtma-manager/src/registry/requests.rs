@@ -173,7 +173,9 @@ impl Registry {
         let validation = self.validate(spec);
         let foreseen = self.foreseen_drift(present, spec, &validation.effective);
         let changes = preview(present, spec, &validation.effective);
-        Ok(Preview { generation: present.map(|present| present.generation), changes, validation, foreseen })
+        let same = present.is_some_and(|present| present.spec == *spec);
+        let generation = present.map(|present| present.generation);
+        Ok(Preview { generation, changes, same, validation, foreseen })
     }
 
     /// What is known of tools that another configuration will not offer as they were approved: only where that
