@@ -198,6 +198,17 @@ async fn what_a_clients_file_names_is_the_server() {
     assert_eq!(std::fs::read_to_string(&file).expect("the file"), text);
     ends(&toolbox, &[&config[..], &["--remove"]].concat(), 0).await;
     assert_eq!(std::fs::read_to_string(&file).expect("the file"), theirs);
+
+    let group = toolbox.named("door");
+    let merged = ends(&toolbox, &[&merge[..], &["--group", &group, "--as-one"]].concat(), 0).await;
+    assert!(merged.stderr.contains(&format!("added: {group}")), "{}", merged.stderr);
+    let mut client = Client::greet(command_of(&file, &group));
+    let arguments = json!({"message": "through one entry"});
+    client.say(&dtma_tests::mcp::call(&json!(9), "fixture-one__echo", &arguments));
+    assert_eq!(dtma_tests::text(&client.answer(&json!(9))), "Echo: through one entry");
+    assert!(client.finish().1.success());
+    ends(&toolbox, &[&config[..], &["--remove", "--group", &group, "--as-one"]].concat(), 0).await;
+    assert_eq!(std::fs::read_to_string(&file).expect("the file"), theirs);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
 //! The clients that `dtma agent config` knows: which file each reads, how a server is written there, and how its token
 //! is named without being told.
 //!
-//! What differs between them is the table [`CLIENTS`]. [`names()`] says what a server is called there, [`decide`] what is
+//! What differs between them is the table [`CLIENTS`]. [`Aim`] is what an entry leads to, [`names()`] says what that is called there, [`decide`] what is
 //! to be done, [`jsonc`] and [`toml`] do it to a text of either family, [`place`] and [`replace`] know files.
 
+mod aim;
 pub(crate) mod decide;
 mod entry;
 mod jsonc;
@@ -14,9 +15,10 @@ mod replace;
 mod tests;
 mod toml;
 
+pub(crate) use aim::Aim;
 pub(crate) use decide::{Order, Outcome};
 pub(crate) use entry::{Daemon, Entry, TOKEN};
-pub(crate) use names::names;
+pub(crate) use names::{name_of_group, names};
 pub(crate) use replace::{read, write};
 
 use crate::failure::Failure;

@@ -19,6 +19,7 @@ Examples:
   dtma agent config --client cursor --write              merge it into ~/.cursor/mcp.json
   dtma agent config --client vscode --project --server time --write
   dtma agent config --client claude-desktop --agent-token-file ~/agent.token --write
+  dtma agent config --client cursor --group lab --as-one --write    one entry for all of a group
   dtma agent config --client codex --write --remove      take our entries out again
 
 Everything else in the file stays as it is, comments included. The token is never in the file: the client takes it from \
@@ -33,6 +34,9 @@ pub(crate) struct AgentConfigArgs {
     /// Only the servers of this group
     #[arg(long, value_name = "GROUP", conflicts_with = "servers")]
     pub(crate) group: Option<String>,
+    /// The whole group as one server, in one entry, instead of one for each of its servers
+    #[arg(long, requires = "group")]
+    pub(crate) as_one: bool,
     /// Merge it into this file
     #[arg(long, value_name = "FILE", conflicts_with = "write")]
     pub(crate) file: Option<PathBuf>,
@@ -54,6 +58,11 @@ pub(crate) struct AgentConfigArgs {
 }
 
 impl AgentConfigArgs {
+    /// The group that is meant as one server.
+    pub(crate) fn one_group(&self) -> Option<&str> {
+        self.group.as_deref().filter(|_| self.as_one)
+    }
+
     /// True when a file is changed.
     pub(crate) fn merges(&self) -> bool {
         self.write || self.file.is_some()

@@ -1,5 +1,6 @@
 //! What is to be done to a file that has these entries: pure, and the same for every syntax.
 
+use super::Aim;
 use super::entry::{Daemon, Entry};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -11,8 +12,8 @@ use serde_json::Value;
 pub(crate) enum Order<'a> {
     /// These entries are to be there.
     Put { daemon: &'a Daemon<'a>, entries: &'a [Entry], force: bool },
-    /// The entries of this daemon are to go: those of these servers, or all.
-    Take { daemon: &'a Daemon<'a>, instances: Option<&'a [String]> },
+    /// The entries of this daemon are to go: those that lead to one of these, or all.
+    Take { daemon: &'a Daemon<'a>, aims: Option<&'a [Aim]> },
 }
 
 /// What became of it.
@@ -24,8 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) replaced: Vec<String>,
     pub(crate) unchanged: Vec<String>,
     pub(crate) removed: Vec<String>,
-    /// Servers of this daemon to which other entries lead.
-    pub(crate) others: Vec<(String, String)>,
+    /// What of this daemon other entries lead to.
+    pub(crate) others: Vec<(String, Aim)>,
 }
 
 /// One change of a file.
@@ -53,7 +54,7 @@ pub(super) fn decide<'a>(
                 names => Err(taken(file, names)),
             }
         }
-        Order::Take { daemon, instances } => Ok(take(daemon, present, *instances)),
+        Order::Take { daemon, aims } => Ok(take(daemon, present, *aims)),
     }
 }
 
@@ -64,7 +65,7 @@ fn found<'a>(present: &'a [(String, Value)], key: &str) -> Option<&'a Value> {
 fn strange<'a>(daemon: &Daemon<'_>, present: &[(String, Value)], entries: &'a [Entry]) -> Vec<&'a str> {
     let is_strange = |entry: &&Entry| {
         let there = found(present, &entry.key);
-        there.is_some_and(|value| daemon.leads_to(value).as_ref() != Some(&entry.instance))
+        there.is_some_and(|value| daemon.leads_to(value).as_ref() != Some(&entry.aim))
     };
     entries.iter().filter(is_strange).map(|entry| entry.key.as_str()).collect()
 }
@@ -88,7 +89,7 @@ fn put<'a>(
                 steps.push(Step::Put(entry));
                 outcome.added.push(key);
             }
-            Some(value) if daemon.leads_to(value).as_ref() != Some(&entry.instance) => {
+            Some(value) if daemon.leads_to(value).as_ref() != Some(&entry.aim) => {
                 steps.push(Step::Put(entry));
                 outcome.replaced.push(key);
             }
@@ -116,9 +117,9 @@ fn is_as_wanted(value: &Value, entry: &Entry) -> bool {
 fn take<'a>(
     daemon: &Daemon<'_>,
     present: &[(String, Value)],
-    instances: Option<&[String]>,
+    aims: Option<&[Aim]>,
 ) -> (Vec<Step<'a>>, Outcome) {
-    let meant = |instance: &String| instances.is_none_or(|meant| meant.contains(instance));
+    let meant = |aim: &Aim| aims.is_none_or(|meant| meant.contains(aim));
     let ours = present.iter().filter(|(_, value)| daemon.leads_to(value).as_ref().is_some_and(meant));
     let removed: Vec<String> = ours.map(|(key, _)| key.clone()).collect();
     let steps = removed.iter().map(|key| Step::Remove(key.clone())).collect();

@@ -1,6 +1,6 @@
 //! One server as a client's file has it, before it is JSON or TOML; and how to know one of ours again.
 
-use super::{Client, Door, Reference};
+use super::{Aim, Client, Door, Reference};
 use crate::app::TlsFiles;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -34,13 +34,13 @@ impl Field {
     }
 }
 
-/// One server in a client's file.
+/// One server, or one group as a server, in a client's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// What the client calls it.
     pub(crate) key: String,
-    /// The server.
-    pub(crate) instance: String,
+    /// What it is.
+    pub(crate) aim: Aim,
     pub(super) fields: Vec<(&'static str, Field)>,
 }
 
@@ -58,29 +58,31 @@ pub(crate) struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
-    /// A server's door.
-    pub(crate) fn address(&self, instance: &str) -> String {
-        format!("{}/gateway/servers/{instance}/mcp", self.url)
+    /// Its door there.
+    pub(crate) fn address(&self, aim: &Aim) -> String {
+        format!("{}{}", self.url, aim.path())
     }
 
-    /// How a client writes a server.
-    pub(crate) fn entry(&self, client: &Client, key: String, instance: String) -> Entry {
+    /// How a client writes it.
+    pub(crate) fn entry(&self, client: &Client, key: String, aim: Aim) -> Entry {
         let fields = match client.door {
             Door::Url { field, typed, token } => {
                 let kind = typed.then(|| ("type", Field::Text("http".into())));
-                let address = (field, Field::Text(self.address(&instance)));
+                let address = (field, Field::Text(self.address(&aim)));
                 kind.into_iter().chain([address, reference(token)]).collect()
             }
             Door::Command { marks } => {
                 let marks = marks.iter().map(|(name, text)| (*name, Field::Text((*text).into())));
-                marks.chain(self.command(&instance)).collect()
+                marks.chain(self.command(&aim)).collect()
             }
         };
-        Entry { key, instance, fields }
+        Entry { key, aim, fields }
     }
 
-    fn command(&self, instance: &str) -> [(&'static str, Field); 2] {
-        let mut args = ["mcp", "connect", instance, "--url", self.url].map(str::to_owned).to_vec();
+    fn command(&self, aim: &Aim) -> [(&'static str, Field); 2] {
+        let mut args = ["mcp", "connect"].map(str::to_owned).to_vec();
+        args.extend(aim.args());
+        args.extend(["--url", self.url].map(str::to_owned));
         let files = [
             ("--token-file", self.token_file.as_ref()),
             ("--ca-file", self.files.ca.as_ref()),
@@ -94,24 +96,22 @@ impl Daemon<'_> {
         [("command", Field::Text(self.program.display().to_string())), ("args", Field::List(args))]
     }
 
-    /// The server of this daemon to which an entry of a file leads, if it does.
-    pub(super) fn leads_to(&self, entry: &Value) -> Option<String> {
+    /// What of this daemon an entry of a file leads to, if it does.
+    pub(super) fn leads_to(&self, entry: &Value) -> Option<Aim> {
         let addresses = ADDRESSES.iter().filter_map(|field| entry.get(field)?.as_str());
         addresses.filter_map(|address| self.behind(address)).next().or_else(|| self.started(entry))
     }
 
-    fn behind(&self, address: &str) -> Option<String> {
-        let path = address.strip_prefix(self.url)?.strip_prefix("/gateway/servers/")?;
-        let instance = path.strip_suffix("/mcp")?;
-        (!instance.is_empty() && !instance.contains('/')).then(|| instance.to_owned())
+    fn behind(&self, address: &str) -> Option<Aim> {
+        Aim::at(address.strip_prefix(self.url)?)
     }
 
-    fn started(&self, entry: &Value) -> Option<String> {
+    fn started(&self, entry: &Value) -> Option<Aim> {
         let program = Path::new(entry.get("command")?.as_str()?).file_name()?;
         let args: Vec<&str> = entry.get("args")?.as_array()?.iter().filter_map(Value::as_str).collect();
         let here = args.windows(2).any(|pair| pair == ["--url", self.url]);
-        let ["mcp", "connect", instance, ..] = args.as_slice() else { return None };
-        (program == "dtma" && here).then(|| (*instance).to_owned())
+        let ["mcp", "connect", rest @ ..] = args.as_slice() else { return None };
+        Aim::of_args(rest).filter(|_| program == "dtma" && here)
     }
 }
 

@@ -24,6 +24,18 @@ pub(crate) fn names<'a>(
     named
 }
 
+/// What a group as one is called there: its own name, unless one of these servers bears it, as the only one of a group often
+/// does. It does not depend on what else is wanted.
+pub(crate) fn name_of_group<'a>(
+    client: &Client,
+    group: &str,
+    instances: impl Iterator<Item = &'a str>,
+) -> String {
+    let taken: BTreeSet<String> = names(client, instances).into_values().collect();
+    let own = nearest(client, group);
+    if taken.contains(&own) { free(&format!("{own}-group"), &taken) } else { own }
+}
+
 fn nearest(client: &Client, name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || (c == '_' && client.underscores);
     name.chars().map(|c| if allowed(c) { c } else { '-' }).collect()
@@ -52,5 +64,15 @@ mod tests {
         assert_eq!(named(&claude, "a_b"), "a_b");
         assert_eq!(named(&gemini, "a.b"), "a-b-2");
         assert_eq!(named(&gemini, "a_b"), "a-b-3");
+    }
+
+    #[test]
+    fn a_group_that_is_called_as_one_of_the_servers_is_told_apart() {
+        let claude = Client::of(ClientName::Claude).unwrap();
+        for (group, name) in
+            [("lab", "lab"), ("my.lab", "my-lab"), ("time", "time-group"), ("a.b", "a-b-group")]
+        {
+            assert_eq!(name_of_group(&claude, group, ["time", "a-b"].into_iter()), name);
+        }
     }
 }

@@ -20,20 +20,23 @@ fn client(name: ClientName) -> Client {
     Client::of(name).unwrap()
 }
 
+fn server(name: &str) -> Aim {
+    Aim::Server(name.to_owned())
+}
+
 fn put(name: ClientName, text: &str, servers: &[&str], force: bool) -> Result<Outcome, Failure> {
     let (files, client) = (TlsFiles::default(), client(name));
     let daemon = daemon(&files);
     let named = names(&client, servers.iter().copied());
     let entries: Vec<Entry> =
-        servers.iter().map(|name| daemon.entry(&client, named[*name].clone(), (*name).into())).collect();
+        servers.iter().map(|name| daemon.entry(&client, named[*name].clone(), server(name))).collect();
     client.change("the file", text, &Order::Put { daemon: &daemon, entries: &entries, force })
 }
 
 fn take(name: ClientName, text: &str, servers: Option<&[&str]>) -> Outcome {
     let files = TlsFiles::default();
-    let instances: Option<Vec<String>> =
-        servers.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-    let order = Order::Take { daemon: &daemon(&files), instances: instances.as_deref() };
+    let aims: Option<Vec<Aim>> = servers.map(|names| names.iter().map(|name| server(name)).collect());
+    let order = Order::Take { daemon: &daemon(&files), aims: aims.as_deref() };
     client(name).change("the file", text, &order).unwrap()
 }
 
@@ -216,7 +219,7 @@ fn vs_code_asks_for_the_token_as_long_as_a_server_needs_it() {
     assert_eq!(merged.matches("dtma-token\"").count(), 1, "{merged}");
     let again = put(ClientName::Vscode, &merged, &["a"], false).unwrap();
     assert_eq!(again.text, merged);
-    assert_eq!(again.others, [("b".to_owned(), "b".to_owned())]);
+    assert_eq!(again.others, [("b".to_owned(), server("b"))]);
     let one = take(ClientName::Vscode, &merged, Some(&["a"])).text;
     assert!(one.contains("\"dtma-token\""), "{one}");
     let none = take(ClientName::Vscode, &one, None).text;
@@ -229,11 +232,41 @@ fn a_command_is_given_everything_it_needs_by_reference() {
         TlsFiles { ca: Some("/ca.pem".into()), cert: Some("/c.pem".into()), key: Some("/k.pem".into()) };
     let daemon = Daemon { token_file: None, ..daemon(&files) };
     let client = client(ClientName::ClaudeDesktop);
-    let entries = [daemon.entry(&client, "time".into(), "time".into())];
+    let entries = [daemon.entry(&client, "time".into(), server("time"))];
     let order = Order::Put { daemon: &daemon, entries: &entries, force: false };
     let text = client.change("f", "", &order).unwrap().text;
     for part in ["\"--ca-file\", \"/ca.pem\"", "\"--cert-file\", \"/c.pem\"", "\"--key-file\", \"/k.pem\""] {
         assert!(text.contains(part), "{text}");
     }
     assert!(!text.contains("token"), "{text}");
+}
+
+#[test]
+fn every_client_takes_a_group_for_one_server_and_gives_its_entry_back() {
+    let files = TlsFiles::default();
+    let (daemon, lab) = (daemon(&files), Aim::Group("lab".to_owned()));
+    for name in ClientName::value_variants() {
+        let Some(client) = Client::of(*name) else { continue };
+        let entries = [daemon.entry(&client, "lab".into(), lab.clone())];
+        let order = Order::Put { daemon: &daemon, entries: &entries, force: false };
+        let servers = put(*name, "", &["time"], false).unwrap().text;
+        let merged = client.change("the file", &servers, &order).unwrap();
+        let form = match client.starts_a_command() {
+            true => "[\"mcp\", \"connect\", \"--group\", \"lab\", \"--url\", \"http://127.0.0.1:30000\"",
+            false => "\"http://127.0.0.1:30000/gateway/groups/lab/mcp\"",
+        };
+        assert!(merged.text.contains(form), "{name:?}: {}", merged.text);
+        assert_eq!(merged.others, [("time".to_owned(), server("time"))], "{name:?}");
+        let again = client.change("the file", &merged.text, &order).unwrap();
+        assert_eq!((again.unchanged.as_slice(), &again.text), (&["lab".to_owned()][..], &merged.text));
+        let taken = Order::Take { daemon: &daemon, aims: Some(std::slice::from_ref(&lab)) };
+        assert_eq!(client.change("the file", &merged.text, &taken).unwrap().text, servers, "{name:?}");
+        assert_eq!(
+            take(*name, &merged.text, Some(&["lab"])).removed,
+            [""; 0],
+            "no server is meant by a group's name"
+        );
+        let refused = put(*name, &merged.text, &["lab"], false).unwrap_err();
+        assert_eq!(refused.exit(), Some(Exit::Conflict), "{name:?}");
+    }
 }

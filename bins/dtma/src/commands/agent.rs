@@ -2,7 +2,7 @@
 
 use crate::app::{App, TlsFiles, server, servers, there_is};
 use crate::cli::{AgentCommand, AgentConfigArgs};
-use crate::clients::{Client, Daemon, Entry, Order, Outcome, TOKEN, names, read, write};
+use crate::clients::{Aim, Client, Daemon, Entry, Order, Outcome, TOKEN, name_of_group, names, read, write};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Shape;
@@ -50,18 +50,21 @@ async fn list(app: &App, args: &AgentConfigArgs, daemon: &Daemon<'_>) -> Result<
         return Err(Failure::new(Exit::Usage, message).hint("name a client with --client"));
     }
     let wanted = Wanted::look(app, args).await?;
-    let one = |instance: &String| json!({"name": instance, "url": daemon.address(instance), "transport": "streamable-http"});
-    let list: Vec<Value> = wanted.instances.iter().map(one).collect();
+    let one =
+        |aim: &Aim| json!({"name": aim.name(), "url": daemon.address(aim), "transport": "streamable-http"});
+    let list: Vec<Value> = wanted.aims.iter().map(one).collect();
     let text = serde_json::to_string_pretty(&list).unwrap_or_default();
     app.output.list(&list, |shape| match shape {
-        Shape::Name => wanted.instances.iter().map(|name| format!("{}\n", line(name))).collect(),
+        Shape::Name => wanted.aims.iter().map(|aim| format!("{}\n", line(aim.name()))).collect(),
         Shape::Table | Shape::Wide => format!("{}\n", crate::output::text::escape_json(&text)),
     })
 }
 
-/// The servers that are meant, of those that there are.
+/// What is meant, of what there is.
 struct Wanted {
-    instances: Vec<String>,
+    aims: Vec<Aim>,
+    /// The servers of the group that is meant as one.
+    inside: Vec<String>,
     /// Every MCP server of the daemon, as far as one may know.
     known: Vec<String>,
 }
@@ -71,14 +74,19 @@ impl Wanted {
         match app.client.get_status().await {
             Ok(status) => Self::among(&status, args),
             // A token that only opens the gateway may not look.
-            Err(Error::Refused(refusal))
-                if refusal.status == StatusCode::FORBIDDEN && !args.servers.is_empty() =>
-            {
-                app.output.remark("whether there are such servers is not known: this token may not look");
-                Ok(Self { instances: args.servers.clone(), known: args.servers.clone() })
+            Err(Error::Refused(refusal)) if refusal.status == StatusCode::FORBIDDEN => {
+                let unseen = Self::unseen(args).ok_or(Error::Refused(refusal))?;
+                app.output.remark("whether that is there is not known: this token may not look");
+                Ok(unseen)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What is named, for somebody who may not look.
+    fn unseen(args: &AgentConfigArgs) -> Option<Self> {
+        let aims = named(args)?;
+        Some(Self { aims, inside: Vec::new(), known: args.servers.clone() })
     }
 
     fn among(status: &StatusView, args: &AgentConfigArgs) -> Result<Self, Failure> {
@@ -87,10 +95,8 @@ impl Wanted {
         let instances = match (&args.group, args.servers.as_slice()) {
             (Some(group), _) => {
                 exists(status, group)?;
-                all()
-                    .filter(|server| server.group_id == *group)
-                    .map(|one| one.instance_name.clone())
-                    .collect()
+                let of_group = all().filter(|server| server.group_id == *group);
+                of_group.map(|one| one.instance_name.clone()).collect::<Vec<_>>()
             }
             (None, []) => known.clone(),
             (None, named) => {
@@ -105,7 +111,20 @@ impl Wanted {
             };
             return Err(Failure::new(Exit::NotFound, message).hint("dtma ps -a lists what there is"));
         }
-        Ok(Self { instances, known })
+        let (aims, inside) = match args.one_group() {
+            Some(group) => (vec![Aim::Group(group.to_owned())], instances),
+            None => (instances.into_iter().map(Aim::Server).collect(), Vec::new()),
+        };
+        Ok(Self { aims, inside, known })
+    }
+}
+
+/// What is named by itself, without looking at what there is.
+fn named(args: &AgentConfigArgs) -> Option<Vec<Aim>> {
+    match (args.one_group(), args.servers.as_slice()) {
+        (Some(group), _) => Some(vec![Aim::Group(group.to_owned())]),
+        (None, []) => None,
+        (None, servers) => Some(servers.iter().cloned().map(Aim::Server).collect()),
     }
 }
 
@@ -162,15 +181,19 @@ fn file(app: &App, args: &AgentConfigArgs, client: &Client) -> Result<PathBuf, F
 }
 
 fn entries(daemon: &Daemon<'_>, client: &Client, wanted: &Wanted) -> Vec<Entry> {
-    let named = names(client, wanted.known.iter().map(String::as_str));
-    let mut instances = wanted.instances.clone();
-    instances.sort();
-    instances.dedup();
-    let entry = |instance: String| {
-        let key = named.get(&instance).cloned().unwrap_or_else(|| instance.clone());
-        daemon.entry(client, key, instance)
+    let known = || wanted.known.iter().map(String::as_str);
+    let named = names(client, known());
+    let mut aims = wanted.aims.clone();
+    aims.sort();
+    aims.dedup();
+    let entry = |aim: Aim| {
+        let key = match &aim {
+            Aim::Server(instance) => named.get(instance).unwrap_or(instance).clone(),
+            Aim::Group(group) => name_of_group(client, group, known()),
+        };
+        daemon.entry(client, key, aim)
     };
-    instances.into_iter().map(entry).collect()
+    aims.into_iter().map(entry).collect()
 }
 
 async fn take(app: &App, args: &AgentConfigArgs, daemon: &Daemon<'_>, client: Client) -> Result<(), Failure> {
@@ -178,16 +201,18 @@ async fn take(app: &App, args: &AgentConfigArgs, daemon: &Daemon<'_>, client: Cl
         let failure = Failure::new(Exit::Usage, "--remove changes a file: say which");
         return Err(failure.hint("--write means the client's own, --file FILE another"));
     }
-    // What is to go may be gone from the daemon, too: it is asked about groups only.
-    let instances = match (&args.group, args.servers.as_slice()) {
-        (Some(_), _) => Some(Wanted::look(app, args).await?.instances),
-        (None, []) => None,
-        (None, named) => Some(named.to_vec()),
+    // What is to go may be gone from the daemon, too: it is asked only whose a group's servers are.
+    let aims = match (named(args), &args.group) {
+        (None, Some(group)) => {
+            let of_group = Wanted::look(app, args).await?.aims;
+            Some(of_group.into_iter().chain([Aim::Group(group.clone())]).collect())
+        }
+        (aims, _) => aims,
     };
     let file = file(app, args, &client)?;
     let name = file.display().to_string();
     let found = read(&file)?;
-    let order = Order::Take { daemon, instances: instances.as_deref() };
+    let order = Order::Take { daemon, aims: aims.as_deref() };
     let outcome = client.change(&name, found.text(), &order)?;
     if outcome.removed.is_empty() {
         app.output.remark(&format!("{}: nothing in it leads to {}", line(&name), line(daemon.url)));
@@ -212,19 +237,28 @@ fn tell(app: &App, file: &str, outcome: &Outcome) {
 }
 
 fn tell_others(app: &App, wanted: &Wanted, outcome: &Outcome) {
-    let is_gone = |instance: &String| !wanted.known.contains(instance);
-    for (key, instance) in outcome.others.iter().filter(|(_, instance)| is_gone(instance)) {
+    for (key, aim) in &outcome.others {
+        let Aim::Server(instance) = aim else { continue };
+        let why = match () {
+            () if !wanted.known.contains(instance) => "is not there",
+            () if wanted.inside.contains(instance) => "is part of that group: a client sees its tools twice",
+            () => continue,
+        };
         let (key, instance) = (line(key), line(instance));
         app.output.remark(&format!(
-            "{key} leads to {instance}, which is not there: --remove --server {instance} takes it out"
+            "{key} leads to {instance}, which {why}: --remove --server {instance} takes it out"
         ));
     }
 }
 
 fn tell_names(app: &App, client: &Client, entries: &[Entry]) {
-    for entry in entries.iter().filter(|entry| entry.key != entry.instance) {
-        let (instance, key) = (line(&entry.instance), line(&entry.key));
-        app.output.remark(&format!("{instance} is called {key} there: {} takes no such name", client.name));
+    for entry in entries.iter().filter(|entry| entry.key != entry.aim.name()) {
+        let (aim, key) = (line(&entry.aim.to_string()), line(&entry.key));
+        let why = match entry.key.strip_suffix("-group") {
+            Some(own) if matches!(entry.aim, Aim::Group(_)) => format!("{own} is a server"),
+            _ => format!("{} takes no such name", client.name),
+        };
+        app.output.remark(&format!("{aim} is called {key} there: {why}"));
     }
 }
 
