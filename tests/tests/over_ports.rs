@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test stops where something is broken")]
 
 use dtma_tests::engine::{container_ids, containers, docker, networks, server_process};
-use dtma_tests::mcp::call_with_progress;
+use dtma_tests::mcp::{call, call_with_progress};
 use dtma_tests::{McpClient, Toolbox, eventually, groups, text};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn toolbox() -> Toolbox {
 }
 
 async fn echo(client: &McpClient, message: &str) -> Result<(), String> {
-    let call = dtma_tests::mcp::call(&json!(message), "echo", &json!({"message": message}));
+    let call = call(&json!(message), "echo", &json!({"message": message}));
     let answer = client.try_exchange(&call).await?.pop().ok_or("no answer")?;
     match answer["result"]["content"][0]["text"] == format!("Echo: {message}") && answer["id"] == message {
         true => Ok(()),
@@ -202,4 +202,43 @@ async fn without_the_shim_they_are_reached_over_the_groups_network() {
     for name in ["http", "sse"] {
         echo(&toolbox.raw_mcp(name).await, "hello").await.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
+}
+
+/// A tool that is at work for longer than this test.
+async fn calls_in_vain(toolbox: &Toolbox, server: &str, tool: &str, arguments: Value) {
+    let client = toolbox.raw_mcp(server).await;
+    let late = client.call(&json!("late"), tool, &arguments).await;
+    assert_eq!((&late["id"], &late["error"]["code"]), (&json!("late"), &json!(-32001)), "{server}: {late}");
+    assert_eq!(late["error"]["data"], json!({"timeout_ms": 8000, "may_have_executed": true}), "{server}");
+    let answer = client.call(&json!("late"), "echo", &json!({"message": "the session goes on"})).await;
+    assert_eq!(text(&answer), "Echo: the session goes on", "{server}");
+}
+
+/// One server on its standard streams, one on a port.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_calls_and_sessions_that_nobody_uses_end_as_the_operator_says() {
+    let toolbox = Toolbox::start_with(|launch| {
+        launch.shims = Some(true);
+        launch.args = ["--call-timeout", "8s", "--session-idle", "12s"].map(str::to_owned).to_vec();
+    });
+    toolbox.deploy(&toolbox.group("bounds", &[groups::fixture("piped"), over_http("ported")])).await;
+    let (gone, listens) = (toolbox.raw_mcp("piped").await, toolbox.raw_mcp("piped").await);
+    let stream = listens.listen().await;
+    let long = json!({"duration": 600, "steps": 1});
+    tokio::join!(
+        calls_in_vain(&toolbox, "piped", "sleep", json!({"ms": 600_000})),
+        calls_in_vain(&toolbox, "ported", "trigger-long-running-operation", long),
+    );
+    let expired = || async {
+        let metrics = toolbox.get("/metrics").await.text;
+        let counted = "dtma_gateway_sessions_expired_total{instance=\"piped\"} ";
+        let count = metrics.lines().find_map(|line| line.strip_prefix(counted)).expect("it is counted");
+        if count == "0" { Err("none") } else { Ok(()) }
+    };
+    eventually("a session that nobody uses ends", Duration::from_secs(60), expired).await;
+    let refused = gone.try_exchange(&call(&json!(1), "echo", &json!({"message": "x"}))).await;
+    assert!(refused.as_ref().is_err_and(|error| error.contains("404")), "{refused:?}");
+    let answer = listens.call(&json!(1), "echo", &json!({"message": "an open stream is a use"})).await;
+    assert_eq!(text(&answer), "Echo: an open stream is a use");
+    drop(stream);
 }

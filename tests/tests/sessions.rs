@@ -4,7 +4,7 @@
 
 use dtma_client::ChangeOptions;
 use dtma_tests::mcp::{call, call_with_progress};
-use dtma_tests::{McpClient, Toolbox, eventually, groups, text};
+use dtma_tests::{McpClient, Toolbox, groups, text};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
@@ -134,47 +134,6 @@ async fn next(listening: &mut Listening) -> Value {
 async fn drained(listening: &mut Listening) -> Vec<Value> {
     let all = listening.filter_map(async |message| message.ok()).collect();
     tokio::time::timeout(Duration::from_secs(30), all).await.expect("it ends")
-}
-
-/// A tool that is at work for longer than this test.
-async fn calls_in_vain(toolbox: &Toolbox, server: &str, tool: &str, arguments: Value) {
-    let client = toolbox.raw_mcp(server).await;
-    let late = client.call(&json!("late"), tool, &arguments).await;
-    assert_eq!((&late["id"], &late["error"]["code"]), (&json!("late"), &json!(-32001)), "{server}: {late}");
-    assert_eq!(late["error"]["data"], json!({"timeout_ms": 4000, "may_have_executed": true}), "{server}");
-    let answer = client.call(&json!("late"), "echo", &json!({"message": "the session goes on"})).await;
-    assert_eq!(text(&answer), "Echo: the session goes on", "{server}");
-}
-
-/// One server on its standard streams, one on a port.
-#[tokio::test(flavor = "multi_thread")]
-async fn late_calls_and_sessions_that_nobody_uses_end_as_the_operator_says() {
-    let toolbox = Toolbox::start_with(|launch| {
-        launch.shims = Some(true);
-        launch.args = ["--call-timeout", "4s", "--session-idle", "8s"].map(str::to_owned).to_vec();
-    });
-    let fields = json!({"transport": "streamable-http", "args": ["streamableHttp"], "port": 3001});
-    let ported = groups::with(groups::everything("ported"), &fields);
-    toolbox.deploy(&toolbox.group("bounds", &[groups::fixture("piped"), ported])).await;
-    let (gone, listens) = (toolbox.raw_mcp("piped").await, toolbox.raw_mcp("piped").await);
-    let stream = listens.listen().await;
-    let long = json!({"duration": 600, "steps": 1});
-    tokio::join!(
-        calls_in_vain(&toolbox, "piped", "sleep", json!({"ms": 600_000})),
-        calls_in_vain(&toolbox, "ported", "trigger-long-running-operation", long),
-    );
-    let expired = || async {
-        let metrics = toolbox.get("/metrics").await.text;
-        let counted = "dtma_gateway_sessions_expired_total{instance=\"piped\"} ";
-        let count = metrics.lines().find_map(|line| line.strip_prefix(counted)).expect("it is counted");
-        if count == "0" { Err("none") } else { Ok(()) }
-    };
-    eventually("a session that nobody uses ends", Duration::from_secs(60), expired).await;
-    let refused = gone.try_exchange(&call(&json!(1), "echo", &json!({"message": "x"}))).await;
-    assert!(refused.as_ref().is_err_and(|error| error.contains("404")), "{refused:?}");
-    let answer = listens.call(&json!(1), "echo", &json!({"message": "an open stream is a use"})).await;
-    assert_eq!(text(&answer), "Echo: an open stream is a use");
-    drop(stream);
 }
 
 #[tokio::test(flavor = "multi_thread")]
