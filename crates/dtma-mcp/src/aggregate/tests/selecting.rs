@@ -94,7 +94,7 @@ async fn a_server_that_is_left_out_is_as_if_it_were_not_there() {
 
 #[tokio::test]
 async fn another_spec_holds_at_once_and_clients_that_listen_are_told() {
-    let (mut house, a, b) = House::pair().await;
+    let (mut house, _a, _b) = House::pair().await;
     let client = house.client().await;
     let mut heard = client.listen();
     house.look(renames(&[("a__echo", "say")]));
@@ -107,22 +107,5 @@ async fn another_spec_holds_at_once_and_clients_that_listen_are_told() {
     house.look(GatewaySpec { servers: Some(patterns(&["a"])), ..house.gateway.clone() });
     for list in ["tools", "prompts", "resources"] {
         assert_eq!(next(&mut heard).await["method"], format!("notifications/{list}/list_changed"));
-    }
-    let notes = async |server: &Server| {
-        server.door.call("tools/call", Some(br#"{"name":"note"}"#), PATIENCE).await.unwrap();
-    };
-    // A stream begins to be heard when it is read: what was said before that is missed.
-    let mut of_a = 0;
-    while of_a < 3 {
-        notes(&b).await;
-        notes(&a).await;
-        if let Ok(told) = tokio::time::timeout(Duration::from_millis(100), heard.next()).await {
-            assert_eq!(
-                decoded(&told.unwrap())["params"]["logger"],
-                "a",
-                "what is left out is not heard either"
-            );
-            of_a += 1;
-        }
     }
 }
