@@ -21,12 +21,18 @@ impl Door {
         // In two steps: whatever is dropped here must not be dropped under the lock.
         let unused = self.table().take_unused(&in_use, LOOKS);
         let ended = unused.len();
-        for (session, entry) in unused {
+        for (session, mut entry) in unused {
+            // Its process goes when it was told that nobody awaits what it does.
+            let place = entry.own.take();
             for member in entry.everywhere() {
                 // One that is gone knows of no session any more.
                 let _gone = member.handle.close_session(session).await;
             }
+            drop(place);
             self.forget(session).await;
+        }
+        if ended > 0 {
+            self.changed();
         }
         self.inner.expired.fetch_add(ended as u64, Ordering::Relaxed);
         ended
