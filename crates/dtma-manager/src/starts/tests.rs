@@ -1,3 +1,5 @@
+//! The start queue on machines that keep up and that do not.
+
 use super::*;
 use crate::pressure::Stalled;
 
