@@ -24,7 +24,6 @@ fn rules(wire: &SessionRules, finder: &mut Finder<'_>) -> SessionSpec {
         mode: wire.mode.map_or_else(SessionMode::default, mode),
         max: finder.at("max").within(wire.max.map(u64::from), 1, MOST),
         idle_timeout: idle.map(Duration::from_secs),
-        spare: 0,
     }
 }
 

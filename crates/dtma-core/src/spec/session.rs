@@ -20,8 +20,6 @@ pub struct SessionSpec {
     /// After so long without a call or an open stream such a session ends; `None`: [`idle`](Self::idle) says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
-    /// Processes that are begun before a session asks for one, and wait frozen.
-    pub spare: u32,
 }
 
 /// Who speaks to one process.
@@ -57,7 +55,7 @@ impl SessionSpec {
     /// Most containers that sessions may have beside the replicas.
     #[must_use]
     pub fn places(&self) -> u32 {
-        if self.is_own() { self.most().saturating_add(self.spare) } else { 0 }
+        if self.is_own() { self.most() } else { 0 }
     }
 }
 
