@@ -225,7 +225,7 @@ mod tests {
     }
 
     /// What holds for these when nobody says anything is nothing.
-    const UNSET: [&str; 20] = [
+    const UNSET: [&str; 21] = [
         "access_log",
         "allowed_hosts",
         "audit_arguments",
@@ -233,6 +233,7 @@ mod tests {
         "backend_ca_file",
         "backend_token_file",
         "backend_url",
+        "call_timeout_max",
         "config",
         "dev_no_auth",
         "docker_cert_path",
