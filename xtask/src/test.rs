@@ -59,8 +59,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// What is about a server's life, its streams and its ports. The rest of the black-box tests is the same with and
 /// without a shim; `DTMA_TEST_SHIMS=off cargo xtask test -- -p dtma-tests` runs them all without.
-const ABOUT_SERVERS: [&str; 7] =
-    ["lifecycle", "hardening", "sessions", "leaks", "interrupted", "engine_restart", "rollout"];
+const ABOUT_SERVERS: [&str; 9] = [
+    "lifecycle",
+    "hardening",
+    "sessions",
+    "per_session",
+    "rest",
+    "leaks",
+    "interrupted",
+    "engine_restart",
+    "rollout",
+];
 
 /// The same again where every server is begun by the engine's own init.
 fn without_shims(engine: &Engine) -> Result<String> {
