@@ -17,6 +17,7 @@ mod link;
 mod owner;
 pub(crate) mod post;
 mod questions;
+mod quickness;
 mod recent;
 pub(crate) mod reply;
 mod rest;
@@ -33,6 +34,7 @@ mod wishes;
 use self::host::Host;
 pub(crate) use self::ids::Ids;
 use self::owner::Owner;
+use self::quickness::Quickness;
 use self::rest::Use;
 use crate::ring::ring;
 use crate::{ServerHandle, ServerState};
@@ -192,6 +194,7 @@ impl StdioServer {
             draining,
             depth,
             used,
+            quickness: Quickness::default(),
             lists_changed,
         });
         let (state, seen) = watch::channel(ServerState::Down { reason: "it was not started yet".into() });
@@ -226,6 +229,7 @@ pub(crate) struct Shared {
     pub(crate) depth: Depths,
     /// When somebody last used it.
     pub(crate) used: Use,
+    pub(crate) quickness: Quickness,
     /// How often the server said that one of its lists changed.
     pub(crate) lists_changed: watch::Sender<u64>,
 }

@@ -76,7 +76,7 @@ impl ServerHandle {
         if self.order(Command::Call(prepared.call(reply))).await.is_err() {
             return Passed::NotReady;
         }
-        match first.await {
+        match self.shared.quickness.answer(first).await {
             Ok(First::Response(response)) => Passed::Reply(PostReply::Body(response)),
             Ok(First::Stream(stream)) => Passed::Reply(PostReply::Stream(stream)),
             Ok(First::Refused(Refusal::NotReady)) => Passed::NotReady,
