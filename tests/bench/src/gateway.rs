@@ -7,6 +7,7 @@
 mod message;
 mod peers;
 mod process;
+pub(crate) mod relay;
 mod sessions;
 mod table;
 mod ways;

@@ -58,13 +58,17 @@ pub(crate) struct Args {
 enum Alone {
     /// A tool call on every way to the same server
     Gateway(gateway::Options),
+    /// Passes bytes on between a connection and a container, as a part of that measurement
+    Relay(gateway::relay::Options),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(Alone::Gateway(options)) = &args.alone {
-        return gateway::measure(&args, options).await;
+    match &args.alone {
+        Some(Alone::Gateway(options)) => return gateway::measure(&args, options).await,
+        Some(Alone::Relay(options)) => return gateway::relay::run(&args, options).await,
+        None => {}
     }
     let mut report = Report::new(&args);
     if "idle".contains(&args.only) {

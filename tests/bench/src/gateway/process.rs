@@ -54,7 +54,7 @@ impl Drop for Program {
     }
 }
 
-/// Resident memory, in kilobytes.
+/// Memory in kilobytes; of pages that several processes share, each has its share (PSS).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Memory {
     /// Of the bridge.
@@ -73,7 +73,7 @@ pub(super) fn below(bridges: &[u32]) -> Memory {
     let mut left: Vec<u32> = bridges.to_vec();
     while let Some(pid) = left.pop() {
         let place = if bridges.contains(&pid) { &mut memory.bridge } else { &mut memory.servers };
-        *place += resident(pid);
+        *place += share(pid);
         left.extend(children.remove(&pid).unwrap_or_default());
     }
     memory
@@ -85,7 +85,7 @@ pub(super) fn inside(container: &str) -> u64 {
         let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         groups.contains(container)
     };
-    processes().into_iter().map(|(pid, _)| pid).filter(is_inside).map(resident).sum()
+    processes().into_iter().map(|(pid, _)| pid).filter(is_inside).map(share).sum()
 }
 
 /// Every process and its parent.
@@ -101,8 +101,8 @@ fn processes() -> Vec<(u32, u32)> {
     .collect()
 }
 
-fn resident(pid: u32) -> u64 {
+fn share(pid: u32) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find(|line| line.starts_with("Rss:"));
+    let line = rollup.lines().find(|line| line.starts_with("Pss:"));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }

@@ -3,6 +3,7 @@
 use super::message::Mixed;
 use super::peers::PEERS;
 use super::process::{self, Memory, Program};
+use super::relay;
 use super::sessions::{Address, Http, Lines, Load, Session, Sse, WebSocket, together};
 use super::table::Sample;
 use super::{Options, Server};
@@ -13,6 +14,7 @@ use crate::raw::RawEngine;
 use anyhow::{Context, Result, bail};
 use dtma_client::Mutation;
 use dtma_core::container::Launch;
+use dtma_core::id::ContainerId;
 use dtma_core::spec::{Resources, ServerKind, ServerSpec, Transport};
 use serde_json::json;
 use std::path::Path;
@@ -79,7 +81,7 @@ const PROCESS: &str = "process";
 
 /// Sets up every way that is wanted.
 pub(super) async fn all(scene: &Scene<'_>, server: &Server) -> Result<Vec<Way>> {
-    let mut ways = vec![attach(scene, server).await?, pipe(server).await?];
+    let mut ways = vec![attach(scene, server).await?, relayed(scene, server).await?, pipe(server).await?];
     for (with, shim) in [("shim", true), ("no shim", false)] {
         ways.extend(ours(scene, server, with, shim).await?);
     }
@@ -104,18 +106,34 @@ pub(super) async fn all(scene: &Scene<'_>, server: &Server) -> Result<Vec<Way>> 
 }
 
 async fn attach(scene: &Scene<'_>, server: &Server) -> Result<Way> {
-    let kind = ServerKind::Mcp(Transport::Stdio);
-    let mut spec = ServerSpec::new(format!("{}-raw", server.name).parse()?, kind, server.image.into());
-    spec.command.clone_from(&server.command);
-    spec.resources = Resources { memory: Some(MEMORY), cpu_millis: Some(CPU_MILLIS), pids: None };
-    let (engine, group) = (scene.engine, group("bench-gateway", vec![spec])?);
-    let id = engine.make(&group).await?;
+    let (engine, id) = (scene.engine, container(scene, server, "raw").await?);
     let attached = engine.runtime.attach(&id).await?;
     engine.runtime.start(&id, &Launch::default()).await?;
-    let seen = engine.runtime.inspect(&id).await?;
     let lines = Lines::attached(attached).await.context("raw attach")?;
-    let kind = Kind::One { lines: Some(lines), container: Some(seen.id.as_str().to_owned()) };
+    let kind = Kind::One { lines: Some(lines), container: Some(id.as_str().to_owned()) };
     Ok(Way { name: "raw attach, one stream".into(), place: CONTAINER, failed: None, mixes: None, kind })
+}
+
+/// What one more process between client and engine costs at the least.
+async fn relayed(scene: &Scene<'_>, server: &Server) -> Result<Way> {
+    let id = container(scene, server, "relayed").await?;
+    scene.engine.runtime.start(&id, &Launch::default()).await?;
+    let (program, stream) = relay::start(scene.args, id.as_str(), scene.dir).await?;
+    let lines = Lines::relayed(program, stream).await.context("raw attach through a relay")?;
+    let kind = Kind::One { lines: Some(lines), container: Some(id.as_str().to_owned()) };
+    let name = "raw attach, bytes passed on by one more process".into();
+    Ok(Way { name, place: CONTAINER, failed: None, mixes: None, kind })
+}
+
+/// Not started yet.
+async fn container(scene: &Scene<'_>, server: &Server, what: &str) -> Result<ContainerId> {
+    let kind = ServerKind::Mcp(Transport::Stdio);
+    let mut spec = ServerSpec::new(format!("{}-{what}", server.name).parse()?, kind, server.image.into());
+    spec.command.clone_from(&server.command);
+    spec.resources = Resources { memory: Some(MEMORY), cpu_millis: Some(CPU_MILLIS), pids: None };
+    let group = group(&format!("bench-gateway-{what}"), vec![spec])?;
+    let id = scene.engine.make(&group).await?;
+    Ok(scene.engine.runtime.inspect(&id).await?.id)
 }
 
 async fn pipe(server: &Server) -> Result<Way> {
@@ -195,13 +213,13 @@ impl Way {
         if let Kind::One { lines, container } = &mut self.kind {
             let mut taken = lines.take().context("its stream is gone")?;
             let (took, elapsed) = taken.abreast(load).await?;
-            let servers = match (&container, taken.pid()) {
-                (Some(container), _) => process::inside(container),
-                (None, Some(pid)) => process::below(&[pid]).bridge,
-                (None, None) => 0,
+            let own = taken.pid().map_or(0, |pid| process::below(&[pid]).bridge);
+            let memory = match &container {
+                Some(container) => Memory { bridge: own, servers: process::inside(container) },
+                None => Memory { bridge: 0, servers: own },
             };
             *lines = Some(taken);
-            return Ok(Sample::of(&took, elapsed, Memory { bridge: 0, servers }));
+            return Ok(Sample::of(&took, elapsed, memory));
         }
         let mut sessions = Vec::new();
         for client in 0..load.clients {

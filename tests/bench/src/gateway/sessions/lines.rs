@@ -1,6 +1,7 @@
-//! Messages as lines: to a process on a pipe, or to a container by the engine's attach.
+//! Messages as lines: to a process on a pipe, to a container by the engine's attach, or to a relay that passes them on.
 
 use super::super::message;
+use super::super::process::Program;
 use super::Load;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// One stream of lines there, one back.
@@ -21,6 +23,7 @@ pub(in super::super) struct Lines {
 enum Way {
     Pipe { child: Box<Child>, input: ChildStdin, output: BufReader<ChildStdout> },
     Attached { streams: Attached, buffer: Vec<u8> },
+    Relayed { program: Program, stream: BufReader<TcpStream> },
 }
 
 impl Lines {
@@ -39,6 +42,11 @@ impl Lines {
         Self::greet(Way::Attached { streams, buffer: Vec::new() }).await
     }
 
+    /// Shakes hands with whoever is behind the relay.
+    pub(in super::super) async fn relayed(program: Program, stream: TcpStream) -> Result<Self> {
+        Self::greet(Way::Relayed { program, stream: BufReader::new(stream) }).await
+    }
+
     async fn greet(way: Way) -> Result<Self> {
         let mut lines = Self { way, next: 1 };
         lines.send(message::hello()).await?;
@@ -47,10 +55,11 @@ impl Lines {
         Ok(lines)
     }
 
-    /// The process at the other end of the pipe.
+    /// The process at the other end of the pipe or connection.
     pub(in super::super) fn pid(&self) -> Option<u32> {
         match &self.way {
             Way::Pipe { child, .. } => child.id(),
+            Way::Relayed { program, .. } => Some(program.pid()),
             Way::Attached { .. } => None,
         }
     }
@@ -100,6 +109,7 @@ impl Lines {
         match &mut self.way {
             Way::Pipe { input, .. } => Ok(input.write_all(&line).await?),
             Way::Attached { streams, .. } => Ok(streams.input.send(Bytes::from(line)).await?),
+            Way::Relayed { stream, .. } => Ok(stream.write_all(&line).await?),
         }
     }
 
@@ -113,13 +123,8 @@ impl Lines {
 
     async fn line(&mut self) -> Result<Vec<u8>> {
         match &mut self.way {
-            Way::Pipe { output, .. } => {
-                let mut line = Vec::new();
-                match output.read_until(b'\n', &mut line).await? {
-                    0 => bail!("its output ended"),
-                    _ => Ok(line),
-                }
-            }
+            Way::Pipe { output, .. } => next(output).await,
+            Way::Relayed { stream, .. } => next(stream).await,
             Way::Attached { streams, buffer } => loop {
                 if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
                     let rest = buffer.split_off(end + 1);
@@ -131,5 +136,13 @@ impl Lines {
                 }
             },
         }
+    }
+}
+
+async fn next(output: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    match output.read_until(b'\n', &mut line).await? {
+        0 => bail!("its output ended"),
+        _ => Ok(line),
     }
 }
