@@ -97,7 +97,7 @@ async fn concurrent(url: &str, clients: usize, calls: usize) -> Result<f64> {
 }
 
 /// One client session through the gateway on one kept-alive connection.
-struct Door {
+pub(crate) struct Door {
     sender: SendRequest<Full<Bytes>>,
     path: String,
     host: String,
@@ -107,7 +107,7 @@ struct Door {
 }
 
 impl Door {
-    async fn open(url: &str, instance: &str) -> Result<Self> {
+    pub(crate) async fn open(url: &str, instance: &str) -> Result<Self> {
         let host = url.strip_prefix("http://").context("not http")?.to_owned();
         let stream = TcpStream::connect(&host).await?;
         stream.set_nodelay(true)?;
@@ -128,11 +128,15 @@ impl Door {
     async fn sequential(&mut self, calls: usize) -> Result<Vec<Duration>> {
         let mut took = Vec::with_capacity(calls);
         for _ in 0..calls {
-            let began = Instant::now();
-            self.request("tools/call", &echo()).await?;
-            took.push(began.elapsed());
+            took.push(self.call().await?);
         }
         Ok(took)
+    }
+
+    pub(crate) async fn call(&mut self) -> Result<Duration> {
+        let began = Instant::now();
+        self.request("tools/call", &echo()).await?;
+        Ok(began.elapsed())
     }
 
     async fn request(&mut self, method: &str, params: &Value) -> Result<()> {

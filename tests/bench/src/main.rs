@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: what DTMA adds, measured beside what it adds to, in one run on one machine.
 //!
-//! Five questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
-//! tool call through the gateway than on a raw attach to the same server; what does the daemon cost when it starts
-//! and when it idles; what do many servers cost; what is gained by the shim. `gateway` asks a sixth: how long is a tool
-//! call on every way there is, ours and others'. Rounds are interleaved, medians are reported, nothing is asserted.
+//! Six questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
+//! tool call through the gateway than on a raw attach to the same server, and how much longer where the server rests; what
+//! does the daemon cost when it starts and when it idles; what do many servers cost; what is gained by the shim. `gateway`
+//! asks a seventh: how long is a tool call on every way there is, ours and others'. Rounds are interleaved, medians are
+//! reported, nothing is asserted.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -20,6 +21,7 @@ mod idle;
 mod memory;
 mod raw;
 mod report;
+mod rest;
 mod shim;
 mod stdio;
 mod takeover;
@@ -46,7 +48,7 @@ pub(crate) struct Args {
     /// Tool calls in one sequential run
     #[arg(long, default_value_t = 1000)]
     calls: usize,
-    /// Only the parts whose name contains this: deploy, call, idle, fleet, shim, shim-memory
+    /// Only the parts whose name contains this: deploy, call, rest, idle, fleet, shim, shim-memory
     #[arg(long, default_value = "")]
     only: String,
     #[command(subcommand)]
@@ -102,6 +104,9 @@ async fn compare(args: &Args, daemon: &Daemon, engine: &RawEngine, report: &mut 
     }
     if "call".contains(&args.only) {
         calls::measure(args, daemon, engine, report).await.context("call")?;
+    }
+    if "rest".contains(&args.only) {
+        rest::measure(args, daemon, report).await.context("rest")?;
     }
     Ok(())
 }
