@@ -26,6 +26,19 @@ pub fn daemon() -> PathBuf {
     directory().join("dtma-daemon")
 }
 
+/// The daemon's program with a feature that it is not built with otherwise, apart from the usual one, which other tests
+/// run: only what is made on the way there is shared.
+#[must_use]
+pub fn daemon_with(feature: &str) -> PathBuf {
+    let directory = beside_this_test();
+    let target = directory.parent().expect("the target directory");
+    let apart = target.join("with").join(feature);
+    let mut cargo = cargo_of(&directory, &["--workspace", "--bins"], &apart);
+    cargo.args(["--features", &format!("dtma-daemon/{feature}")]).env("CARGO_BUILD_BUILD_DIR", target);
+    built(&mut cargo);
+    apart.join(directory.file_name().expect("the profile")).join("dtma-daemon")
+}
+
 /// The command line's program.
 #[must_use]
 pub fn cli() -> PathBuf {
@@ -92,13 +105,21 @@ fn build(directory: &Path) {
 }
 
 fn cargo_build(directory: &Path, what: &[&str]) {
-    let target = directory.parent().expect("the target directory");
+    built(&mut cargo_of(directory, what, directory.parent().expect("the target directory")));
+}
+
+/// Builds as the tests in `directory` were built.
+fn cargo_of(directory: &Path, what: &[&str], target: &Path) -> Command {
     let mut cargo = cargo();
     cargo.args(["build", "--quiet"]).args(what).arg("--target-dir").arg(target);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     if directory.file_name().is_some_and(|profile| profile == "release") {
         cargo.arg("--release");
     }
-    let built = program::run(&mut cargo, BUILD);
-    assert!(built.status.success(), "{what:?} does not build:\n{}", built.stderr);
+    cargo
+}
+
+fn built(cargo: &mut Command) {
+    let built = program::run(cargo, BUILD);
+    assert!(built.status.success(), "{cargo:?} fails:\n{}", built.stderr);
 }

@@ -33,6 +33,10 @@ pub struct Launch {
     pub shims: Option<bool>,
     /// Further words of its command line.
     pub args: Vec<String>,
+    /// Further variables of its environment.
+    pub env: Vec<(String, String)>,
+    /// Another build of it than the usual one.
+    pub program: Option<PathBuf>,
 }
 
 /// Whether daemons begin servers by the shim where a test does not care: `DTMA_TEST_SHIMS=off` runs the whole suite
@@ -61,6 +65,8 @@ impl Launch {
             port: 0,
             shims: None,
             args: Vec::new(),
+            env: Vec::new(),
+            program: None,
         }
     }
 
@@ -94,7 +100,7 @@ impl Launch {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binaries::daemon());
+        let mut command = Command::new(self.program.clone().unwrap_or_else(binaries::daemon));
         let state = self.dir.join("state");
         command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--state-dir"]).arg(state);
         command.arg("--runtime-dir").arg(self.dir.join("run"));
@@ -111,6 +117,7 @@ impl Launch {
             .env("DTMA_BEARER_TOKEN", &self.token)
             .env("DTMA_LOG", "info,access=error")
             .env("RUST_BACKTRACE", "1");
+        command.envs(self.env.iter().cloned());
         if let Some(failpoint) = &self.failpoint {
             command.env("DTMA_FAILPOINT", failpoint);
         }
@@ -197,6 +204,12 @@ impl Daemon {
     /// Starts it anew on the same state and the same port, without a failpoint.
     pub fn start_again(&mut self) {
         self.start_again_with(None);
+    }
+
+    /// The same with other variables in its environment.
+    pub fn start_again_in(&mut self, env: Vec<(String, String)>) {
+        self.launch.env = env;
+        self.start_again();
     }
 
     /// The same with a failpoint armed.

@@ -18,6 +18,7 @@
 
 pub mod binaries;
 pub mod certificates;
+pub mod collector;
 pub mod command_line;
 pub mod crowd;
 pub mod daemon;

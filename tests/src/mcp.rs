@@ -63,6 +63,13 @@ impl McpClient {
         Self { client: client.clone(), ..self }
     }
 
+    /// The same session, whose requests bear this header from now on.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        self
+    }
+
     /// The gateway's id of this session.
     #[must_use]
     pub fn session(&self) -> &str {

@@ -10,7 +10,7 @@
 use dtma_tests::program::{Ended, run};
 use dtma_tests::{binaries, eventually};
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -267,6 +267,24 @@ async fn a_state_can_be_looked_at_backed_up_and_restored() {
     let refused = ends(daemon(dir.path(), &["state", "import", "--force", "backup.json"]), FAILED).stderr;
     assert!(refused.contains("checksum"), "{refused}");
     assert_eq!(dump(dir.path()), before);
+}
+
+#[tokio::test]
+async fn a_daemon_without_opentelemetry_says_so_once_where_spans_are_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, run) = (dir.path().join("stderr"), dir.path().join("run"));
+    let mut command =
+        daemon(dir.path(), &["--listen", "127.0.0.1:0", "--runtime-dir", run.to_str().unwrap()]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
+    let mut running = Running(command.spawn().unwrap());
+    let mut line = String::new();
+    std::io::BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    running.signal("TERM");
+    assert_eq!((line.starts_with("listening on"), running.ends().await), (true, 0));
+    let said = std::fs::read_to_string(log).unwrap();
+    assert_eq!(said.matches("built without OpenTelemetry").count(), 1, "{said}");
+    assert!(said.contains("OTEL_EXPORTER_OTLP_ENDPOINT is set"), "{said}");
 }
 
 #[test]

@@ -10,7 +10,14 @@ use std::time::Duration;
 const BUILD: Duration = Duration::from_secs(40 * 60);
 
 pub(crate) fn run() -> Result<()> {
-    let checks = [formatting(), clippy(), process::timed("tidy", tidy::run), documentation(), dependencies()];
+    let checks = [
+        formatting(),
+        clippy(),
+        clippy_with_opentelemetry(),
+        process::timed("tidy", tidy::run),
+        documentation(),
+        dependencies(),
+    ];
     let failures: Vec<String> =
         checks.into_iter().filter_map(|check| check.err().map(|e| e.to_string())).collect();
     if !failures.is_empty() {
@@ -27,6 +34,12 @@ fn formatting() -> Result<()> {
 
 fn clippy() -> Result<()> {
     cargo("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+/// What is not built otherwise; the rest is known from the round before.
+fn clippy_with_opentelemetry() -> Result<()> {
+    let all = ["clippy", "--workspace", "--all-targets", "--features", "dtma-daemon/otel"];
+    cargo("clippy of the daemon with OpenTelemetry", &[&all[..], &["--", "-D", "warnings"]].concat())
 }
 
 fn documentation() -> Result<()> {

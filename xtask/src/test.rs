@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut build = Command::new(workspace::cargo());
         build.args(["build", "--workspace", "--bins"]).current_dir(workspace::root());
         process::shown("build the programs under test", BUILD, &mut build)?;
+        process::shown("build the daemon with OpenTelemetry", BUILD, &mut with_opentelemetry()?)?;
     }
     // In the engine's own network namespace nothing can be fetched, so what has to be is fetched before.
     let build: Vec<String> = selection(args).into_iter().take_while(|word| word != "--").collect();
@@ -96,6 +97,16 @@ fn programs() -> Result<()> {
     let packages: Vec<&str> =
         wanted.iter().filter(|(missing, _)| *missing).flat_map(|(_, packages)| *packages).copied().collect();
     if packages.is_empty() { Ok(()) } else { apt::install(&packages) }
+}
+
+/// As the tests build it themselves (`dtma_tests::binaries::daemon_with`): apart from the usual one, of the same parts.
+fn with_opentelemetry() -> Result<Command> {
+    let target = workspace::target_dir()?;
+    let mut build = Command::new(workspace::cargo());
+    build.args(["build", "--workspace", "--bins", "--features", "dtma-daemon/otel", "--target-dir"]);
+    build.arg(target.join("with").join("otel")).env("CARGO_BUILD_BUILD_DIR", &target);
+    build.current_dir(workspace::root());
+    Ok(build)
 }
 
 fn cargo(mut command: Command) -> Command {

@@ -16,6 +16,7 @@ mod heartbeat;
 mod log;
 mod log_file;
 mod man;
+mod otel;
 mod run;
 mod settings;
 mod show;

@@ -5,12 +5,15 @@ use crate::backends::Opened;
 use crate::heartbeat::{self, Heartbeat};
 use crate::log::Log;
 use crate::log_file::LogFile;
+use crate::otel::Export;
 use crate::settings::Settings;
 use crate::systemd::{self, Service};
 use crate::tls::TlsFiles;
 use crate::{backends, log, system, tokens};
 use anyhow::{Context, Result};
-use dtma_api::{AccessLines, App, AuditLog, CallJournal, Door, Parts, auth::Hosts, serve};
+use dtma_api::{
+    AccessLines, App, AuditLog, CallJournal, CallOptions, CallSink, Door, Parts, auth::Hosts, serve,
+};
 use dtma_core::Timestamp;
 use dtma_core::port::ContainerRuntime;
 use dtma_manager::Manager;
@@ -23,11 +26,18 @@ use tokio_util::sync::CancellationToken;
 
 /// How long engine calls under way may take at the end.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long spans that wait may take at the end; where it does not end in good order, no time at all.
+const LAST_SPANS: Duration = Duration::from_secs(10);
 
 /// Runs until a signal comes.
 pub(crate) fn run(settings: &Settings, service: Service) -> Result<()> {
     let log = log::init(settings)?;
-    runtime()?.block_on(live(settings, service, &log))
+    let export = Export::begin()?;
+    let ended = runtime()?.block_on(live(settings, service, &log, export.as_ref()));
+    if let Some(export) = export {
+        export.finish(if ended.is_ok() { LAST_SPANS } else { Duration::ZERO });
+    }
+    ended
 }
 
 /// Half the machine's cores: a message passes from one task to the next on the same thread more often, and the other
@@ -39,7 +49,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     builder.worker_threads((cores / 2).max(1)).enable_all().build().context("cannot start the runtime")
 }
 
-async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()> {
+async fn live(settings: &Settings, mut service: Service, log: &Log, export: Option<&Export>) -> Result<()> {
     let Signals { ends, hangup } = Signals::listen()?;
     let auth = Arc::new(tokens::auth(settings)?);
     let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?.map(Arc::new);
@@ -49,7 +59,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log) -> Result<()
     let Opened { backends, images, egress } = backends::open(settings).await?;
     let (wall, runtime) = (backends.wall.clone(), Arc::clone(&backends.runtime));
     let audit = audit(settings, wall())?;
-    let calls = calls(settings, &wall)?;
+    let calls = calls(settings, &wall, export.map(Export::sink))?;
     let (mcp, session_idle) = (settings.mcp.clone(), settings.session_idle);
     let managing = dtma_manager::Settings { mcp, session_idle, ..dtma_manager::Settings::default() };
     let (manager, drain) = Manager::start(managing, backends);
@@ -158,9 +168,10 @@ fn audit(settings: &Settings, now: Timestamp) -> Result<AuditLog> {
         .with_context(|| format!("cannot use the audit log in {}", dir.display()))
 }
 
-fn calls(settings: &Settings, wall: &Wall) -> Result<CallJournal> {
+fn calls(settings: &Settings, wall: &Wall, sink: Option<Box<dyn CallSink>>) -> Result<CallJournal> {
     let dir = settings.state_dir.join("calls");
-    CallJournal::open(&dir, settings.audit, wall.clone(), settings.audit_arguments)
+    let options = CallOptions { arguments: settings.audit_arguments, sink };
+    CallJournal::open(&dir, settings.audit, wall.clone(), options)
         .with_context(|| format!("cannot use the log of calls in {}", dir.display()))
 }
 

@@ -118,6 +118,12 @@ impl Mistake {
     pub(crate) fn of_socket(problem: String) -> Self {
         Self { origin: "LISTEN_FDS".to_owned(), problem }
     }
+
+    /// An environment variable of somebody else's standard is wrong.
+    #[cfg(feature = "otel")]
+    pub(crate) fn of_variable(name: &str, problem: String) -> Self {
+        Self { origin: name.to_owned(), problem }
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -196,7 +202,7 @@ impl Settings {
         passed: Option<SocketAddr>,
     ) -> Result<Self, Vec<Mistake>> {
         let path = args.config.clone().unwrap_or_else(|| CONFIG.into());
-        let mut mistakes = Vec::new();
+        let mut mistakes = crate::otel::mistakes();
         let found = ConfigFile::read(&path, args.config.is_none()).unwrap_or_else(|problem| {
             mistakes.push(Mistake { origin: path.display().to_string(), problem });
             ConfigFile::default()

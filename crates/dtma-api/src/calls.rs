@@ -9,8 +9,10 @@
 mod call;
 mod scribe;
 mod seconds;
+mod sink;
 
 pub(crate) use call::Pending;
+pub use sink::{CallOver, CallSink, SpanCounts, SpanFate};
 
 use crate::audit::{AuditBounds, AuditLog};
 use crate::auth::Caller;
@@ -74,6 +76,8 @@ struct Load {
     missed: Counter,
     /// How long calls took.
     seconds: Seconds,
+    /// What became of the spans of calls, where there are any.
+    spans: Option<SpanCounts>,
 }
 
 impl fmt::Debug for CallJournal {
@@ -82,16 +86,26 @@ impl fmt::Debug for CallJournal {
     }
 }
 
+/// What is written down besides the usual, and who else is told.
+#[derive(Default)]
+pub struct CallOptions {
+    /// The arguments of calls are in the log, too.
+    pub arguments: bool,
+    /// Makes spans of them.
+    pub sink: Option<Box<dyn CallSink>>,
+}
+
 impl CallJournal {
-    /// Goes on with the log in `dir`, as [`AuditLog::open`] does; with the arguments of calls in it, if so wanted.
+    /// Goes on with the log in `dir`, as [`AuditLog::open`] does.
     ///
     /// # Errors
     /// The directory or its files cannot be made or read.
-    pub fn open(dir: &Path, bounds: AuditBounds, wall: Wall, arguments: bool) -> io::Result<Self> {
+    pub fn open(dir: &Path, bounds: AuditBounds, wall: Wall, options: CallOptions) -> io::Result<Self> {
         let log = AuditLog::open(dir, bounds, wall())?;
         let (notes, waiting) = mpsc::channel(WAITING);
-        let load = Arc::<Load>::default();
-        let scribe = Scribe::new(log.clone(), Arc::clone(&load), arguments);
+        let spans = options.sink.as_ref().map(|sink| sink.spans());
+        let load = Arc::new(Load { spans, ..Load::default() });
+        let scribe = Scribe::new(log.clone(), Arc::clone(&load), options);
         std::thread::Builder::new().name("calls".to_owned()).spawn(move || scribe.run(waiting))?;
         Ok(Self(Arc::new(Inner { log, wall, notes, load })))
     }
@@ -112,6 +126,9 @@ impl CallJournal {
         let help = "Calls of agents that are not in their log because it could not keep up";
         registry.register("audit_calls_left_out", help, self.0.load.missed.clone());
         self.0.load.seconds.register(registry);
+        if let Some(spans) = &self.0.load.spans {
+            spans.register(registry);
+        }
     }
 
     /// A message is on its way.

@@ -47,7 +47,7 @@ mod view;
 
 pub use app::{App, HeartbeatProbe, Parts, SystemProbe};
 pub use audit::{AuditBounds, AuditLog};
-pub use calls::CallJournal;
+pub use calls::{CallJournal, CallOptions, CallOver, CallSink, SpanCounts, SpanFate};
 pub use compat::view::{ToolReport, instances as tool_instances, reports as tool_reports};
 pub use egress::{EgressJournal, Exit, Passage, Passed};
 pub use front::{Front, WebUrl};

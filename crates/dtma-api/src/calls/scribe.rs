@@ -1,7 +1,8 @@
 //! The thread that reads what passed and writes it down, a while's worth in one go.
 
-use super::Load;
 use super::call::{Call, Fate};
+use super::sink::{CallOver, CallSink, Meta};
+use super::{CallOptions, Load};
 use crate::audit::{AuditLog, Record, clean};
 use crate::gateway::Target;
 use dtma_api_types::{AuditOutcome, CallView};
@@ -34,6 +35,7 @@ pub(super) struct Scribe {
     log: AuditLog,
     load: Arc<Load>,
     arguments: bool,
+    sink: Option<Box<dyn CallSink>>,
 }
 
 /// A request, as far as anybody wants to know.
@@ -58,6 +60,8 @@ struct Params<'a> {
     uri: Option<Cow<'a, str>>,
     #[serde(borrow)]
     arguments: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -80,12 +84,13 @@ struct Outcome {
 }
 
 impl Scribe {
-    pub(super) fn new(log: AuditLog, load: Arc<Load>, arguments: bool) -> Self {
-        Self { log, load, arguments }
+    pub(super) fn new(log: AuditLog, load: Arc<Load>, options: CallOptions) -> Self {
+        let CallOptions { arguments, sink } = options;
+        Self { log, load, arguments, sink }
     }
 
     /// Writes until nobody has anything to say any more.
-    pub(super) fn run(self, mut notes: mpsc::Receiver<Note>) {
+    pub(super) fn run(mut self, mut notes: mpsc::Receiver<Note>) {
         let mut batch = Vec::new();
         while notes.blocking_recv_many(&mut batch, BATCH) > 0 {
             let hurried = batch.iter().any(|note| matches!(note, Note::Finish(_)));
@@ -100,7 +105,7 @@ impl Scribe {
         }
     }
 
-    fn read(&self, notes: impl Iterator<Item = Note>) -> (Vec<Record>, Vec<oneshot::Sender<()>>) {
+    fn read(&mut self, notes: impl Iterator<Item = Note>) -> (Vec<Record>, Vec<oneshot::Sender<()>>) {
         let (mut records, mut waiting) = (Vec::new(), Vec::new());
         for note in notes {
             match note {
@@ -115,7 +120,7 @@ impl Scribe {
     }
 
     /// Nothing for what asked for nothing.
-    fn record(&self, call: &Call) -> Option<Record> {
+    fn record(&mut self, call: &Call) -> Option<Record> {
         let asked: Asked<'_> = serde_json::from_slice(&call.asked).unwrap_or_default();
         let is_call = asked.id.is_some() && asked.method.is_some();
         if !is_call && matches!(call.fate, Fate::Left) {
@@ -125,11 +130,30 @@ impl Scribe {
             asked.params.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         let about = params.name.or(params.uri).unwrap_or_default();
         let (outcome, code) = outcome(&call.fate);
+        let (group_id, instance_name) = target(call, &about);
+        if let (Some(sink), Some(id), Some(method)) = (&mut self.sink, asked.id, asked.method.as_deref()) {
+            let meta = Meta::read(params.meta);
+            sink.over(&CallOver {
+                id: id.get(),
+                method,
+                about: &about,
+                server: instance_name.as_deref(),
+                group: group_id.as_deref(),
+                door: call.by.as_str(),
+                version: meta.version.as_deref(),
+                agent: &call.who,
+                at: call.at,
+                took: call.took,
+                outcome,
+                code: code.as_deref(),
+                trace_parent: meta.traceparent.as_deref(),
+                trace_state: meta.tracestate.as_deref(),
+            });
+        }
         // A subscription is as long as its client likes.
         if is_call && asked.method.as_deref() != Some("subscriptions/listen") {
             self.load.seconds.observe(call, outcome);
         }
-        let (group_id, instance_name) = target(call, &about);
         let left_out = self.load.left_out.swap(0, Ordering::Relaxed);
         let method = asked.method.as_deref().map_or_else(String::new, clean);
         Some(Record {

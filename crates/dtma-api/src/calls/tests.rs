@@ -8,7 +8,8 @@ use dtma_mcp::PostReply;
 
 fn open(dir: &tempfile::TempDir, arguments: bool) -> CallJournal {
     let wall: Wall = Arc::new(|| Timestamp::UNIX_EPOCH);
-    CallJournal::open(dir.path(), AuditBounds::default(), wall, arguments).unwrap()
+    CallJournal::open(dir.path(), AuditBounds::default(), wall, CallOptions { arguments, sink: None })
+        .unwrap()
 }
 
 fn time() -> Target {

@@ -190,20 +190,20 @@ pub(super) async fn admitted(
     most_tools: Option<usize>,
     request: Request,
 ) -> Result<Admitted, ApiError> {
+    let trace = TraceContext::of(request.headers());
     let reached = match reached(app, caller, target) {
         Ok(reached) => reached,
         Err(error) => {
-            let body = read(request, GATEWAY_LIMIT).await?;
+            let body = traced(trace, read(request, GATEWAY_LIMIT).await?);
             app.calls().asked(caller, target, By::Http, &body).barred(error.code());
             return Err(error);
         }
     };
     let server = limited(&target.answering(app)?.with_most_tools(most_tools), &reached);
-    let trace = TraceContext::of(request.headers());
-    let body = read(request, GATEWAY_LIMIT).await?;
+    let body = traced(trace, read(request, GATEWAY_LIMIT).await?);
     let call = app.calls().asked(caller, target, By::Http, &body).called(server.naming());
     match charge(app, &server, &reached, &body) {
-        Ok(()) => Ok(Admitted { server, body: traced(trace, body), call }),
+        Ok(()) => Ok(Admitted { server, body, call }),
         Err(wait) => {
             let error = ApiError::TooMany("calls", wait);
             call.barred(error.code());

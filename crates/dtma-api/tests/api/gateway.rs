@@ -96,6 +96,13 @@ async fn a_trace_goes_on_in_the_message_and_calls_are_timed() {
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
+    let over = house.over.lock().unwrap().join("\n");
+    for part in [
+        r#"method: "tools/call", about: "echo", server: Some("time"), group: None, door: "http", version: None"#,
+        &format!(r#"trace_parent: Some("{parent}"), trace_state: Some("a=b")"#),
+    ] {
+        assert!(over.contains(part), "{part} is not in\n{over}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use dtma_api::auth::{Auth, Hosts, Scope, Token};
 use dtma_api::limit::Rates;
 use dtma_api::tls::Tls;
 use dtma_api::{
-    AccessLines, App, AuditBounds, AuditLog, CallJournal, Door, EgressJournal, Parts, ServeLimits, serve,
+    AccessLines, App, AuditBounds, AuditLog, CallJournal, CallOptions, CallOver, CallSink, Door,
+    EgressJournal, Parts, ServeLimits, SpanCounts, serve,
 };
 use dtma_client::Client;
 use dtma_client::types::compat::SystemMetrics;
@@ -19,7 +20,7 @@ use dtma_testing::fake_runtime::Open;
 use dtma_testing::{FakeMcpServer, FakeMcpServerRemote, FakeRuntime, FakeRuntimeRemote, MemoryStore};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +36,22 @@ pub(crate) struct House {
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: JoinHandle<()>,
     pub(crate) dir: tempfile::TempDir,
+    /// Calls that are over.
+    pub(crate) over: Arc<Mutex<Vec<String>>>,
     _drain: Drain,
+}
+
+/// Remembers the calls that are over.
+struct Remembers(Arc<Mutex<Vec<String>>>);
+
+impl CallSink for Remembers {
+    fn over(&mut self, call: &CallOver<'_>) {
+        self.0.lock().unwrap().push(format!("{call:?}"));
+    }
+
+    fn spans(&self) -> SpanCounts {
+        SpanCounts::default()
+    }
 }
 
 /// Every container uses the same.
@@ -106,8 +122,11 @@ impl House {
         let egress =
             EgressJournal::open(&dir.path().join("egress"), AuditBounds::default(), Arc::clone(&wall))
                 .unwrap();
+        let over = Arc::<Mutex<Vec<String>>>::default();
+        let sink: Box<dyn CallSink> = Box::new(Remembers(Arc::clone(&over)));
+        let options = CallOptions { arguments: false, sink: Some(sink) };
         let calls =
-            CallJournal::open(&dir.path().join("calls"), AuditBounds::default(), Arc::clone(&wall), false)
+            CallJournal::open(&dir.path().join("calls"), AuditBounds::default(), Arc::clone(&wall), options)
                 .unwrap();
         let app = App::new(Parts {
             manager,
@@ -127,7 +146,7 @@ impl House {
         let shutdown = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "a test's server lives as long as its runtime")]
         let served = tokio::spawn(serve(Door { listener, tls, limits }, app, shutdown.clone()));
-        Self { address, engine, mcp, auth, shutdown, served, dir, _drain: drain }
+        Self { address, engine, mcp, auth, shutdown, served, dir, over, _drain: drain }
     }
 
     /// A client with the token of that name.
