@@ -83,7 +83,8 @@ async fn a_trace_goes_on_in_the_message_and_calls_are_timed() {
     assert!(called.contains(&meta), "{called}");
     let counted = "dtma_gateway_call_seconds_count{instance=\"time\",outcome=\"done\"}";
     for _ in 0..100 {
-        if house.ask("GET", "/metrics", None).await.body.contains(counted) {
+        let called = house.over.lock().unwrap().iter().any(|call| call.contains("tools/call"));
+        if called && house.ask("GET", "/metrics", None).await.body.contains(counted) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
