@@ -110,6 +110,11 @@ name_type! {
     ConnectionId
 }
 
+name_type! {
+    /// What an owner calls one of its credentials.
+    CredentialName
+}
+
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -12,6 +12,7 @@ pub mod change;
 pub mod connection;
 pub mod container;
 pub mod contract;
+pub mod credential;
 pub mod distance;
 pub mod egress;
 pub mod graph;

@@ -6,9 +6,11 @@ pub mod images;
 pub mod meter;
 pub mod runtime;
 pub mod store;
+pub mod vault;
 
 pub use egress::{EgressProxy, NoEgress};
 pub use images::ImageShelf;
 pub use meter::Meter;
 pub use runtime::{ContainerRuntime, RuntimeError};
 pub use store::{StateStore, StoreError};
+pub use vault::{SecretVault, VaultError};
