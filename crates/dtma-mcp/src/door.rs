@@ -36,7 +36,7 @@ use self::member::{Member, MemberId, MemberTaken};
 use self::places::Places;
 use self::table::{Entry, Table};
 use crate::interleave;
-use crate::server::host::Host;
+use crate::server::host::{Host, Manners};
 use crate::server::{Ids, Parts};
 use crate::{Depth, ServerHandle, ServerState, SessionId, StdioServer};
 use dtma_core::id::InstanceName;
@@ -68,6 +68,7 @@ struct Inner {
     /// Sessions that were ended because nobody used them.
     expired: AtomicU64,
     rest: rest::Rest,
+    manners: Arc<Manners>,
     /// Told when members come, go or change their part.
     changes: watch::Sender<()>,
 }
@@ -78,9 +79,10 @@ impl Door {
     pub fn new(instance: InstanceName, parts: Parts) -> Self {
         let (table, changes) = (Mutex::new(Table::default()), watch::Sender::new(()));
         let gate = filter::Gate::default();
-        let (held, rest) = (stateless::Held::default(), rest::Rest::default());
+        let (held, rest, manners) = (stateless::Held::default(), rest::Rest::default(), Arc::default());
         let (ids, expired, places) = (Arc::new(Ids::new()), AtomicU64::new(0), Places::default());
-        let inner = Inner { instance, parts, ids, table, places, gate, held, expired, rest, changes };
+        let inner =
+            Inner { instance, parts, ids, table, places, gate, held, expired, rest, manners, changes };
         Self { inner: Arc::new(inner), durable: true, kept_from: None }
     }
 
@@ -149,7 +151,7 @@ impl Door {
         member: MemberId,
         origin: Origin,
     ) -> Result<(ServerHandle, StdioServer), MemberTaken> {
-        self.admit_as(member, origin, Host::session())
+        self.admit_as(member, origin, Host::session(Arc::clone(&self.inner.manners)))
     }
 
     fn admit_as(

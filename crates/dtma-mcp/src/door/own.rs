@@ -210,6 +210,7 @@ impl Door {
                 }
                 waiting @ (ServerState::Down { .. }
                 | ServerState::Connecting { .. }
+                | ServerState::Expecting { .. }
                 | ServerState::Resting(_)) => waiting.why_not_ready().to_owned(),
             };
             tokio::select! {

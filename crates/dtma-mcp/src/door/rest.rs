@@ -134,9 +134,10 @@ impl Door {
         match self.state() {
             ServerState::Ready(ready) => Some(ready),
             ServerState::Resting(ready) => Some(remembered().unwrap_or(ready)),
-            ServerState::Down { .. } | ServerState::Connecting { .. } | ServerState::Failed { .. } => {
-                remembered()
-            }
+            ServerState::Down { .. }
+            | ServerState::Connecting { .. }
+            | ServerState::Expecting { .. }
+            | ServerState::Failed { .. } => remembered(),
         }
     }
 

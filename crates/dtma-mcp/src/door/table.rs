@@ -347,7 +347,7 @@ impl Table {
 fn promise(state: &ServerState) -> u8 {
     match state {
         ServerState::Ready(_) => 0,
-        ServerState::Resting(_) | ServerState::Connecting { .. } => 1,
+        ServerState::Resting(_) | ServerState::Connecting { .. } | ServerState::Expecting { .. } => 1,
         ServerState::Down { .. } => 2,
         ServerState::Failed { .. } => 3,
     }

@@ -96,6 +96,7 @@ fn hopeless(table: &Table, session: Option<SessionId>) -> Option<Unserved> {
         ServerState::Failed { reason, .. } => Some(Unserved::NotUp(reason.to_string())),
         ServerState::Down { .. }
         | ServerState::Connecting { .. }
+        | ServerState::Expecting { .. }
         | ServerState::Resting(_)
         | ServerState::Ready(_) => None,
     }

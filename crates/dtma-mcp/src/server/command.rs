@@ -204,4 +204,6 @@ pub(crate) struct Aside {
 pub(crate) enum AsideKind {
     Call(HouseCall),
     Notify(Bytes),
+    /// It has come up, and there is nobody yet to greet it.
+    Expect,
 }

@@ -390,7 +390,20 @@ impl Owner {
         match aside.what {
             AsideKind::Call(call) => self.house_call(call),
             AsideKind::Notify(line) => drop(self.write(line)),
+            AsideKind::Expect => self.expect(),
         }
+    }
+
+    fn expect(&mut self) {
+        let run = match &*self.state.borrow() {
+            ServerState::Connecting { run } => run.clone(),
+            ServerState::Down { .. }
+            | ServerState::Expecting { .. }
+            | ServerState::Ready(_)
+            | ServerState::Resting(_)
+            | ServerState::Failed { .. } => return,
+        };
+        self.state.send_replace(ServerState::Expecting { run });
     }
 
     pub(super) fn house_call(&mut self, call: HouseCall) {

@@ -1,5 +1,6 @@
-//! What is said to a process before clients may speak to it: the handshake (or, to one that had it, a ping), then
-//! the listing of its tools. Runs beside the owner and asks it to write.
+//! What is said to a process before clients may speak to it: the handshake (or, to one that had it, a ping; or a ping
+//! before it, to one whose client is still to come), then the listing of its tools. Runs beside the owner and asks it
+//! to write.
 
 use super::Shared;
 use super::call::CallError;
@@ -17,6 +18,13 @@ use tokio::sync::{mpsc, oneshot};
 /// Most pages and tools of a listing.
 const MAX_PAGES: usize = 200;
 const MAX_TOOLS: usize = 10_000;
+
+/// A client for whom a process is made has come by then: it is not pinged.
+const COMES_WITH_IT: Duration = Duration::from_millis(100);
+/// How long a process that is greeted later is waited for until it answers a ping.
+const UP: Duration = Duration::from_secs(30);
+/// The time that is given to one that must not be asked.
+const UNASKED: Duration = Duration::from_secs(5);
 
 /// Servers that change several tools say so several times; one listing is enough.
 pub(crate) const SETTLE: Duration = Duration::from_millis(100);
@@ -77,7 +85,7 @@ async fn check_alive(talk: &Talk, shared: &Shared) -> Result<(), String> {
 }
 
 async fn initialise(talk: &Talk, shared: &Shared, run: &RunKey) -> Result<Greeting, String> {
-    let hello = shared.host.hello().await;
+    let hello = hello(talk, shared).await?;
     let answer = talk.call("initialize", Some(&hello), shared.limits.handshake).await;
     let result = answer.map_err(|problem| format!("the handshake failed: {problem}"))?;
     let greeting = Greeting::read(result)?;
@@ -93,6 +101,38 @@ async fn initialise(talk: &Talk, shared: &Shared, run: &RunKey) -> Result<Greeti
         tracing::warn!(server = %shared.instance, %problem, "the handshake could not be kept");
     }
     Ok(greeting)
+}
+
+/// What the process is greeted with. Until its client has come, it comes up by itself.
+async fn hello(talk: &Talk, shared: &Shared) -> Result<Bytes, String> {
+    tokio::select! {
+        biased;
+        hello = shared.host.hello() => return Ok(hello),
+        // Dropped: nobody awaits the answer to its ping then.
+        up = come_up(talk, shared) => up?,
+    }
+    talk.aside(AsideKind::Expect).await;
+    Ok(shared.host.hello().await)
+}
+
+/// Waits until a process works that nobody has greeted yet. A client may ping before it greets, but some servers end
+/// of that: these are given a while instead.
+async fn come_up(talk: &Talk, shared: &Shared) -> Result<(), String> {
+    tokio::time::sleep(COMES_WITH_IT).await;
+    if !shared.host.may_be_pinged() {
+        tokio::time::sleep(UNASKED).await;
+        return Ok(());
+    }
+    match talk.call("ping", None, UP).await {
+        Err(CallError::Lost { may_have_executed }) => {
+            if may_have_executed {
+                shared.host.died_of_a_ping();
+            }
+            Err("it ended before it was greeted".to_owned())
+        }
+        // Any answer shows that it reads and writes; one that gives none had its time.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// All pages of `tools/list`, within a time for the whole.

@@ -15,8 +15,8 @@ use std::sync::Arc;
 ///                                              ^ |
 ///                                              | v
 ///  Down --connect--> Connecting --handshake--> Ready
-///   ^                    |                       |
-///   |                    +--> Failed             |
+///   ^                 |      |                   |
+///   |          Expecting     +--> Failed         |
 ///   +---- output ends ---+------+----------------+
 /// ```
 ///
@@ -30,6 +30,11 @@ pub enum ServerState {
     },
     /// A process is attached and is being greeted. Calls wait.
     Connecting {
+        /// Which.
+        run: RunKey,
+    },
+    /// It has come up, as far as can be known, and is to be greeted in the name of a session that has not come yet.
+    Expecting {
         /// Which.
         run: RunKey,
     },
@@ -53,7 +58,7 @@ impl ServerState {
     pub fn run(&self) -> Option<&RunKey> {
         match self {
             Self::Down { .. } => None,
-            Self::Connecting { run } | Self::Failed { run, .. } => Some(run),
+            Self::Connecting { run } | Self::Expecting { run } | Self::Failed { run, .. } => Some(run),
             Self::Ready(ready) | Self::Resting(ready) => Some(&ready.run),
         }
     }
@@ -63,7 +68,7 @@ impl ServerState {
     pub fn why_not_ready(&self) -> &str {
         match self {
             Self::Down { reason } | Self::Failed { reason, .. } => reason,
-            Self::Connecting { .. } => "it has not completed its handshake yet",
+            Self::Connecting { .. } | Self::Expecting { .. } => "it has not completed its handshake yet",
             Self::Ready(_) => "its process has just changed",
             Self::Resting(_) => "it rests, and does not go on yet",
         }
@@ -74,7 +79,11 @@ impl ServerState {
     pub fn ready(&self) -> Option<&Arc<Ready>> {
         match self {
             Self::Ready(ready) => Some(ready),
-            Self::Down { .. } | Self::Connecting { .. } | Self::Resting(_) | Self::Failed { .. } => None,
+            Self::Down { .. }
+            | Self::Connecting { .. }
+            | Self::Expecting { .. }
+            | Self::Resting(_)
+            | Self::Failed { .. } => None,
         }
     }
 
@@ -83,7 +92,9 @@ impl ServerState {
     pub fn known(&self) -> Option<&Arc<Ready>> {
         match self {
             Self::Ready(ready) | Self::Resting(ready) => Some(ready),
-            Self::Down { .. } | Self::Connecting { .. } | Self::Failed { .. } => None,
+            Self::Down { .. } | Self::Connecting { .. } | Self::Expecting { .. } | Self::Failed { .. } => {
+                None
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Sessions with a process of their own.
 
 use super::*;
-use crate::{OwnProcesses, SessionError};
+use crate::{OwnProcesses, ServerState, SessionError};
+use bytes::Bytes;
 
 const OWN: OwnProcesses = OwnProcesses { most: 2, idle: Duration::from_secs(60), only: false };
 
@@ -30,12 +31,22 @@ impl Landlord {
                 None => changes.changed().await.unwrap(),
             }
         };
-        self.made += 1;
-        let name = format!("p{}", self.made);
-        let (handle, owner) = door.admit_for_session(name.as_str().into(), origin(&name)).unwrap();
-        self.fleet.tasks.spawn(owner.run());
+        let (name, handle) = self.admit();
         door.assign(ticket, &name.as_str().into());
         self.given.push((ticket, name));
+        self.begin(&handle).await
+    }
+
+    /// A member for a session that may be still to come.
+    fn admit(&mut self) -> (String, ServerHandle) {
+        let name = format!("p{}", self.given.len() + 1);
+        let (handle, owner) = self.fleet.door.admit_for_session(name.as_str().into(), origin(&name)).unwrap();
+        self.fleet.tasks.spawn(owner.run());
+        (name, handle)
+    }
+
+    async fn begin(&mut self, handle: &ServerHandle) -> Process {
+        self.made += 1;
         let (process, attached) = Process::new();
         handle.connect(run(self.made), attached, Attachment::Fresh).await.unwrap();
         process
@@ -240,4 +251,77 @@ async fn sessions_that_shared_a_process_end_when_each_is_to_have_its_own() {
     assert!(fleet.store.sessions.lock().unwrap().is_empty());
     assert!(matches!(client.post(call(1)).await, PostReply::UnknownSession));
     assert!(fleet.door.give_own(Some(OWN)).is_empty(), "once");
+}
+
+fn is_expecting(handle: &ServerHandle) -> bool {
+    matches!(*handle.state().borrow(), ServerState::Expecting { .. })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_there_first_shows_that_it_works_and_is_greeted_by_its_client_later() {
+    let mut landlord = Landlord::new(OWN);
+    let (name, handle) = landlord.admit();
+    let mut process = landlord.begin(&handle).await;
+    let ping = process.asked("ping").await;
+    settle().await;
+    assert!(!is_expecting(&handle), "it has not answered yet");
+    process.answer(&ping, "{}");
+    settle().await;
+    assert!(is_expecting(&handle));
+    let mut opening = landlord.opening(r#"{"roots":{}}"#);
+    settle().await;
+    let ticket = landlord.fleet.door.places().asked()[0];
+    landlord.fleet.door.assign(ticket, &name.as_str().into());
+    assert_eq!(greeted(&mut process).await["capabilities"], json!({"roots":{}}));
+    assert!(matches!(outcome(&mut opening).await, PostReply::Opened { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_waits_for_no_answer_but_the_one_to_its_own_greeting() {
+    let mut landlord = Landlord::new(OWN);
+    let (name, handle) = landlord.admit();
+    let mut process = landlord.begin(&handle).await;
+    let ping = process.asked("ping").await;
+    let mut opening = landlord.opening("{}");
+    settle().await;
+    let ticket = landlord.fleet.door.places().asked()[0];
+    landlord.fleet.door.assign(ticket, &name.as_str().into());
+    let request = process.read().await;
+    assert_eq!(request["method"], "initialize");
+    // In the order in which it was asked, or not at all.
+    process.answer(&ping, "{}");
+    process.answer(&request["id"], GREETING);
+    assert!(matches!(outcome(&mut opening).await, PostReply::Opened { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_ends_of_a_ping_the_next_ones_are_given_time_instead() {
+    let mut landlord = Landlord::new(OWN);
+    let (_, handle) = landlord.admit();
+    let mut process = landlord.begin(&handle).await;
+    process.asked("ping").await;
+    settle().await;
+    drop(process);
+    settle().await;
+    let mut process = landlord.begin(&handle).await;
+    settle().await;
+    assert!(!is_expecting(&handle));
+    let mut state = handle.state();
+    let expecting = state.wait_for(|state| matches!(state, ServerState::Expecting { .. }));
+    assert!(tokio::time::timeout(Duration::from_secs(60), expecting).await.is_ok());
+    handle.is_greeted_with(Bytes::from_static(b"{\"capabilities\":{}}"));
+    assert_eq!(greeted(&mut process).await["capabilities"], json!({}), "the first that it hears");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_answers_no_ping_is_not_waited_for_any_longer_in_the_end() {
+    let mut landlord = Landlord::new(OWN);
+    let (_, handle) = landlord.admit();
+    let mut process = landlord.begin(&handle).await;
+    process.asked("ping").await;
+    let mut state = handle.state();
+    let expecting = state.wait_for(|state| matches!(state, ServerState::Expecting { .. }));
+    assert!(tokio::time::timeout(Duration::from_secs(60), expecting).await.is_ok());
+    handle.is_greeted_with(Bytes::from_static(b"{\"capabilities\":{}}"));
+    greeted(&mut process).await;
 }
