@@ -51,7 +51,7 @@ pub use mutation::{
 pub use request::{GroupOptions, GroupRequest, RollbackRequest, ScaleRequest};
 pub use server::{
     ContainerView, ExitView, McpView, PhaseWord, PlaceRole, PortView, RefusalView, ReplicaView, ServerView,
-    ToolView, UnmetView,
+    SparesView, ToolView, UnmetView,
 };
 pub use server_request::{
     Condition, Connect, Dependency, Health, Kind, Mount, MountType, Network, Pinning, Publish, PullPolicy,

@@ -41,6 +41,8 @@ words! {
     PlaceRole {
         /// One session, which has it for itself.
         Session = "session",
+        /// A session that is still to come: it is kept ready, and frozen meanwhile.
+        Spare = "spare",
     }
 }
 
@@ -92,9 +94,13 @@ pub struct ServerView {
     /// How many replicas it is to have.
     #[serde(default = "one")]
     pub replicas: u32,
-    /// Each replica, where there is more than one or an update is under way, and each container of a session's own.
+    /// Each replica, where there is more than one or an update is under way, and each container of a session's own or kept
+    /// ready for one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replica_status: Vec<ReplicaView>,
+    /// What is kept ready for sessions to come, where anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spares: Option<SparesView>,
     /// Its network.
     pub network: Network,
     /// How often it was started again, by whomever. Never falls.
@@ -123,11 +129,21 @@ fn one() -> u32 {
     1
 }
 
+/// How many processes a server keeps ready for sessions to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SparesView {
+    /// So many are to be.
+    pub wanted: u32,
+    /// So many have come up.
+    pub ready: u32,
+}
+
 /// One replica of a server, as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicaView {
-    /// Which, from 0; from 1000 on it is no replica but what a session has for itself (`role`).
+    /// Which, from 0; from 1000 on it is no replica but what a session has for itself, or is to have (`role`).
     pub replica: u32,
     /// Whom it serves, when not everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -40,4 +40,9 @@ pub struct SessionRules {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 604_800)]
     pub idle_timeout_secs: Option<u64>,
+    /// So many processes are kept ready for sessions to come, frozen and beside those that sessions have (default 0, at
+    /// most `max`): the next session need not wait for its process to start. Each takes its memory meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 256)]
+    pub spares: Option<u32>,
 }

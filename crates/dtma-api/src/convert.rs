@@ -186,11 +186,11 @@ mod tests {
         let word = shared(json!("per-session"));
         assert!(word.is_own() && word == shared(json!({"mode": "per-session"})));
         assert_eq!((word.most(), word.idle().as_secs()), (16, 1800));
-        let whole = shared(json!({"mode": "per-session", "max": 3, "idleTimeoutSecs": 9}));
-        assert_eq!((whole.most(), whole.idle().as_secs()), (3, 9));
+        let whole = shared(json!({"mode": "per-session", "max": 3, "idleTimeoutSecs": 9, "spares": 2}));
+        assert_eq!((whole.most(), whole.idle().as_secs(), whole.spares(), word.spares()), (3, 9, 2, 0));
         check(
-            &json!({"session": {"max": 0, "idleTimeoutSecs": 604_801}}),
-            &[("/session/idleTimeoutSecs", "range"), ("/session/max", "range")],
+            &json!({"session": {"max": 0, "idleTimeoutSecs": 604_801, "spares": 257}}),
+            &[("/session/idleTimeoutSecs", "range"), ("/session/max", "range"), ("/session/spares", "range")],
         );
     }
 

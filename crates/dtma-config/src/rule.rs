@@ -125,6 +125,8 @@ rules! {
     SESSION_SHARED = "session.shared";
     /// A machine bears so many containers.
     SESSION_RANGE = "session.range";
+    /// More are not kept ready than can be handed out.
+    SESSION_SPARES = "session.spares";
     /// A process that ends with its session is not put to rest.
     SESSION_IDLE = "session.idle";
     /// What runs for sessions only serves nobody else.

@@ -158,9 +158,18 @@ pub struct Observation {
     /// Runs that were told to end because something else takes their place: whatever is wanted by now, they end, so
     /// nothing more may be given to them.
     pub ending: BTreeSet<RunKey>,
-    /// Places that sessions with a process of their own have asked for, by server: numbers from
+    /// Places for sessions with a process of their own, and for whom, by server: numbers from
     /// [`FIRST_PLACE`](crate::id::FIRST_PLACE) on. What stands in one that nobody asks for goes.
-    pub asked: BTreeMap<InstanceName, BTreeSet<u32>>,
+    pub asked: BTreeMap<InstanceName, BTreeMap<u32, Asker>>,
+}
+
+/// For whom a place is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Asker {
+    /// A session, which has it for itself.
+    Session,
+    /// A session that is still to come: its process is kept ready, and frozen meanwhile.
+    Spare,
 }
 
 /// What an action acts on. At most one action at a time is under way for each.
@@ -175,12 +184,18 @@ pub enum Subject {
 }
 
 impl Observation {
-    /// The places that sessions of a server have asked for.
-    pub fn asked_of(&self, instance: &InstanceName) -> impl Iterator<Item = ReplicaId> + '_ {
+    /// The places of a server that are asked for, and for whom.
+    pub fn asked_of(&self, instance: &InstanceName) -> impl Iterator<Item = (ReplicaId, Asker)> + '_ {
         let numbers = self.asked.get_key_value(instance);
         numbers.into_iter().flat_map(|(instance, numbers)| {
-            numbers.iter().map(|number| ReplicaId::new(instance.clone(), *number))
+            numbers.iter().map(|(number, asker)| (ReplicaId::new(instance.clone(), *number), *asker))
         })
+    }
+
+    /// For whom this place is asked, if it is.
+    #[must_use]
+    pub fn asker_of(&self, place: &ReplicaId) -> Option<Asker> {
+        self.asked.get(&place.instance)?.get(&place.replica).copied()
     }
 
     /// The containers of one server.

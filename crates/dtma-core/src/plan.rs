@@ -26,7 +26,7 @@ use crate::Timestamp;
 use crate::graph::Graph;
 use crate::history::GroupHistory;
 use crate::id::{ContainerId, InstanceName, Member, NetworkId, ReplicaId};
-use crate::observation::{ContainerObservation, NetworkObservation, Observation, Subject};
+use crate::observation::{Asker, ContainerObservation, NetworkObservation, Observation, Subject};
 use crate::phase::Phase;
 use crate::record::{GroupGoal, GroupRecord, Removal, ServerGoal, ServerRecord};
 use crate::spec::{NetworkMode, ServerSpec};
@@ -271,11 +271,18 @@ impl Context<'_> {
         }
         let proved = self.proved(plan);
         for (spec, record) in self.servers() {
-            for place in self.asked(spec) {
+            for place in self.asked(spec, Asker::Session) {
                 let step = self.place(&place, record, proved);
                 if record.goal == ServerGoal::Stop && step.phase == Phase::Stopping {
                     plan.phases.insert(spec.instance.clone(), Phase::Stopping);
                 }
+                plan.take(place, step);
+            }
+        }
+        let may_begin = proved && !self.sessions_come_up(plan);
+        for (spec, record) in self.servers() {
+            for place in self.asked(spec, Asker::Spare) {
+                let step = self.spare(&place, record, proved, may_begin);
                 plan.take(place, step);
             }
         }

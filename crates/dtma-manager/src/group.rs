@@ -24,6 +24,7 @@ mod ports;
 mod reach;
 mod report;
 mod rest;
+mod spares;
 mod turns;
 mod wants;
 mod ways;

@@ -39,4 +39,5 @@ pub use settings::{Backends, Settings};
 pub use start::{Drain, Manager};
 pub use status::{
     ContainerStatus, GroupState, GroupStatus, McpSummary, PublishStatus, ReplicaStatus, ServerStatus,
+    SparesStatus,
 };

@@ -49,12 +49,24 @@ struct State {
     taken: usize,
     /// When the machine was looked at last.
     looked: Option<(Instant, Option<Stalled>)>,
-    /// In the order in which they came.
-    waiting: BTreeMap<u64, Waiter>,
+    /// By rank, and in the order in which they came.
+    waiting: BTreeMap<Number, Waiter>,
     next: u64,
     /// How long the latest starts of each image took.
     learned: BTreeMap<ImageId, VecDeque<Duration>>,
 }
+
+/// Who is waited for comes before who is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// Somebody waits for it, or may at any moment.
+    Needed,
+    /// It is made for somebody who is still to come.
+    Spare,
+}
+
+/// A place in the order of turns.
+type Number = (Rank, u64);
 
 struct Waiter {
     wake: Arc<Notify>,
@@ -79,9 +91,9 @@ impl Starts {
     }
 
     /// Takes a place in the line. `wake` is told when it is worth asking again.
-    pub(crate) fn line_up(&self, wake: &Arc<Notify>) -> Place {
+    pub(crate) fn line_up(&self, rank: Rank, wake: &Arc<Notify>) -> Place {
         let mut state = self.state();
-        let number = state.next;
+        let number = (rank, state.next);
         state.next += 1;
         state.waiting.insert(number, Waiter { wake: Arc::clone(wake), asked: Instant::now() });
         Place { starts: self.clone(), number }
@@ -102,7 +114,7 @@ impl Starts {
 /// A place in the line; given up when dropped.
 pub(crate) struct Place {
     starts: Starts,
-    number: u64,
+    number: Number,
 }
 
 impl Place {
@@ -164,7 +176,7 @@ impl Drop for Turn {
 
 impl State {
     /// True when there is a turn for everybody who came before and for this one, too.
-    fn is_next(&self, number: u64, now: Instant) -> bool {
+    fn is_next(&self, number: Number, now: Instant) -> bool {
         let here = |waiter: &&Waiter| now.duration_since(waiter.asked) < SILENT;
         let before = self.waiting.range(..number).map(|(_, waiter)| waiter).filter(here).count();
         self.taken + before < self.turns

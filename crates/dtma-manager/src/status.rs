@@ -4,6 +4,7 @@ use dtma_core::Timestamp;
 use dtma_core::history::{Exit, Refusal};
 use dtma_core::id::{ContainerId, Generation, GroupId, ImageId, ImageRef, InstanceName, OperationId};
 use dtma_core::log::Origin;
+use dtma_core::observation::Asker;
 use dtma_core::phase::Phase;
 use dtma_core::spec::{NetworkMode, Publish, ServerKind};
 use std::collections::BTreeMap;
@@ -114,8 +115,10 @@ pub struct ServerStatus {
     pub refusal: Option<Refusal>,
     /// How many replicas it is to have.
     pub wanted_replicas: u32,
-    /// Its replicas, by number, and what sessions have for themselves.
+    /// Its replicas, by number, what sessions have for themselves, and what is kept ready for more of these.
     pub replicas: Vec<ReplicaStatus>,
+    /// What is kept ready for sessions to come; `None`: nothing is to be.
+    pub spares: Option<SparesStatus>,
     /// All its containers, by replica and generation: during an update the old beside the new.
     pub containers: Vec<ContainerStatus>,
     /// Forwarded host ports.
@@ -126,13 +129,22 @@ pub struct ServerStatus {
     pub contract: Option<String>,
 }
 
+/// How many processes a server keeps ready for sessions to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SparesStatus {
+    /// So many are to be.
+    pub wanted: u32,
+    /// So many have come up.
+    pub ready: u32,
+}
+
 /// One replica of a server, as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplicaStatus {
     /// Which, from 0.
     pub replica: u32,
-    /// It is no replica: a session has it for itself.
-    pub is_session: bool,
+    /// It is no replica: a session has it for itself, or one that is still to come.
+    pub asker: Option<Asker>,
     /// Where it is in its life.
     pub phase: Phase,
     /// The container that serves for it, or will.

@@ -90,6 +90,7 @@ pub(crate) fn reasons(servers: &[&ServerView], ink: Ink) -> Vec<String> {
         let own = told(&server.instance_name, server.phase, server.reason.as_deref());
         let each = replica::told_apart(server)
             .iter()
+            .filter(|one| !replica::waits_as_it_should(one))
             .filter_map(|one| told(&replica::name(server, one), one.phase, one.reason.as_deref()));
         own.into_iter().chain(each).collect::<Vec<_>>()
     };

@@ -98,6 +98,7 @@ pub(super) const ALL: &[Explanation] = &[
     e("session.kind", "A tool is not spoken to in sessions.", "Remove session, or say kind: mcp."),
     e("session.shared", "Its sessions share the server's processes, so that nothing can be said of processes of their own.", "Remove the field, or say mode: per-session."),
     e("session.range", "That many sessions with a process of their own are too few or too many.", "Use 1 to 256 of them."),
+    e("session.spares", "More processes would be kept ready than sessions may have.", "Keep at most max ready, or raise max."),
     e("idle.kind", "Only MCP servers are put to rest: of what a tool does the daemon knows nothing.", "Remove idle, or say kind: mcp."),
     e("idle.order", "A server is paused first and stopped later.", "Make stopAfterSecs not less than pauseAfterSecs."),
     e("idle.needed", "Another server depends on it, so it is needed as long as that runs.", "Remove idle, or that dependency."),

@@ -24,6 +24,7 @@ fn rules(wire: &SessionRules, finder: &mut Finder<'_>) -> SessionSpec {
         mode: wire.mode.map_or_else(SessionMode::default, mode),
         max: finder.at("max").within(wire.max.map(u64::from), 1, MOST),
         idle_timeout: idle.map(Duration::from_secs),
+        spares: finder.at("spares").within(wire.spares.map(u64::from), 0, MOST),
     }
 }
 

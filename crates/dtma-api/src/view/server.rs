@@ -5,9 +5,10 @@ use dtma_api_types as wire;
 use dtma_core::Timestamp;
 use dtma_core::history::{Exit, Refusal};
 use dtma_core::id::{GroupId, InstanceName};
+use dtma_core::observation::Asker;
 use dtma_core::phase::{Phase, Unmet};
 use dtma_core::spec::{Condition, NetworkMode, ServerKind, Transport};
-use dtma_manager::{McpSummary, PublishStatus, ReplicaStatus, ServerStatus};
+use dtma_manager::{McpSummary, PublishStatus, ReplicaStatus, ServerStatus, SparesStatus};
 use serde::Deserialize;
 
 pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView {
@@ -33,6 +34,7 @@ pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView
             .map(|id| wire::ContainerView { id: id.to_string(), name: status.container_name.clone() }),
         replicas: status.wanted_replicas,
         replica_status: replicas(status),
+        spares: status.spares.map(|SparesStatus { wanted, ready }| wire::SparesView { wanted, ready }),
         network: network(status.network),
         restarts: status.restarts,
         crashes: status.crashes,
@@ -48,10 +50,9 @@ pub(crate) fn server(group: &GroupId, status: &ServerStatus) -> wire::ServerView
 fn replicas(status: &ServerStatus) -> Vec<wire::ReplicaView> {
     let updating = matches!(status.phase, Phase::Updating { .. });
     let several = status.wanted_replicas > 1 || status.replicas.len() > 1 || updating;
-    let role = |replica: &ReplicaStatus| replica.is_session.then_some(wire::PlaceRole::Session);
     let view = |replica: &ReplicaStatus| wire::ReplicaView {
         replica: replica.replica,
-        role: role(replica),
+        role: replica.asker.map(role),
         phase: phase(&replica.phase),
         reason: replica.phase.reason(),
         container: replica
@@ -61,7 +62,14 @@ fn replicas(status: &ServerStatus) -> Vec<wire::ReplicaView> {
         generation: replica.generation.map(|generation| generation.0),
         restarts: replica.restarts,
     };
-    status.replicas.iter().filter(|replica| several || replica.is_session).map(view).collect()
+    status.replicas.iter().filter(|replica| several || replica.asker.is_some()).map(view).collect()
+}
+
+fn role(asker: Asker) -> wire::PlaceRole {
+    match asker {
+        Asker::Session => wire::PlaceRole::Session,
+        Asker::Spare => wire::PlaceRole::Spare,
+    }
 }
 
 fn kind(kind: ServerKind) -> wire::Kind {

@@ -29,6 +29,12 @@ pub(crate) fn session(report: &mut Report, at: &str, group: &GroupSpec, server: 
         let message = format!("{} is not between 1 and {MAX_PLACES}", asked.most());
         report.refuse(&format!("{pointer}/max"), rule::SESSION_RANGE, message);
     }
+    if asked.spares() > asked.most() {
+        let message =
+            format!("{} is more than the {} sessions that there may be", asked.spares(), asked.most());
+        let hint = "keep fewer ready, or raise max";
+        report.refuse_with(&format!("{pointer}/spares"), rule::SESSION_SPARES, message, hint);
+    }
     within(report, &format!("{pointer}/idleTimeoutSecs"), asked.idle(), SECOND..=WEEK);
     if !server.idle.is_never() {
         let message = "its clients' sessions have processes of their own, which end with them";
@@ -42,7 +48,11 @@ pub(crate) fn session(report: &mut Report, at: &str, group: &GroupSpec, server: 
 
 /// Nobody has a process that these words could be about.
 fn shared(report: &mut Report, pointer: &str, asked: &SessionSpec) {
-    let said = [("max", asked.max.is_some()), ("idleTimeoutSecs", asked.idle_timeout.is_some())];
+    let said = [
+        ("max", asked.max.is_some()),
+        ("idleTimeoutSecs", asked.idle_timeout.is_some()),
+        ("spares", asked.spares.is_some()),
+    ];
     for (field, _) in said.iter().filter(|(_, said)| *said) {
         let message = "sessions of this server share its processes";
         let hint = "leave it out, or set mode to \"per-session\"";

@@ -35,7 +35,26 @@ fn awaited(replicas: u32) -> impl Fn(&mut GroupSpec) {
 pub(crate) fn session_cases() -> Vec<Case> {
     let most = |max| SessionSpec { max: Some(max), ..own() };
     let idle = |seconds| SessionSpec { idle_timeout: Some(Duration::from_secs(seconds)), ..own() };
+    let spares = |max, spares| SessionSpec { max, spares: Some(spares), ..own() };
     vec![
+        case(
+            rule::SESSION_SPARES,
+            "/servers/0/session/spares",
+            asking(spares(None, 17)),
+            asking(spares(None, 16)),
+        ),
+        case(
+            rule::SESSION_SPARES,
+            "/servers/0/session/spares",
+            asking(spares(Some(1), 2)),
+            asking(spares(Some(1), 1)),
+        ),
+        case(
+            rule::SESSION_SHARED,
+            "/servers/0/session/spares",
+            asking(SessionSpec { spares: Some(1), ..SessionSpec::default() }),
+            asking(spares(None, 1)),
+        ),
         case(
             rule::SESSION_KIND,
             "/servers/1/session",

@@ -18,6 +18,10 @@ impl Context<'_> {
         container: &ContainerObservation,
     ) -> Option<Step> {
         let rest = self.history.of(replica).rest_in(&container.id)?;
+        if self.is_spare(replica) && !container.is_live() {
+            // It is of no use to the session that is to come.
+            return None;
+        }
         if self.is_woken(replica, rest) {
             let reason = Some("it is being woken".to_owned());
             let phase = Phase::Starting { run: container.run(), reason };

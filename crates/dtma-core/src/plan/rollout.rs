@@ -218,7 +218,7 @@ impl Context<'_> {
             let replicas = self.desired.spec.server(instance).into_iter().flat_map(ServerSpec::places);
             let mut places = self.observed.asked_of(instance);
             replicas.into_iter().any(|replica| self.slot(&replica, record).standing.is_some())
-                || places.any(|place| self.former(&place, record).is_some())
+                || places.any(|(place, _)| self.former(&place, record).is_some())
         };
         self.desired.servers.iter().any(stands)
     }

@@ -212,6 +212,10 @@ impl Context<'_> {
             Some(Readiness::NotReady { asked_since, reason }) => {
                 let late = after(*asked_since, self.start_timeout(&replica.instance));
                 let phase = Phase::Starting { run: Some(run), reason: Some(reason.clone()) };
+                if self.is_spare(&container.replica()) {
+                    // Nobody waits for it yet.
+                    return Step::rest(phase);
+                }
                 if self.now < late {
                     return Step::wait(late, phase);
                 }

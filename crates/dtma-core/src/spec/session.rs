@@ -20,6 +20,9 @@ pub struct SessionSpec {
     /// After so long without a call or an open stream such a session ends; `None`: [`idle`](Self::idle) says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
+    /// Processes kept ready for sessions to come, beside those of sessions; `None`: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spares: Option<u32>,
 }
 
 /// Who speaks to one process.
@@ -52,10 +55,16 @@ impl SessionSpec {
         self.idle_timeout.unwrap_or(IDLE)
     }
 
-    /// Most containers that sessions may have beside the replicas.
+    /// Processes kept ready for sessions to come.
+    #[must_use]
+    pub fn spares(&self) -> u32 {
+        self.spares.filter(|_| self.is_own()).unwrap_or(0)
+    }
+
+    /// Most containers that sessions may have beside the replicas, those kept ready included.
     #[must_use]
     pub fn places(&self) -> u32 {
-        if self.is_own() { self.most() } else { 0 }
+        if self.is_own() { self.most().saturating_add(self.spares()) } else { 0 }
     }
 }
 

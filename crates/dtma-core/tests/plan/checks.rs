@@ -3,7 +3,7 @@
 use crate::world::World;
 use dtma_core::graph::Graph;
 use dtma_core::id::{ContainerId, InstanceName, Member, is_provisional};
-use dtma_core::observation::ContainerObservation;
+use dtma_core::observation::{Asker, ContainerObservation};
 use dtma_core::plan::{Action, StopReason};
 use dtma_core::spec::{Condition, NetworkMode, UpdateOrder};
 
@@ -12,7 +12,8 @@ impl World {
         match action {
             Action::Start { member, container, instead_of } => {
                 self.check_vessel(member, container, instead_of.as_ref());
-                assert!(!self.rests(container), "{member} is started at rest");
+                let of_session = self.seen.asker_of(&member.replica) != Some(Asker::Spare);
+                assert!(!(of_session && self.rests(container)), "{member} is started at rest");
                 let networked = self.desired.servers.values().any(|s| s.config.network == NetworkMode::Group);
                 assert!(
                     !networked || !self.stranded.contains(container.as_str()),

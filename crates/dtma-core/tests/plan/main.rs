@@ -19,4 +19,5 @@ mod places;
 mod properties;
 mod rest;
 mod rollout;
+mod spares;
 mod world;

@@ -3,7 +3,7 @@
 use crate::group::{group, name};
 use crate::world::World;
 use dtma_core::id::ReplicaId;
-use dtma_core::observation::{ContainerObservation, ContainerState, Subject};
+use dtma_core::observation::{Asker, ContainerObservation, ContainerState, Subject};
 use dtma_core::record::ServerGoal;
 use dtma_core::spec::{Condition, SessionMode};
 use std::collections::BTreeSet;
@@ -12,11 +12,20 @@ use std::collections::BTreeSet;
 fn asking(places: &[u32]) -> World {
     let mut world = World::new(group(&[(0, Condition::Started)], false));
     world.desired.spec.servers[0].restart.attempts = 0;
-    world.seen.asked.insert(name(0), places.iter().copied().collect());
+    world.ask(Asker::Session, places);
     world
 }
 
-fn live(world: &World) -> BTreeSet<u32> {
+impl World {
+    /// These places of the first server are asked for, and no others for the same.
+    pub(crate) fn ask(&mut self, asker: Asker, places: &[u32]) {
+        let asked = self.seen.asked.entry(name(0)).or_default();
+        asked.retain(|_, of| *of != asker);
+        asked.extend(places.iter().map(|place| (*place, asker)));
+    }
+}
+
+pub(crate) fn live(world: &World) -> BTreeSet<u32> {
     let live = world.seen.containers.iter().filter(|seen| seen.is_live());
     live.map(|seen| seen.slot.replica).collect()
 }
@@ -36,7 +45,7 @@ fn each_place_has_a_container_that_serves_nobody_else() {
 fn what_nobody_asks_for_any_more_goes_and_the_rest_stays() {
     let mut world = asking(&[1001, 1002]);
     drop(world.settle());
-    world.seen.asked.insert(name(0), [1002].into());
+    world.ask(Asker::Session, &[1002]);
     drop(world.settle());
     assert_eq!(live(&world), [0, 1002].into());
     assert!(world.seen.at(&ReplicaId::new(name(0), 1001)).next().is_none(), "its container is gone, too");
@@ -71,7 +80,7 @@ fn a_server_that_stands_still_has_no_places() {
 #[test]
 fn a_place_of_a_server_that_is_not_there_is_none() {
     let mut world = asking(&[]);
-    world.seen.asked.insert("nobody".parse().unwrap(), [1000].into());
+    world.seen.asked.insert("nobody".parse().unwrap(), [(1000, Asker::Session)].into());
     let plan = world.settle();
     assert_eq!((live(&world), plan.replicas.len()), ([0].into(), 1));
 }
@@ -110,7 +119,7 @@ fn a_server_that_runs_for_sessions_only_has_no_process_until_one_comes() {
     world.desired.spec.servers[0].replicas = 0;
     let plan = world.settle();
     assert_eq!((live(&world), plan.phases[&name(0)].word()), (BTreeSet::new(), "on-demand"));
-    world.seen.asked.insert(name(0), [1000].into());
+    world.ask(Asker::Session, &[1000]);
     let plan = world.settle();
     assert_eq!((live(&world), plan.phases[&name(0)].word()), ([1000].into(), "on-demand"));
     world.person(&name(0), ServerGoal::Stop, false);

@@ -219,6 +219,7 @@ impl GroupTask {
                     *reason = failed.to_string();
                 }
             }
+            ServerState::Expecting { run } => self.is_up_unasked(member, run),
             ServerState::Down { .. } | ServerState::Connecting { .. } | ServerState::Resting(_) => {}
         }
     }
@@ -248,7 +249,10 @@ impl GroupTask {
             ServerState::Failed { run, .. } => {
                 !matches!(self.seen.readiness.get(run), Some(Readiness::NotReady { .. }))
             }
-            ServerState::Connecting { .. } | ServerState::Resting(_) | ServerState::Ready(_) => false,
+            ServerState::Connecting { .. }
+            | ServerState::Expecting { .. }
+            | ServerState::Resting(_)
+            | ServerState::Ready(_) => false,
         }
     }
 

@@ -258,6 +258,9 @@ impl GroupTask {
             | RuntimeError::OutOfSpace { .. }
             | RuntimeError::Refused { .. } => self.refused(action, &error),
         }
+        if let Action::Pause { member, .. } = action {
+            self.could_not_freeze(member, &error);
+        }
         if !error.is_transient() {
             self.undo_deployment(action, error).await;
         }

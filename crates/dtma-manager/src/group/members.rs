@@ -28,6 +28,8 @@ pub(super) struct Server {
     pub(super) members: BTreeMap<Member, Attendance>,
     /// Who stands in the places that sessions have asked for.
     pub(super) places: BTreeMap<Ticket, Member>,
+    /// Who is kept ready for sessions to come.
+    pub(super) spares: BTreeSet<Member>,
     /// Who was given work last.
     pub(super) serving: Vec<Member>,
     pub(super) handshakes: Vec<Handshake>,
@@ -51,6 +53,8 @@ pub(super) struct Attendance {
     pub(super) ways: Option<Ways>,
     /// How often it had said that its lists changed when it was last asked for them.
     pub(super) asked: Option<u64>,
+    /// The engine could not freeze it.
+    pub(super) stays_awake: bool,
 }
 
 impl Server {
@@ -151,7 +155,7 @@ impl GroupTask {
             let own =
                 spec.places().filter_map(move |replica| Some(Member { replica, config: config.clone()? }));
             let server = self.servers.get(&spec.instance).into_iter();
-            own.chain(server.flat_map(|server| server.places.values().cloned()))
+            own.chain(server.flat_map(|server| server.places.values().chain(&server.spares).cloned()))
         })
     }
 

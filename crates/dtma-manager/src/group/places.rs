@@ -7,7 +7,7 @@ use super::GroupTask;
 use super::attend::Sign;
 use super::members::id;
 use dtma_core::id::{FIRST_PLACE, InstanceName, Member, ReplicaId};
-use dtma_core::observation::Subject;
+use dtma_core::observation::{Asker, Subject};
 use dtma_core::spec::ServerSpec;
 use dtma_mcp::{Door, OwnProcesses, Ticket};
 use tokio::sync::watch;
@@ -72,10 +72,13 @@ impl GroupTask {
                 door.assign(ticket, &id(&member));
             }
         }
-        let places = self.servers.get(instance).into_iter().flat_map(|server| server.places.values());
-        let numbers = places.map(|member| member.replica.replica).collect();
-        self.seen.asked.insert(instance.clone(), numbers);
-        self.seen.asked.retain(|_, numbers| !numbers.is_empty());
+        self.keep_spares(instance);
+        let Some(server) = self.servers.get(instance) else { return };
+        let for_sessions = server.places.values().map(|member| (member.replica.replica, Asker::Session));
+        let kept_ready = server.spares.iter().map(|member| (member.replica.replica, Asker::Spare));
+        let asked = kept_ready.chain(for_sessions).collect();
+        self.seen.asked.insert(instance.clone(), asked);
+        self.seen.asked.retain(|_, asked| !asked.is_empty());
     }
 
     /// A process of a former configuration is not begun again: the session that had it is over.
@@ -94,7 +97,8 @@ impl GroupTask {
         wanted.is_some_and(|wanted| wanted.config_hash == member.config) || self.live(member).is_some()
     }
 
-    /// Who stands in the place of that ticket; a new one where nobody does, as soon as it is known which are free.
+    /// Who stands in the place of that ticket; a spare where nobody does, or else a new one as soon as it is known which
+    /// are free.
     fn place_of(&mut self, instance: &InstanceName, ticket: Ticket) -> Option<Member> {
         if let Some(member) = self.servers.get(instance)?.places.get(&ticket) {
             return Some(member.clone());
@@ -102,17 +106,25 @@ impl GroupTask {
         if self.blind {
             return None;
         }
-        let config = self.record.servers.get(instance)?.config_hash.clone();
-        let member = Member { replica: self.free_place(instance), config };
+        let member = match self.take_spare(instance) {
+            Some(spare) => spare,
+            None => self.new_place(instance)?,
+        };
         self.servers.get_mut(instance)?.places.insert(ticket, member.clone());
         Some(member)
     }
 
+    /// A place of the wanted configuration in which nobody stands.
+    pub(super) fn new_place(&self, instance: &InstanceName) -> Option<Member> {
+        let config = self.record.servers.get(instance)?.config_hash.clone();
+        Some(Member { replica: self.free_place(instance), config })
+    }
+
     /// The lowest number at which nobody stands, stood a moment ago or is about to.
     fn free_place(&self, instance: &InstanceName) -> ReplicaId {
-        let server = self.servers.get(instance);
-        let members =
-            server.into_iter().flat_map(|server| server.members.keys().chain(server.places.values()));
+        let server = self.servers.get(instance).into_iter();
+        let members = server
+            .flat_map(|server| server.members.keys().chain(server.places.values()).chain(&server.spares));
         let busy = self.seen.busy.iter().filter_map(|subject| match subject {
             Subject::Member(member) if member.replica.instance == *instance => Some(member),
             Subject::Member(_) | Subject::Network | Subject::Volumes => None,
@@ -128,8 +140,7 @@ impl GroupTask {
         let known = self.history.servers.len();
         let seen = &self.seen;
         self.history.servers.retain(|replica, _| {
-            let asked = || seen.asked_of(&replica.instance).any(|asked| asked == *replica);
-            !replica.is_place() || asked() || seen.at(replica).next().is_some()
+            !replica.is_place() || seen.asker_of(replica).is_some() || seen.at(replica).next().is_some()
         });
         self.unsaved |= self.history.servers.len() != known;
     }

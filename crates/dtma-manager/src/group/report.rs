@@ -2,10 +2,12 @@
 
 use super::GroupTask;
 use crate::event::EventKind;
-use crate::status::{ContainerStatus, GroupState, GroupStatus, PublishStatus, ReplicaStatus, ServerStatus};
+use crate::status::{
+    ContainerStatus, GroupState, GroupStatus, PublishStatus, ReplicaStatus, ServerStatus, SparesStatus,
+};
 use dtma_core::id::{InstanceName, Member, ReplicaId};
 use dtma_core::log::Origin;
-use dtma_core::observation::{ContainerObservation, Subject};
+use dtma_core::observation::{Asker, ContainerObservation, Subject};
 use dtma_core::phase::Phase;
 use dtma_core::plan::Plan;
 use dtma_core::record::{GroupGoal, GroupRecord, Rollout, ServerRecord};
@@ -50,6 +52,7 @@ fn bare(spec: &ServerSpec, record: &ServerRecord, phase: Phase) -> ServerStatus 
         refusal: None,
         wanted_replicas: spec.count(),
         replicas: Vec::new(),
+        spares: None,
         containers: Vec::new(),
         publish: Vec::new(),
         mcp: None,
@@ -141,6 +144,7 @@ impl GroupTask {
                 .cloned(),
             refusal: histories().find_map(|history| history.refusal.clone()),
             replicas: self.all_replicas(spec).filter_map(|replica| self.replica_status(&replica)).collect(),
+            spares: self.spares(spec),
             containers: self.containers(&spec.instance),
             publish: spec.publish.iter().map(|wanted| self.published(*wanted)).collect(),
             mcp: server.summary(),
@@ -155,12 +159,18 @@ impl GroupTask {
         spec.places().chain(self.replicas.keys().filter(of_sessions).cloned())
     }
 
+    /// For whom a place is, or was until just now.
+    fn asker(&self, replica: &ReplicaId) -> Option<Asker> {
+        let given_back = || replica.is_place().then_some(Asker::Session);
+        self.seen.asker_of(replica).or_else(given_back)
+    }
+
     fn replica_status(&self, replica: &ReplicaId) -> Option<ReplicaStatus> {
         let history = self.history.of(replica);
         let container = self.shown_at(replica);
         Some(ReplicaStatus {
             replica: replica.replica,
-            is_session: replica.is_place(),
+            asker: self.asker(replica),
             phase: self.replicas.get(replica)?.clone(),
             container: container.map(|seen| seen.id.clone()),
             container_name: container.map(|seen| seen.name.clone()),
@@ -170,6 +180,12 @@ impl GroupTask {
             last_exit: history.exits.last().cloned(),
             previous_run: history.previous_run(),
         })
+    }
+
+    fn spares(&self, spec: &ServerSpec) -> Option<SparesStatus> {
+        let wanted = u32::try_from(self.wanted_spares(&spec.instance)).unwrap_or(u32::MAX);
+        let ready = u32::try_from(self.ready_spares(&spec.instance)).unwrap_or(u32::MAX);
+        (spec.session.spares() > 0).then_some(SparesStatus { wanted, ready })
     }
 
     fn containers(&self, instance: &InstanceName) -> Vec<ContainerStatus> {

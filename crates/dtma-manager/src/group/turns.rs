@@ -2,9 +2,9 @@
 //! another plan may leave it out.
 
 use super::GroupTask;
-use crate::starts::{LOOK, Place, Turn};
+use crate::starts::{LOOK, Place, Rank, Turn};
 use dtma_core::id::{ContainerId, Member};
-use dtma_core::observation::Subject;
+use dtma_core::observation::{Asker, Subject};
 use dtma_core::plan::Action;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -48,9 +48,13 @@ impl GroupTask {
         let image = self.seen.containers.iter().find(|seen| seen.id == *container);
         // The plan starts only what was seen.
         let Some(image) = image.map(|seen| seen.image_id.clone()) else { return true };
+        let rank = match self.seen.asker_of(&member.replica) {
+            Some(Asker::Spare) => Rank::Spare,
+            Some(Asker::Session) | None => Rank::Needed,
+        };
         let starts = &self.registry.starts;
         let (waiting, wake) = (&mut self.turns.waiting, &self.turns.wake);
-        let place = waiting.entry(member.clone()).or_insert_with(|| starts.line_up(wake));
+        let place = waiting.entry(member.clone()).or_insert_with(|| starts.line_up(rank, wake));
         let turn = place.ask(&image);
         let has = turn.is_some();
         match turn {

@@ -19,7 +19,7 @@ fn image(name: &str) -> ImageId {
 /// How many get a turn of this many that ask again every [`LOOK`], a few times, and never answer.
 async fn admitted(starts: &Starts, asking: usize, times: usize) -> Vec<Turn> {
     let wake = Arc::new(Notify::new());
-    let mut line: Vec<Place> = (0..asking).map(|_| starts.line_up(&wake)).collect();
+    let mut line: Vec<Place> = (0..asking).map(|_| starts.line_up(Rank::Needed, &wake)).collect();
     let mut turns = Vec::new();
     for _ in 0..times {
         let mut on = Vec::new();
@@ -69,13 +69,13 @@ async fn what_was_measured_long_ago_says_nothing_of_now() {
 async fn who_came_first_is_first_and_who_is_silent_is_passed_over() {
     let starts = Starts::new(1, machine(1.0, 0.0));
     let wake = Arc::new(Notify::new());
-    let (first, second) = (starts.line_up(&wake), starts.line_up(&wake));
+    let (first, second) = (starts.line_up(Rank::Needed, &wake), starts.line_up(Rank::Needed, &wake));
     assert!(second.ask(&image("i")).is_none());
     let turn = first.ask(&image("i")).unwrap();
     drop(first);
     assert!(second.ask(&image("i")).is_none(), "the only turn is taken");
-    let silent = starts.line_up(&wake);
-    let third = starts.line_up(&wake);
+    let silent = starts.line_up(Rank::Needed, &wake);
+    let third = starts.line_up(Rank::Needed, &wake);
     drop((turn, second));
     assert!(third.ask(&image("i")).is_none());
     tokio::time::advance(SILENT).await;
@@ -87,10 +87,10 @@ async fn who_came_first_is_first_and_who_is_silent_is_passed_over() {
 async fn who_waits_hears_when_a_turn_is_given_back() {
     let starts = Starts::new(1, machine(1.0, 0.0));
     let (mine, theirs) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let place = starts.line_up(&mine);
+    let place = starts.line_up(Rank::Needed, &mine);
     let turn = place.ask(&image("i")).unwrap();
     drop(place);
-    let waiting = starts.line_up(&theirs);
+    let waiting = starts.line_up(Rank::Needed, &theirs);
     assert_eq!(starts.count(), (1, 1));
     drop(turn);
     theirs.notified().await;
@@ -102,15 +102,27 @@ async fn a_turn_lasts_as_long_as_starts_of_the_image_usually_take() {
     let starts = Starts::new(1, machine(1.0, 0.0));
     let wake = Arc::new(Notify::new());
     let lasts = |name: &str| {
-        let turn = starts.line_up(&wake).ask(&image(name)).unwrap();
+        let turn = starts.line_up(Rank::Needed, &wake).ask(&image(name)).unwrap();
         turn.over() - Instant::now()
     };
     assert_eq!(lasts("new"), UNKNOWN);
     for (took, expected) in [(1, SHORTEST), (2_000, Duration::from_secs(6)), (60_000, LONGEST)] {
-        let turn = starts.line_up(&wake).ask(&image("known")).unwrap();
+        let turn = starts.line_up(Rank::Needed, &wake).ask(&image("known")).unwrap();
         tokio::time::advance(Duration::from_millis(took)).await;
         turn.came_up();
         assert_eq!(lasts("known"), expected, "after {took} ms");
     }
     assert_eq!(starts.count(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_for_somebody_who_is_still_to_come_waits_for_everybody_else() {
+    let (starts, wake) = (Starts::new(1, Arc::new(|| None)), Arc::new(Notify::new()));
+    let (spare, needed) = (starts.line_up(Rank::Spare, &wake), starts.line_up(Rank::Needed, &wake));
+    assert!(spare.ask(&image("i")).is_none(), "it came first");
+    let turn = needed.ask(&image("i"));
+    drop(needed);
+    assert!(turn.is_some() && spare.ask(&image("i")).is_none());
+    drop(turn);
+    assert!(spare.ask(&image("i")).is_some());
 }

@@ -11,6 +11,7 @@ mod promises;
 mod rest;
 mod sessions;
 mod simulation;
+mod spares;
 mod turns;
 mod unused;
 mod updates;

@@ -2,10 +2,10 @@
 
 use crate::house::{House, SOON, mcp, name, spec};
 use dtma_core::id::FIRST_PLACE;
-use dtma_core::observation::ContainerObservation;
+use dtma_core::observation::{Asker, ContainerObservation};
 use dtma_core::record::Removal;
 use dtma_core::spec::{ServerSpec, SessionMode, SessionSpec};
-use dtma_manager::{Expect, ServerStatus};
+use dtma_manager::{Expect, ReplicaStatus, ServerStatus};
 use dtma_mcp::{Door, PostReply};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -23,7 +23,7 @@ async fn house(replicas: u32) -> (House, Door) {
     (house, door)
 }
 
-async fn opened(door: &Door) -> String {
+pub(crate) async fn opened(door: &Door) -> String {
     let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
         "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}});
     match door.post(None, hello.to_string().into()).await {
@@ -32,19 +32,19 @@ async fn opened(door: &Door) -> String {
     }
 }
 
-async fn echoed(door: &Door, session: &str) -> PostReply {
+pub(crate) async fn echoed(door: &Door, session: &str) -> PostReply {
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "echo", "arguments": {"message": "m"}}});
     door.post(Some(session), call.to_string().into()).await
 }
 
-fn is_echo(reply: &PostReply) -> bool {
+pub(crate) fn is_echo(reply: &PostReply) -> bool {
     let PostReply::Body(body) = reply else { return false };
     serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer.get("result").is_some())
 }
 
 /// The numbers at which containers run.
-fn live(house: &House) -> Vec<u32> {
+pub(crate) fn live(house: &House) -> Vec<u32> {
     let running = house.engine.containers().into_iter().filter(ContainerObservation::is_live);
     let mut numbers: Vec<u32> = running.map(|seen| seen.slot.replica).collect();
     numbers.sort_unstable();
@@ -62,7 +62,8 @@ async fn until_live(house: &House, wanted: &[u32]) {
 }
 
 fn places(server: &ServerStatus) -> Vec<(u32, bool)> {
-    server.replicas.iter().map(|replica| (replica.replica, replica.is_session)).collect()
+    let is_of_session = |replica: &ReplicaStatus| replica.asker == Some(Asker::Session);
+    server.replicas.iter().map(|replica| (replica.replica, is_of_session(replica))).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Replicas, where a server has several: `web/1`; and what sessions have for themselves: `web/1000`.
+//! Replicas, where a server has several: `web/1`; and what sessions have for themselves, or are to have: `web/1000`.
 
 use super::short_id;
 use crate::output::ink::{Ink, Mood};
@@ -6,11 +6,16 @@ use crate::output::table::{Field, field, number, number_if, word};
 use crate::output::text::line;
 use dtma_client::types::{PhaseWord, PlaceRole, ReplicaView, ServerView};
 
-/// The replicas of a server that has, or is to have, more than one, and its sessions' own containers.
+/// The replicas of a server that has, or is to have, more than one, its sessions' own containers, and those kept ready.
 pub(super) fn told_apart(server: &ServerView) -> &[ReplicaView] {
     let any_own = server.replica_status.iter().any(|one| one.role.is_some());
     let several = server.replicas > 1 || server.replica_status.len() > 1 || any_own;
     if several { &server.replica_status } else { &[] }
+}
+
+/// A spare that is frozen needs no explanation.
+pub(super) fn waits_as_it_should(one: &ReplicaView) -> bool {
+    one.role == Some(PlaceRole::Spare) && one.phase == PhaseWord::Idle
 }
 
 /// `web/1`.
@@ -47,7 +52,8 @@ fn container(one: &ReplicaView) -> String {
     one.container.as_ref().map(|container| short_id(&container.id)).unwrap_or_default()
 }
 
-/// `2 of 3 ready`, and how many sessions have a container; nothing where there is one replica alone.
+/// `2 of 3 ready`, how many sessions have a container, and how many are kept ready; nothing where there is one replica
+/// alone.
 pub(super) fn summary(server: &ServerView) -> String {
     let replicas = told_apart(server);
     if replicas.is_empty() {
@@ -55,8 +61,10 @@ pub(super) fn summary(server: &ServerView) -> String {
     }
     let (own, replicas): (Vec<_>, Vec<_>) = replicas.iter().partition(|one| one.role.is_some());
     let ready = replicas.iter().filter(|one| one.phase == PhaseWord::Ready).count();
-    let sessions = if own.is_empty() { String::new() } else { format!(", {} of sessions", own.len()) };
-    format!("{ready} of {} ready{sessions}", server.replicas)
+    let sessions = own.iter().filter(|one| one.role == Some(PlaceRole::Session)).count();
+    let sessions = if sessions == 0 { String::new() } else { format!(", {sessions} of sessions") };
+    let spares = server.spares.map(|spares| format!(", {} of {} spares ready", spares.ready, spares.wanted));
+    format!("{ready} of {} ready{sessions}{}", server.replicas, spares.unwrap_or_default())
 }
 
 /// Everything about it in a line.
@@ -69,6 +77,10 @@ pub(super) fn detail(one: &ReplicaView, ink: Ink) -> String {
     };
     let reason = one.reason.as_deref().map(|reason| format!(": {}", line(reason)));
     let (generation, reason) = (generation.unwrap_or_default(), reason.unwrap_or_default());
-    let role = one.role.map(|role| format!(", of a {role}")).unwrap_or_default();
+    let role = match one.role {
+        None => "",
+        Some(PlaceRole::Session) => ", of a session",
+        Some(PlaceRole::Spare) => ", a spare",
+    };
     format!("{phase}{role}{generation}{container}, {} restarts{reason}", one.restarts)
 }

@@ -111,15 +111,19 @@ fn what_sessions_have_for_themselves_is_told_from_replicas() {
     let mut server = time();
     server.replica_status = serde_json::from_value(json!([
         {"replica": 0, "phase": "ready", "restarts": 2},
-        {"replica": 1000, "role": "session", "phase": "starting", "restarts": 0}
+        {"replica": 1000, "role": "session", "phase": "starting", "restarts": 0},
+        {"replica": 1001, "role": "spare", "phase": "idle", "restarts": 0}
     ]))
     .unwrap();
+    server.spares = serde_json::from_value(json!({"wanted": 2, "ready": 1})).unwrap();
     let listed = list(&[&server], Shape::Table, now(), Ink::OFF);
     assert!(listed.contains("demo   time/1000  session  starting"), "{listed}");
+    assert!(listed.contains("demo   time/1001  spare    idle"), "{listed}");
     let told = detail(&server, now(), Ink::OFF);
     for line in [
-        "  replicas     1 of 1 ready, 1 of sessions\n",
+        "  replicas     1 of 1 ready, 1 of sessions, 1 of 2 spares ready\n",
         "  time/1000    starting, of a session, 0 restarts\n",
+        "  time/1001    idle, a spare, 0 restarts\n",
     ] {
         assert!(told.contains(line), "{told}");
     }
