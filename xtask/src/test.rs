@@ -60,11 +60,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// What is about a server's life, its streams and its ports. The rest of the black-box tests is the same with and
 /// without a shim; `DTMA_TEST_SHIMS=off cargo xtask test -- -p dtma-tests` runs them all without.
-const ABOUT_SERVERS: [&str; 9] = [
+const ABOUT_SERVERS: [&str; 10] = [
     "lifecycle",
     "hardening",
     "sessions",
     "per_session",
+    "spares",
     "rest",
     "leaks",
     "interrupted",

@@ -1,10 +1,10 @@
 //! `cargo xtask bench`: what DTMA adds, measured beside what it adds to, in one run on one machine.
 //!
-//! Six questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
+//! Seven questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
 //! tool call through the gateway than on a raw attach to the same server, and how much longer where the server rests; what
-//! does the daemon cost when it starts and when it idles; what do many servers cost; what is gained by the shim. `gateway`
-//! asks a seventh: how long is a tool call on every way there is, ours and others'. Rounds are interleaved, medians are
-//! reported, nothing is asserted.
+//! does the daemon cost when it starts and when it idles; what do many servers cost; what is gained by the shim; what by
+//! processes that are kept ready for sessions. `gateway` asks an eighth: how long is a tool call on every way there is, ours
+//! and others'. Rounds are interleaved, medians are reported, nothing is asserted.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -23,6 +23,7 @@ mod raw;
 mod report;
 mod rest;
 mod shim;
+mod spare;
 mod stdio;
 mod takeover;
 
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     /// Tool calls in one sequential run
     #[arg(long, default_value_t = 1000)]
     calls: usize,
-    /// Only the parts whose name contains this: deploy, call, rest, idle, fleet, shim, shim-memory
+    /// Only the parts whose name contains this: deploy, call, rest, spare, idle, fleet, shim, shim-memory
     #[arg(long, default_value = "")]
     only: String,
     #[command(subcommand)]
@@ -107,6 +108,9 @@ async fn compare(args: &Args, daemon: &Daemon, engine: &RawEngine, report: &mut 
     }
     if "rest".contains(&args.only) {
         rest::measure(args, daemon, report).await.context("rest")?;
+    }
+    if "spare".contains(&args.only) {
+        spare::measure(args, daemon, report).await.context("spare")?;
     }
     Ok(())
 }
