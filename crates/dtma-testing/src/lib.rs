@@ -2,8 +2,9 @@
 //!
 //! Three kinds of thing for each port of [`dtma_core::port`]:
 //! * a **fake** that behaves, with a remote control that scripts it: [`FakeRuntime`], [`MemoryStore`],
-//!   [`FakeMeter`];
-//! * a **mock** that accuses, for "this must never be called": [`MockContainerRuntime`], [`MockStateStore`];
+//!   [`FakeMeter`], [`FakeVault`];
+//! * a **mock** that accuses, for "this must never be called": [`MockContainerRuntime`], [`MockStateStore`],
+//!   [`MockSecretVault`];
 //! * a **suite** of behaviour ([`suite`]) that runs over the fake and over the real thing, which is what keeps the
 //!   fake honest.
 //!
@@ -22,9 +23,11 @@ mod meter;
 mod mock;
 pub mod sample;
 pub mod suite;
+mod vault;
 
 pub use fake_runtime::{FakeRuntime, FakeRuntimeRemote};
 pub use mcp_server::{FakeMcpServer, FakeMcpServerRemote};
 pub use memory_store::{MemoryStore, MemoryStoreRemote, StoreCall};
 pub use meter::{FakeMeter, FakeMeterRemote};
-pub use mock::{MockContainerRuntime, MockStateStore};
+pub use mock::{MockContainerRuntime, MockSecretVault, MockStateStore};
+pub use vault::{FakeVault, FakeVaultRemote, VaultCall, VaultFault};

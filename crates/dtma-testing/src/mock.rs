@@ -11,6 +11,7 @@ use dtma_core::catalogue::Catalogue;
 use dtma_core::connection::Connection;
 use dtma_core::container::{CreateContainer, ImageFacts, Launch};
 use dtma_core::contract::Contract;
+use dtma_core::credential::{Credential, CredentialId};
 use dtma_core::history::GroupHistory;
 use dtma_core::id::{ConnectionId, ContainerId, GroupId, ImageRef, InstanceName, NetworkId, OwnerId};
 use dtma_core::idempotency::KeptAnswer;
@@ -21,6 +22,7 @@ use dtma_core::port::runtime::{
     ExecResult, LogLine, LogQuery, OnProgress, RuntimeError, Scope, VolumeObservation,
 };
 use dtma_core::port::store::{LoadedState, StateStore, StoreError};
+use dtma_core::port::vault::{SecretVault, VaultError, VaultInfo};
 use dtma_core::record::{GatewaySession, GroupRecord, Handshake, Journal, Operation, Revision};
 use dtma_core::spec::PullPolicy;
 use futures_util::stream::BoxStream;
@@ -230,6 +232,19 @@ impl StateStore for MockStateStore {
     }
 }
 
+mockall::mock! {
+    pub SecretVault {}
+
+    #[async_trait]
+    impl SecretVault for SecretVault {
+        fn info(&self) -> VaultInfo;
+        async fn resolve(&self, id: &CredentialId) -> Result<Credential, VaultError>;
+        async fn store(&self, id: &CredentialId, credential: &Credential) -> Result<(), VaultError>;
+        async fn remove(&self, id: &CredentialId) -> Result<(), VaultError>;
+        async fn list(&self) -> Result<Vec<CredentialId>, VaultError>;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,5 +266,11 @@ mod tests {
             .returning(|_, _, _| Ok(()));
         let store: Arc<dyn StateStore> = Arc::new(store);
         assert_eq!(store.put_group(&crate::sample::group_record("g"), Journal::default()).await, Ok(()));
+
+        let mut vault = MockSecretVault::new();
+        vault.expect_store().never();
+        vault.expect_list().once().returning(|| Ok(Vec::new()));
+        let vault: Arc<dyn SecretVault> = Arc::new(vault);
+        assert_eq!(vault.list().await, Ok(Vec::new()));
     }
 }

@@ -1,5 +1,9 @@
 //! Small, sound values of core's larger types, so that a test writes down only what it is about.
 
+mod credential;
+
+pub use credential::{api_key, credential_id, credentials, oauth_tokens, revealed, told};
+
 use dtma_core::Timestamp;
 use dtma_core::catalogue::{Catalogue, Items, Offers};
 use dtma_core::connection::{Agent, CallRate, Connection, Grant, Servers, Terms};

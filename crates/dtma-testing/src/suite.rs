@@ -12,6 +12,7 @@ pub mod images;
 pub mod meter;
 pub mod runtime;
 pub mod store;
+pub mod vault;
 
 /// Turns a list of a suite's cases into tests. An implementation detail of the `*_suite!` macros.
 #[doc(hidden)]
