@@ -93,12 +93,12 @@ impl GroupTask {
         self.unsaved = true;
     }
 
-    /// The spare for a session that has come: one that is up, else one that is starting.
+    /// The spare for a session that has come: one that is up, else one that is starting; of several the first.
     pub(super) fn take_spare(&mut self, instance: &InstanceName) -> Option<Member> {
         let spares = &self.servers.get(instance)?.spares;
         let config = &self.record.servers.get(instance)?.config_hash;
         let good = spares.iter().filter(|spare| spare.config == *config);
-        let best = good.max_by_key(|spare| self.promise(spare))?;
+        let best = good.rev().max_by_key(|spare| self.promise(spare))?;
         let best = Some(best).filter(|spare| self.promise(spare) > Promise::None)?.clone();
         self.servers.get_mut(instance)?.spares.remove(&best);
         self.hand_out(&best);
