@@ -161,7 +161,9 @@ impl Machine {
     fn rejected(&mut self, generation: u64, dice: f64) {
         let at = self.timeline.at();
         let Standing::Held(held) = &mut self.standing else { return };
-        let Some(served) = held.served.as_mut().filter(|served| served.generation == generation) else { return };
+        let Some(served) = held.served.as_mut().filter(|served| served.generation == generation) else {
+            return;
+        };
         if at.saturating_sub(served.since) > CALM {
             self.rejections = Rejections::default();
         }
@@ -278,7 +280,9 @@ impl Machine {
         let action = match &mut self.standing {
             Standing::AuthFailed { .. } => return None,
             Standing::Unread => Action::Load,
-            Standing::Held(held) if held.unsaved != Unsaved::Nothing && self.vault.wait(at, running).is_zero() => {
+            Standing::Held(held)
+                if held.unsaved != Unsaved::Nothing && self.vault.wait(at, running).is_zero() =>
+            {
                 Action::Save(held.record.clone())
             }
             Standing::Held(held) => held.action(),

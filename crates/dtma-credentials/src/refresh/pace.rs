@@ -175,8 +175,16 @@ mod tests {
     fn whoever_is_away_is_looked_for_twice_a_minute_and_after_a_quarter_of_an_hour_rarely() {
         let waits = seconds(FailureKind::Away, None, 0.0, 40);
         assert_eq!(waits[..4], [11, 22, 27, 27]);
-        assert!(waits.iter().scan(0, |sum, wait| { *sum += wait; Some((*sum, *wait)) })
-            .all(|(sum, wait)| if sum < 900 { wait <= 27 } else { wait <= 270 }), "{waits:?}");
+        assert!(
+            waits
+                .iter()
+                .scan(0, |sum, wait| {
+                    *sum += wait;
+                    Some((*sum, *wait))
+                })
+                .all(|(sum, wait)| if sum < 900 { wait <= 27 } else { wait <= 270 }),
+            "{waits:?}"
+        );
         assert_eq!(waits[39], 270);
     }
 

@@ -196,12 +196,16 @@ mod tests {
 
     #[test]
     fn a_vault_gives_back_what_it_got_and_nothing_shows_a_token() {
-        let record = Record::after(&Proof::RefreshToken("r1".into()), &tokens(Some("r2")), Timestamp::UNIX_EPOCH);
+        let record =
+            Record::after(&Proof::RefreshToken("r1".into()), &tokens(Some("r2")), Timestamp::UNIX_EPOCH);
         let read = Record::from_secret(&record.to_secret()).unwrap();
         assert_eq!(shown(&read), (Some("r2"), Some("r1")));
         let access = read.access.as_ref().unwrap();
         assert_eq!(access.token.expose_secret(), "a1");
-        assert_eq!((access.obtained, access.lifetime), (Timestamp::UNIX_EPOCH, Some(Duration::from_secs(3600))));
+        assert_eq!(
+            (access.obtained, access.lifetime),
+            (Timestamp::UNIX_EPOCH, Some(Duration::from_secs(3600)))
+        );
         let said = format!("{read:?} {:?}", Record::from_secret(&"{\"refresh_token\": r2".into()));
         assert!(!said.contains("r2") && !said.contains("a1"), "{said}");
     }

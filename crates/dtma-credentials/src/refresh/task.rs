@@ -247,9 +247,7 @@ impl GrantTask {
     fn work(&self, action: Action) -> Work {
         let (provider, vault) = (Arc::clone(&self.parts.provider), Arc::clone(&self.parts.vault));
         match action {
-            Action::Load => {
-                Box::pin(async move { Outcome::Loaded(within("vault", vault.load()).await) })
-            }
+            Action::Load => Box::pin(async move { Outcome::Loaded(within("vault", vault.load()).await) }),
             Action::Ask(proof) => {
                 Box::pin(async move { Outcome::Asked(within("provider", provider.refresh(&proof)).await) })
             }

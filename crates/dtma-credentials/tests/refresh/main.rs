@@ -73,7 +73,11 @@ async fn lives(seed: u64, refreshes: u64) -> (u64, u64) {
             world.leap.fetch_add(world.dice.below(100_000), Ordering::SeqCst);
             use_for(&world, &running.handle, 3).await;
         }
-        if world.dice.below(2) == 0 { running.kill().await } else { running.drain().await }
+        if world.dice.below(2) == 0 {
+            running.kill().await;
+        } else {
+            running.drain().await;
+        }
         assert!(!world.revoked(), "seed {seed}: the grant is lost");
     }
     healed(&world, strategy, seed).await;
@@ -127,7 +131,10 @@ async fn who_stops_waiting_loses_nothing() {
     let world = World::new(5);
     world.healed.store(true, Ordering::SeqCst);
     let running = Running::start(&world, Strategy::OnDemand);
-    assert!(timeout(Duration::from_millis(1), running.handle.access()).await.is_err(), "too soon for an answer");
+    assert!(
+        timeout(Duration::from_millis(1), running.handle.access()).await.is_err(),
+        "too soon for an answer"
+    );
     running.handle.access().await.unwrap();
     assert_eq!(world.asked.load(Ordering::SeqCst), 1);
     running.drain().await;

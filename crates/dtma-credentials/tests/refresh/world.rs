@@ -6,7 +6,9 @@
 
 use async_trait::async_trait;
 use dtma_core::Timestamp;
-use dtma_credentials::refresh::{Failure, FailureKind, GrantParts, GrantVault, Proof, Provider, Record, Strategy, Tokens};
+use dtma_credentials::refresh::{
+    Failure, FailureKind, GrantParts, GrantVault, Proof, Provider, Record, Strategy, Tokens,
+};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -165,9 +165,7 @@ impl Machine {
     fn health(&self) -> Health {
         let failing = self.provider.failures().max(self.vault.failures());
         match &self.standing {
-            Standing::AuthFailed { since, said } => {
-                Health::AuthFailed { since: *since, said: said.clone() }
-            }
+            Standing::AuthFailed { since, said } => Health::AuthFailed { since: *since, said: said.clone() },
             _ if failing > 0 => Health::Failing { said: self.said(), failures: failing },
             Standing::Unread => Health::Pending,
             Standing::Held(_) => Health::Valid,
