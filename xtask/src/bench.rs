@@ -13,7 +13,7 @@ const GATEWAY_RUN: Duration = Duration::from_secs(4 * 60 * 60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Given to the measuring tool, for example `--rounds 9 --only call`
+    /// Given to the measuring tool, for example `--rounds 9 --only deploy`
     #[arg(last = true)]
     bench: Vec<String>,
     #[command(subcommand)]

@@ -1,10 +1,9 @@
 //! `cargo xtask bench`: what DTMA adds, measured beside what it adds to, in one run on one machine.
 //!
-//! Seven questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a
-//! tool call through the gateway than on a raw attach to the same server, and how much longer where the server rests; what
-//! does the daemon cost when it starts and when it idles; what do many servers cost; what is gained by the shim; what by
-//! processes that are kept ready for sessions. `gateway` asks an eighth: how long is a tool call on every way there is, ours
-//! and others'. Rounds are interleaved, medians are reported, nothing is asserted.
+//! Seven questions: how much longer is a deployment than the same engine calls issued raw; how much longer is a tool call where
+//! the server rests; what does the daemon cost when it starts and when it idles; what do many servers cost; what is gained by the
+//! shim; what by processes that are kept ready for sessions. `gateway` asks an eighth: how long is a tool call on every way there
+//! is, raw, ours and others'. Rounds are interleaved, medians are reported, nothing is asserted.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -12,7 +11,6 @@
     reason = "a measuring tool: it prints and looks at the clock"
 )]
 
-mod calls;
 mod daemon;
 mod deploy;
 mod fleet;
@@ -49,7 +47,7 @@ pub(crate) struct Args {
     /// Tool calls in one sequential run
     #[arg(long, default_value_t = 1000)]
     calls: usize,
-    /// Only the parts whose name contains this: deploy, call, rest, spare, idle, fleet, shim, shim-memory
+    /// Only the parts whose name contains this: deploy, rest, spare, idle, fleet, shim, shim-memory
     #[arg(long, default_value = "")]
     only: String,
     #[command(subcommand)]
@@ -102,9 +100,6 @@ async fn compare(args: &Args, daemon: &Daemon, engine: &RawEngine, report: &mut 
         for count in [1, 10] {
             deploy::measure(args, daemon, engine, count, report).await.context("deploy")?;
         }
-    }
-    if "call".contains(&args.only) {
-        calls::measure(args, daemon, engine, report).await.context("call")?;
     }
     if "rest".contains(&args.only) {
         rest::measure(args, daemon, report).await.context("rest")?;

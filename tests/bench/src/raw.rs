@@ -59,13 +59,6 @@ impl RawEngine {
         Ok(took)
     }
 
-    /// One stdio server, greeted, to be called. Removed by [`sweep`](Self::sweep).
-    pub(crate) async fn one(&self, group: &GroupSpec) -> Result<StdioClient> {
-        let rendered = self.render(group)?;
-        let server = group.servers.first().context("no server")?;
-        self.server(group, server, &rendered, None).await?.context("not a stdio server")
-    }
-
     /// Makes the group's only server, and says which container it is. Removed by [`sweep`](Self::sweep).
     pub(crate) async fn make(&self, group: &GroupSpec) -> Result<ContainerId> {
         let rendered = self.render(group)?;
