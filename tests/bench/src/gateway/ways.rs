@@ -15,10 +15,12 @@ use anyhow::{Context, Result, bail};
 use dtma_client::Mutation;
 use dtma_core::container::Launch;
 use dtma_core::id::ContainerId;
+use dtma_core::port::ContainerRuntime;
 use dtma_core::spec::{Resources, ServerKind, ServerSpec, Transport};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a bridge may take until it answers.
@@ -52,6 +54,8 @@ pub(super) struct Way {
 enum Kind {
     /// One stream, which there is once.
     One { lines: Option<Lines>, container: Option<String> },
+    /// The engine's attach, for each client anew: each hears all answers and looks for its own.
+    Attach { runtime: Arc<dyn ContainerRuntime>, container: ContainerId },
     /// A door of the daemon.
     Door { door: Door, address: Address, daemon: u32, container: String },
     /// `dtma mcp connect`, one for each client.
@@ -81,7 +85,8 @@ const PROCESS: &str = "process";
 
 /// Sets up every way that is wanted.
 pub(super) async fn all(scene: &Scene<'_>, server: &Server) -> Result<Vec<Way>> {
-    let mut ways = vec![attach(scene, server).await?, relayed(scene, server).await?, pipe(server).await?];
+    let mut ways = vec![attach(scene, server).await?, attaches(scene, server).await?];
+    ways.extend([relayed(scene, server).await?, pipe(server).await?]);
     for (with, shim) in [("shim", true), ("no shim", false)] {
         ways.extend(ours(scene, server, with, shim).await?);
     }
@@ -112,6 +117,21 @@ async fn attach(scene: &Scene<'_>, server: &Server) -> Result<Way> {
     let lines = Lines::attached(attached).await.context("raw attach")?;
     let kind = Kind::One { lines: Some(lines), container: Some(id.as_str().to_owned()) };
     Ok(Way { name: "raw attach, one stream".into(), place: CONTAINER, failed: None, mixes: None, kind })
+}
+
+async fn attaches(scene: &Scene<'_>, server: &Server) -> Result<Way> {
+    let (runtime, id) = (Arc::clone(&scene.engine.runtime), container(scene, server, "each").await?);
+    runtime.start(&id, &Launch::default()).await?;
+    let kind = Kind::Attach { runtime, container: id };
+    // Nobody is between who could tell apart clients with the same ids.
+    let mixes = Some("clients need ids of their own".to_owned());
+    Ok(Way {
+        name: "raw attach, a stream for each client".into(),
+        place: CONTAINER,
+        failed: None,
+        mixes,
+        kind,
+    })
 }
 
 /// What one more process between client and engine costs at the least.
@@ -198,7 +218,9 @@ impl Way {
 
     /// Measures one cell; a second time where answers were mixed up.
     pub(super) async fn measure(&mut self, load: Load) -> Result<Sample> {
-        let load = Load { own_ids: self.mixes.is_some(), ..load };
+        // On an attach nobody is between who could tell apart clients with the same ids.
+        let own_ids = self.mixes.is_some() || matches!(self.kind, Kind::Attach { .. });
+        let load = Load { own_ids, ..load };
         match self.cell(load).await {
             Err(error) if !load.own_ids && error.is::<Mixed>() => {
                 self.mixes = Some(format!("{error:#}"));
@@ -243,6 +265,9 @@ impl Way {
                 command.args(["mcp", "connect", instance, "--url", url]).env("DTMA_TOKEN", TOKEN);
                 Ok(Session::Lines(Lines::start(command).await?))
             }
+            Kind::Attach { runtime, container } => {
+                Ok(Session::Lines(Lines::attached(runtime.attach(container).await?).await?))
+            }
             Kind::One { .. } | Kind::Nothing => bail!("it has no sessions"),
         }
     }
@@ -261,6 +286,9 @@ impl Way {
                 Memory { bridge: process::below(&pids).bridge, servers: process::inside(container) }
             }
             Kind::Peer { program, .. } => process::below(&[program.pid()]),
+            Kind::Attach { container, .. } => {
+                Memory { bridge: 0, servers: process::inside(container.as_str()) }
+            }
             Kind::One { .. } | Kind::Nothing => Memory::default(),
         }
     }
