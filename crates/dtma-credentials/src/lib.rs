@@ -2,4 +2,5 @@
 //!
 //! Left to others: who may have which credential, and how it gets into a container.
 
+pub mod oauth;
 pub mod refresh;
