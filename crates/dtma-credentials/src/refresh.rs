@@ -19,8 +19,8 @@
 //! - One request is under way for a grant, whoever asks; everybody who waits gets its result.
 //! - A refresh token is not used before the vault has it, and the one before it is kept until it has worked. So a kill at
 //!   any moment, a lost answer of the provider or of the vault cost one refresh, not the grant.
-//! - In any 10 s beyond the first 80 a provider and a vault are asked at most once each by a grant, whatever they answer
-//!   and whatever the clocks do.
+//! - A provider and a vault are asked by a grant at most eight times at once and once more for each 10 s, whatever they
+//!   answer and whatever the clocks do.
 //! - A 401 brings one refresh; a provider whose new tokens are refused as well is asked ever more rarely.
 //!
 //! Left to others: what is said to a provider (`oauth.rs`), and where grants are kept.

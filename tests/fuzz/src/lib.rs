@@ -11,6 +11,7 @@
 
 mod header;
 mod message;
+mod oauth;
 mod sse;
 mod websocket;
 mod wire;
@@ -19,13 +20,14 @@ mod wire;
 pub type Target = fn(&[u8]);
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("envelope", message::envelope),
     ("splice", message::splice),
     ("sse", sse::stream),
     ("websocket", websocket::frames),
     ("header", header::header),
     ("wire", wire::frames),
+    ("oauth", oauth::reply),
 ];
 
 /// Runs the target of that name; one that nobody knows is a mistake of the caller.

@@ -193,7 +193,8 @@ mod tests {
     fn only_an_answer_to_what_was_asked_by_whom_was_asked_counts() {
         let state = URL_SAFE_NO_PAD.encode([1; 16]);
         let check = |pending: &Pending, query: &str| pending.code(&query.replace("GOOD", &state)).map(|_| ());
-        let (free, known, strict) = (pending(None), pending(Some(("https://i", false))), pending(Some(("https://i", true))));
+        let (free, known, strict) =
+            (pending(None), pending(Some(("https://i", false))), pending(Some(("https://i", true))));
         assert_eq!(check(&free, "code=c&state=GOOD"), Ok(()));
         assert_eq!(check(&free, "code=c&state=bad"), Err(CallbackError::State));
         assert_eq!(check(&free, "code=c"), Err(CallbackError::State));

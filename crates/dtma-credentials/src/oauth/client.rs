@@ -103,7 +103,8 @@ pub async fn discover(web: &Web, issuer: &str) -> Result<Metadata, Failure> {
         match page.status() {
             404 => {}
             200 => {
-                return Metadata::read(issuer, &page.body).map_err(|error| refused(format!("{place}: {error}")));
+                return Metadata::read(issuer, &page.body)
+                    .map_err(|error| refused(format!("{place}: {error}")));
             }
             _ => return Err(page.unusable(&place)),
         }
@@ -114,7 +115,10 @@ pub async fn discover(web: &Web, issuer: &str) -> Result<Metadata, Failure> {
 impl Page {
     fn unusable(&self, place: &Uri) -> Failure {
         let retry_after = self.reply().retry_after;
-        Failure { retry_after, ..Failure::new(FailureKind::Away, format!("{place} answered {}", self.status())) }
+        Failure {
+            retry_after,
+            ..Failure::new(FailureKind::Away, format!("{place} answered {}", self.status()))
+        }
     }
 }
 
@@ -298,7 +302,8 @@ mod tests {
             interval: Duration::from_secs(5),
             expires_in: Duration::from_secs(900),
         };
-        let (began, answers, asked) = (Instant::now(), Mutex::new(answers.into_iter()), Mutex::new(Vec::new()));
+        let (began, answers, asked) =
+            (Instant::now(), Mutex::new(answers.into_iter()), Mutex::new(Vec::new()));
         let ask = || {
             asked.lock().unwrap().push(began.elapsed().as_secs());
             let answer = answers.lock().unwrap().next().unwrap_or(Ok(Polled::Pending));
@@ -315,7 +320,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_device_asks_as_often_as_it_may_and_more_rarely_when_told() {
         let away = || Err(Failure::new(FailureKind::Away, ""));
-        assert_eq!(play(vec![Ok(Polled::Pending), Ok(Polled::SlowDown), done()]).await, (vec![5, 10, 20], Ok(())));
+        assert_eq!(
+            play(vec![Ok(Polled::Pending), Ok(Polled::SlowDown), done()]).await,
+            (vec![5, 10, 20], Ok(()))
+        );
         assert_eq!(play(vec![away(), away(), done()]).await, (vec![5, 15, 35], Ok(())));
     }
 

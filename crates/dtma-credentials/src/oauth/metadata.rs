@@ -61,10 +61,15 @@ impl Metadata {
             return Err(MetadataError::Issuer(super::reply::shown(&written.issuer)));
         }
         // A provider that says nothing of it may know it all the same.
-        if written.code_challenge_methods_supported.is_some_and(|known| !known.iter().any(|one| one == "S256")) {
+        if written
+            .code_challenge_methods_supported
+            .is_some_and(|known| !known.iter().any(|one| one == "S256"))
+        {
             return Err(MetadataError::Pkce);
         }
-        let endpoint = |text: String| address(&text).map_err(|error| MetadataError::Endpoint(super::reply::shown(&error)));
+        let endpoint = |text: String| {
+            address(&text).map_err(|error| MetadataError::Endpoint(super::reply::shown(&error)))
+        };
         Ok(Self {
             issuer: Some(written.issuer),
             authorization: written.authorization_endpoint.map(endpoint).transpose()?,
@@ -120,7 +125,10 @@ mod tests {
             ]
         );
         assert_eq!(places("https://idp.example/").len(), 2);
-        assert_eq!(places("https://idp.example")[0], "https://idp.example/.well-known/oauth-authorization-server");
+        assert_eq!(
+            places("https://idp.example")[0],
+            "https://idp.example/.well-known/oauth-authorization-server"
+        );
     }
 
     #[test]

@@ -127,7 +127,10 @@ mod tests {
             let found = preset(known.name).unwrap();
             let Metadata { authorization, token, device, revocation, .. } = found.metadata();
             for uri in [authorization, Some(token), device, revocation].into_iter().flatten() {
-                assert!(address(&uri.to_string()).is_ok_and(|uri| uri.scheme_str() == Some("https")), "{uri}");
+                assert!(
+                    address(&uri.to_string()).is_ok_and(|uri| uri.scheme_str() == Some("https")),
+                    "{uri}"
+                );
             }
             assert!(!found.environment.is_empty());
         }

@@ -127,7 +127,11 @@ impl Reply<'_> {
         let kind = self.kind(error.as_deref().unwrap_or_default());
         let description = fields.text("error_description").unwrap_or_default();
         let said = format!("{} {}", error.unwrap_or_default(), description);
-        Err(Failure { kind, retry_after: self.retry_after, said: format!("it answered {}: {}", self.status, shown(&said)) })
+        Err(Failure {
+            kind,
+            retry_after: self.retry_after,
+            said: format!("it answered {}: {}", self.status, shown(&said)),
+        })
     }
 
     fn kind(&self, error: &str) -> FailureKind {
@@ -137,9 +141,18 @@ impl Reply<'_> {
                 FailureKind::Away
             }
             // RFC 6749 and 8628; GitHub; Slack; Microsoft, where a person has to come again.
-            "invalid_grant" | "access_denied" | "expired_token" | "bad_refresh_token"
-            | "bad_verification_code" | "invalid_refresh_token" | "token_revoked" | "token_expired"
-            | "invalid_code" | "invalid_auth" | "interaction_required" | "consent_required"
+            "invalid_grant"
+            | "access_denied"
+            | "expired_token"
+            | "bad_refresh_token"
+            | "bad_verification_code"
+            | "invalid_refresh_token"
+            | "token_revoked"
+            | "token_expired"
+            | "invalid_code"
+            | "invalid_auth"
+            | "interaction_required"
+            | "consent_required"
             | "login_required" => FailureKind::Revoked,
             _ => FailureKind::Refused,
         }

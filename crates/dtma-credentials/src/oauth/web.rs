@@ -66,8 +66,11 @@ impl Web {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         // Hours lie between two requests to one provider.
         Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector) }
     }
@@ -98,18 +101,18 @@ impl Web {
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("dtma/", env!("CARGO_PKG_VERSION"))));
-        let late = || away(uri, format!("no answer within {} s", DEADLINE.as_secs()));
+        let late = || away(uri, &format!("no answer within {} s", DEADLINE.as_secs()));
         tokio::time::timeout(DEADLINE, self.exchange(uri, request)).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn exchange(&self, uri: &Uri, request: Request<Full<Bytes>>) -> Result<Page, Failure> {
-        let response = self.client.request(request).await.map_err(|error| away(uri, chain(&error)))?;
+        let response = self.client.request(request).await.map_err(|error| away(uri, &chain(&error)))?;
         let (head, body) = response.into_parts();
         let wish = retry_after(text(&head.headers, &RETRY_AFTER), text(&head.headers, &DATE));
         let body = Limited::new(body, LARGEST).collect().await.map_err(|error| {
             let is_large = error.is::<LengthLimitError>();
             let said = if is_large { "its answer is too large" } else { "its answer breaks off" };
-            Failure { retry_after: wish, ..away(uri, said.to_owned()) }
+            Failure { retry_after: wish, ..away(uri, said) }
         })?;
         Ok(Page { status: head.status.as_u16(), retry_after: wish, body: body.to_bytes() })
     }
@@ -120,8 +123,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
 }
 
 /// Names the host alone: the rest of an address may hold what nobody should see.
-fn away(uri: &Uri, said: String) -> Failure {
-    Failure::new(FailureKind::Away, format!("{}: {}", uri.host().unwrap_or_default(), shown(&said)))
+fn away(uri: &Uri, said: &str) -> Failure {
+    Failure::new(FailureKind::Away, format!("{}: {}", uri.host().unwrap_or_default(), shown(said)))
 }
 
 /// hyper's errors say the interesting part at the end of their chain.
@@ -139,12 +142,22 @@ mod tests {
 
     #[test]
     fn secrets_go_to_https_and_to_loopback_only() {
-        for good in ["https://idp.example/token", "http://127.0.0.1:8080/token", "http://localhost/token", "http://[::1]/t"] {
+        for good in [
+            "https://idp.example/token",
+            "http://127.0.0.1:8080/token",
+            "http://localhost/token",
+            "http://[::1]/t",
+        ] {
             assert!(address(good).is_ok(), "{good}");
         }
-        for bad in
-            ["http://idp.example/token", "/token", "ftp://idp.example/", "https://user:pw@idp.example/", "http://127.0.0.1.evil.example/", ""]
-        {
+        for bad in [
+            "http://idp.example/token",
+            "/token",
+            "ftp://idp.example/",
+            "https://user:pw@idp.example/",
+            "http://127.0.0.1.evil.example/",
+            "",
+        ] {
             assert!(address(bad).is_err(), "{bad}");
         }
     }

@@ -1,5 +1,5 @@
 //! The client against a scripted provider, over HTTP.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod provider;
 
@@ -139,9 +139,13 @@ async fn nobody_there_is_an_absence() {
 #[tokio::test]
 async fn no_error_repeats_a_secret() {
     let provider = Scripted::start().await;
-    provider.says("400 Bad Request", r#"{"error":"invalid_grant","error_description":"old-token of s3cret is bad"}"#);
+    provider.says(
+        "400 Bad Request",
+        r#"{"error":"invalid_grant","error_description":"old-token of s3cret is bad"}"#,
+    );
     let failure = failure(&provider).await;
-    let shown = format!("{failure} {failure:?} {:?}", client(&provider.base, ClientAuth::Basic("s3cret".into())));
+    let shown =
+        format!("{failure} {failure:?} {:?}", client(&provider.base, ClientAuth::Basic("s3cret".into())));
     assert!(shown.contains("*** of *** is bad"), "{shown}");
     assert!(!shown.contains("old-token") && !shown.contains("s3cret"), "{shown}");
 }
@@ -167,7 +171,13 @@ async fn a_person_comes_back_with_a_code_that_only_we_can_exchange() {
     provider.says("200 OK", TOKENS);
     assert_eq!(parts(&client.exchange(&pending, &good).await.unwrap()).0, "fresh");
     let asked = provider.asked().join("");
-    for part in ["grant_type=authorization_code", "code=c0de", "code_verifier=BwcHBwcH", "resource=https", "redirect_uri=http"] {
+    for part in [
+        "grant_type=authorization_code",
+        "code=c0de",
+        "code_verifier=BwcHBwcH",
+        "resource=https",
+        "redirect_uri=http",
+    ] {
         assert!(asked.contains(part), "{part}: {asked}");
     }
 }

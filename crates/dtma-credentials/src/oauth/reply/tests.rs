@@ -28,10 +28,19 @@ fn refused(status: u16, body: &str, kind: FailureKind) {
 #[test]
 fn tokens_are_found_however_they_are_written() {
     check(r#"{"access_token":"a","expires_in":3600}"#, ("a", None, Some(3600.0)));
-    check(r#"{"access_token":"a","refresh_token":"r","expires_in":"28800"}"#, ("a", Some("r"), Some(28800.0)));
-    check("access_token=a%2Bb&expires_in=28800&refresh_token=r&token_type=bearer", ("a+b", Some("r"), Some(28800.0)));
+    check(
+        r#"{"access_token":"a","refresh_token":"r","expires_in":"28800"}"#,
+        ("a", Some("r"), Some(28800.0)),
+    );
+    check(
+        "access_token=a%2Bb&expires_in=28800&refresh_token=r&token_type=bearer",
+        ("a+b", Some("r"), Some(28800.0)),
+    );
     check(r#"{"ok":true,"access_token":"xoxb","authed_user":{"access_token":"xoxp"}}"#, ("xoxb", None, None));
-    check(r#"{"ok":true,"authed_user":{"access_token":"xoxp","refresh_token":"xoxe"}}"#, ("xoxp", Some("xoxe"), None));
+    check(
+        r#"{"ok":true,"authed_user":{"access_token":"xoxp","refresh_token":"xoxe"}}"#,
+        ("xoxp", Some("xoxe"), None),
+    );
     check(r#"{"access_token":"a","expires_in":-3}"#, ("a", None, Some(-3.0)));
     check(r#"{"access_token":"a","expires_in":1e308}"#, ("a", None, Some(1e308)));
     check(r#"{"access_token":"a","expires_in":{}}"#, ("a", None, None));
@@ -59,7 +68,8 @@ fn a_refusal_is_told_from_an_absence_and_from_the_end_of_a_grant() {
 
 #[test]
 fn what_is_said_of_an_error_is_short_and_one_line() {
-    let body = format!(r#"{{"error":"invalid_grant","error_description":"a\n\u001b[31m{}"}}"#, "x".repeat(5000));
+    let body =
+        format!(r#"{{"error":"invalid_grant","error_description":"a\n\u001b[31m{}"}}"#, "x".repeat(5000));
     let said = reply(400, &body).tokens().unwrap_err().said;
     assert!(said.len() < 400 && !said.contains(char::is_control), "{said}");
     assert!(!said.contains("xx"), "a word is not cut, it may be a secret: {said}");
