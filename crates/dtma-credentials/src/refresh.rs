@@ -23,16 +23,19 @@
 //!   answer and whatever the clocks do.
 //! - A 401 brings one refresh; a provider whose new tokens are refused as well is asked ever more rarely.
 //!
-//! Left to others: what is said to a provider (`oauth.rs`), and where grants are kept.
+//! Left to others: what is said to a provider (`oauth.rs`), and where grants are kept (a vault; [`KeptGrant`] is the way
+//! there).
 
+mod kept;
 mod machine;
 mod pace;
 mod record;
 mod task;
 mod timeline;
 
+pub use kept::{Beside, KeptGrant};
 pub use machine::{Access, Action, Answer, Health, Input, Machine, Outcome, Strategy, Unavailable, View};
 pub use pace::{Failure, FailureKind};
-pub use record::{Proof, Record, StoredAccess, Tokens, Unreadable};
+pub use record::{Proof, Record, StoredAccess, Tokens};
 pub use task::{GrantHandle, GrantParts, GrantTask, GrantVault, Provider, Wall, grant};
 pub use timeline::Moment;

@@ -2,7 +2,6 @@
 
 use dtma_core::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
@@ -53,11 +52,6 @@ pub struct StoredAccess {
     pub lifetime: Option<Duration>,
 }
 
-/// A record in the vault is not one of ours. Says where, not what.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("what the vault holds is no grant: {0}")]
-pub struct Unreadable(String);
-
 /// A lifetime we can live with: what a provider says may be negative, zero, absurd or no number.
 pub(super) fn lifetime(expires_in: Option<f64>) -> Option<Duration> {
     let seconds = expires_in.filter(|seconds| !seconds.is_nan())?;
@@ -97,63 +91,6 @@ impl Record {
             lifetime: lifetime(tokens.expires_in),
         };
         Self { refresh, previous, access: Some(access) }
-    }
-
-    /// The text that a vault keeps.
-    #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the tokens go into a text that is a secret itself")]
-    pub fn to_secret(&self) -> SecretString {
-        let text = |secret: &SecretString| secret.expose_secret().to_owned();
-        let access = self.access.as_ref();
-        let written = Written {
-            refresh_token: self.refresh.as_ref().map(text),
-            previous_refresh_token: self.previous.as_ref().map(text),
-            access_token: access.map(|access| text(&access.token)),
-            obtained_at: access.map(|access| access.obtained),
-            expires_in: access.and_then(|access| access.lifetime).map(|life| life.as_secs_f64()),
-        };
-        SecretString::from(serde_json::to_string(&written).unwrap_or_default())
-    }
-
-    /// Reads what [`Record::to_secret`] wrote.
-    ///
-    /// # Errors
-    /// [`Unreadable`].
-    #[expect(clippy::disallowed_methods, reason = "the text is taken apart into secrets")]
-    pub fn from_secret(text: &SecretString) -> Result<Self, Unreadable> {
-        let written: Written = serde_json::from_str(text.expose_secret())
-            .map_err(|error| Unreadable(format!("line {}, column {}", error.line(), error.column())))?;
-        Ok(written.record())
-    }
-}
-
-/// The text in the vault, in the words of RFC 6749 where it has them.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    previous_refresh_token: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    access_token: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    obtained_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    expires_in: Option<f64>,
-}
-
-impl Written {
-    fn record(self) -> Record {
-        let access = self.access_token.zip(self.obtained_at).map(|(token, obtained)| StoredAccess {
-            token: token.into(),
-            obtained,
-            lifetime: lifetime(self.expires_in),
-        });
-        Record {
-            refresh: self.refresh_token.map(Into::into),
-            previous: self.previous_refresh_token.map(Into::into),
-            access,
-        }
     }
 }
 
@@ -195,18 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn a_vault_gives_back_what_it_got_and_nothing_shows_a_token() {
+    fn nothing_shows_a_token() {
         let record =
             Record::after(&Proof::RefreshToken("r1".into()), &tokens(Some("r2")), Timestamp::UNIX_EPOCH);
-        let read = Record::from_secret(&record.to_secret()).unwrap();
-        assert_eq!(shown(&read), (Some("r2"), Some("r1")));
-        let access = read.access.as_ref().unwrap();
-        assert_eq!(access.token.expose_secret(), "a1");
-        assert_eq!(
-            (access.obtained, access.lifetime),
-            (Timestamp::UNIX_EPOCH, Some(Duration::from_secs(3600)))
-        );
-        let said = format!("{read:?} {:?}", Record::from_secret(&"{\"refresh_token\": r2".into()));
-        assert!(!said.contains("r2") && !said.contains("a1"), "{said}");
+        let said = format!("{record:?}");
+        assert!(!said.contains("r1") && !said.contains("r2") && !said.contains("a1"), "{said}");
     }
 }

@@ -1,9 +1,10 @@
 //! Grants in a world where everything fails, in paused time: none is lost, and nobody is asked too often.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod kept;
 mod world;
 
-use dtma_credentials::refresh::{GrantHandle, Health, Strategy, Unavailable, grant};
+use dtma_credentials::refresh::{GrantHandle, GrantTask, Health, Strategy, Unavailable, grant};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,10 @@ struct Running {
 
 impl Running {
     fn start(world: &Arc<World>, strategy: Strategy) -> Self {
-        let (handle, task) = grant(world.parts(strategy));
+        Self::of(grant(world.parts(strategy)))
+    }
+
+    fn of((handle, task): (GrantHandle, GrantTask)) -> Self {
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         tasks.spawn(task.run(stop.clone()));
         Self { handle, tasks, stop }

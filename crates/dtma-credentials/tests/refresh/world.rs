@@ -51,7 +51,7 @@ struct State {
 pub(crate) struct World {
     pub(crate) dice: Dice,
     state: Mutex<State>,
-    vault: Mutex<SecretString>,
+    vault: Mutex<Record>,
     rotates: bool,
     /// Nothing answers.
     pub(crate) down: AtomicBool,
@@ -92,7 +92,7 @@ impl World {
         Arc::new(Self {
             dice: Dice::new(seed),
             state: Mutex::default(),
-            vault: Mutex::new(first.to_secret()),
+            vault: Mutex::new(first),
             rotates: !seed.is_multiple_of(4),
             down: AtomicBool::new(false),
             healed: AtomicBool::new(false),
@@ -201,15 +201,14 @@ impl GrantVault for World {
         let _turn = Turn::take(&self.busy);
         self.kept.fetch_add(1, Ordering::SeqCst);
         self.trouble().await?;
-        let text = self.vault.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Record::from_secret(&text).map_err(|error| away(&error.to_string()))
+        Ok(self.vault.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn save(&self, record: &Record) -> Result<(), Failure> {
         let _turn = Turn::take(&self.busy);
         self.kept.fetch_add(1, Ordering::SeqCst);
         self.trouble().await?;
-        *self.vault.lock().unwrap_or_else(PoisonError::into_inner) = record.to_secret();
+        *self.vault.lock().unwrap_or_else(PoisonError::into_inner) = record.clone();
         self.trouble().await
     }
 }
