@@ -4,3 +4,4 @@
 
 pub mod oauth;
 pub mod refresh;
+pub mod vault;

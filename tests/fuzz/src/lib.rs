@@ -13,6 +13,7 @@ mod header;
 mod message;
 mod oauth;
 mod sse;
+mod vault;
 mod websocket;
 mod wire;
 
@@ -20,7 +21,7 @@ mod wire;
 pub type Target = fn(&[u8]);
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("envelope", message::envelope),
     ("splice", message::splice),
     ("sse", sse::stream),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("header", header::header),
     ("wire", wire::frames),
     ("oauth", oauth::reply),
+    ("vault", vault::file),
 ];
 
 /// Runs the target of that name; one that nobody knows is a mistake of the caller.
