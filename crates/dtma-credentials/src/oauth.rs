@@ -1,7 +1,7 @@
 //! A client of OAuth 2.1 providers: discovery, the ways to a grant, its refresh and its end.
 //!
 //! `oauth/reply.rs` reads answers, `oauth/metadata.rs` what a provider says of itself, `oauth/authorize.rs` makes and checks
-//! what passes through a browser; all three are pure. `oauth/web.rs` sends, `oauth/client.rs` puts it together,
+//! what passes through a browser; all three are pure. `web.rs` sends, `oauth/client.rs` puts it together,
 //! `oauth/preset.rs` knows four providers.
 //!
 //! Why not the crate `oauth2`, which is well kept: what it gives beyond HTTP is types for requests that are a form of five
@@ -18,11 +18,9 @@ mod client;
 mod metadata;
 mod preset;
 mod reply;
-mod web;
 
 pub use authorize::{Authorization, CallbackError, Pending, Verifier};
 pub use client::{Client, ClientAuth, ClientParts, ExchangeError, discover};
 pub use metadata::{Metadata, MetadataError};
 pub use preset::{PRESETS, Preset, preset};
-pub use reply::{DeviceCode, Polled, Reply, retry_after};
-pub use web::{Web, address};
+pub use reply::{DeviceCode, Polled, Reply};

@@ -14,6 +14,7 @@ mod message;
 mod oauth;
 mod sse;
 mod vault;
+mod vault_reply;
 mod websocket;
 mod wire;
 
@@ -21,7 +22,7 @@ mod wire;
 pub type Target = fn(&[u8]);
 
 /// All, by name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("envelope", message::envelope),
     ("splice", message::splice),
     ("sse", sse::stream),
@@ -30,6 +31,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("wire", wire::frames),
     ("oauth", oauth::reply),
     ("vault", vault::file),
+    ("vault_reply", vault_reply::reply),
 ];
 
 /// Runs the target of that name; one that nobody knows is a mistake of the caller.

@@ -1,7 +1,8 @@
 //! Answers of OAuth providers: what comes out is within bounds, and a token a decoder sees is found.
 
-use dtma_credentials::oauth::{Metadata, Polled, Reply, address, retry_after};
+use dtma_credentials::oauth::{Metadata, Polled, Reply};
 use dtma_credentials::refresh::{Failure, Tokens};
+use dtma_credentials::web::{address, retry_after};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::time::Duration;

@@ -127,7 +127,7 @@ impl Pending {
         self.check_issuer(field(query, "iss")?.as_deref())?;
         if let Some(error) = field(query, "error")? {
             let description = field(query, "error_description")?.unwrap_or_default();
-            return Err(CallbackError::Refused(super::reply::shown(&format!("{error} {description}"))));
+            return Err(CallbackError::Refused(crate::web::shown(&format!("{error} {description}"))));
         }
         let code = field(query, "code")?.filter(|code| !code.is_empty()).ok_or(CallbackError::NoCode)?;
         let code = SecretString::from(code.into_owned());

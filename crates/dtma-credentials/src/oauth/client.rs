@@ -2,13 +2,16 @@
 
 use super::authorize::{Authorization, CallbackError, Pending, Verifier};
 use super::metadata::{Metadata, places};
-use super::reply::{DeviceCode, Polled};
-use super::web::{Page, Web};
+use super::reply::{DeviceCode, Polled, Reply};
 use crate::refresh::{Failure, FailureKind, Proof, Provider, Tokens};
+use crate::web::{Page, Silence, Web};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, Uri};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
 use secrecy::{ExposeSecret, SecretString};
 use std::future::Future;
 use std::time::Duration;
@@ -99,8 +102,8 @@ impl Form<'_> {
 pub async fn discover(web: &Web, issuer: &str) -> Result<Metadata, Failure> {
     let refused = |said: String| Failure::new(FailureKind::Refused, said);
     for place in places(issuer).map_err(refused)? {
-        let page = web.get(&place).await?;
-        match page.status() {
+        let page = web.send(&place, Request::default()).await?;
+        match page.status {
             404 => {}
             200 => {
                 return Metadata::read(issuer, &page.body)
@@ -112,12 +115,32 @@ pub async fn discover(web: &Web, issuer: &str) -> Result<Metadata, Failure> {
     Err(refused(format!("{issuer} says nothing of itself; configure its endpoints")))
 }
 
+impl From<Silence> for Failure {
+    fn from(silence: Silence) -> Self {
+        Self { kind: FailureKind::Away, retry_after: silence.retry_after, said: silence.said }
+    }
+}
+
+fn posted(form: String, authorization: Option<HeaderValue>) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(Bytes::from(form)));
+    *request.method_mut() = Method::POST;
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    request.headers_mut().insert(CONTENT_TYPE, form);
+    if let Some(authorization) = authorization {
+        request.headers_mut().insert(AUTHORIZATION, authorization);
+    }
+    request
+}
+
 impl Page {
+    fn reply(&self) -> Reply<'_> {
+        Reply { status: self.status, retry_after: self.retry_after, body: &self.body }
+    }
+
     fn unusable(&self, place: &Uri) -> Failure {
-        let retry_after = self.reply().retry_after;
         Failure {
-            retry_after,
-            ..Failure::new(FailureKind::Away, format!("{place} answered {}", self.status()))
+            retry_after: self.retry_after,
+            ..Failure::new(FailureKind::Away, format!("{place} answered {}", self.status))
         }
     }
 }
@@ -234,8 +257,9 @@ impl Client {
                 form.secret.push(("client_secret", secret));
             }
         }
-        let page = self.web.post(endpoint, form.encoded(), authorization).await;
-        let mut answer = page.and_then(|page| read(&page)).map_err(|failure| form.masked(failure));
+        let page = self.web.send(endpoint, posted(form.encoded(), authorization)).await;
+        let mut answer =
+            page.map_err(Failure::from).and_then(|page| read(&page)).map_err(|failure| form.masked(failure));
         if let (Err(failure), ClientAuth::Basic(secret)) = (&mut answer, &self.parts.auth) {
             let header = Form { plain: Vec::new(), secret: vec![("", secret)] };
             *failure = header.masked(failure.clone());

@@ -1,6 +1,6 @@
 //! What a provider says of itself (RFC 8414, OpenID Connect Discovery), and where it says it. Pure.
 
-use super::web::address;
+use crate::web::address;
 use http::Uri;
 use serde::Deserialize;
 
@@ -58,7 +58,7 @@ impl Metadata {
     pub fn read(issuer: &str, body: &[u8]) -> Result<Self, MetadataError> {
         let written: Written = serde_json::from_slice(body).map_err(|_| MetadataError::Unreadable)?;
         if written.issuer != issuer {
-            return Err(MetadataError::Issuer(super::reply::shown(&written.issuer)));
+            return Err(MetadataError::Issuer(crate::web::shown(&written.issuer)));
         }
         // A provider that says nothing of it may know it all the same.
         if written
@@ -67,9 +67,8 @@ impl Metadata {
         {
             return Err(MetadataError::Pkce);
         }
-        let endpoint = |text: String| {
-            address(&text).map_err(|error| MetadataError::Endpoint(super::reply::shown(&error)))
-        };
+        let endpoint =
+            |text: String| address(&text).map_err(|error| MetadataError::Endpoint(crate::web::shown(&error)));
         Ok(Self {
             issuer: Some(written.issuer),
             authorization: written.authorization_endpoint.map(endpoint).transpose()?,

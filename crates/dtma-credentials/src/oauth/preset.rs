@@ -119,7 +119,7 @@ impl Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::address;
+    use crate::web::address;
 
     #[test]
     fn every_preset_is_found_and_has_places_for_secrets_only() {

@@ -7,11 +7,10 @@
 mod fields;
 
 use crate::refresh::{Failure, FailureKind, Tokens};
+use crate::web::shown;
 use fields::Fields;
 use std::time::Duration;
 
-/// So much of what a provider says is kept.
-const SAID: usize = 300;
 /// Between two questions for a device's tokens, when the provider says nothing (RFC 8628), and within these bounds.
 const INTERVAL: (f64, f64, f64) = (5.0, 1.0, 60.0);
 /// A device's code lives so long when the provider says nothing sensible, and within these bounds.
@@ -170,28 +169,9 @@ fn page(uri: String) -> Option<String> {
     (is_page && uri.len() < 2048 && uri.chars().all(|c| c.is_ascii_graphic())).then_some(uri)
 }
 
-/// Foreign words as people may see them: none of them cut, for half a secret is not recognised as one.
-pub(super) fn shown(text: &str) -> String {
-    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(SAID + 1).collect();
-    if text.chars().count() <= SAID {
-        return text;
-    }
-    text.rsplit_once(' ').map_or_else(|| "words without end".to_owned(), |(whole, _)| format!("{whole} ..."))
-}
-
 fn within(number: Option<f64>, (usual, least, most): (f64, f64, f64)) -> Duration {
     let seconds = number.filter(|seconds| seconds.is_finite() && *seconds > 0.0).unwrap_or(usual);
     Duration::from_secs_f64(seconds.clamp(least, most))
-}
-
-/// `Retry-After` in seconds, or as a date that is compared with the answer's own, so that no clock needs to be right.
-#[must_use]
-pub fn retry_after(wish: &str, date: &str) -> Option<Duration> {
-    if let Ok(seconds) = wish.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let time = |text: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok();
-    Duration::try_from(time(wish)?.duration_since(time(date)?)).ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A provider that answers what a test wrote, byte by byte, and remembers what it was asked.
 
-use dtma_credentials::oauth::Web;
+use dtma_credentials::web::Web;
 use rustls::{ClientConfig, RootCertStore};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

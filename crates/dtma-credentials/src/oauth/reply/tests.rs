@@ -1,6 +1,7 @@
 //! Answers of providers by cases.
 
 use super::*;
+use crate::web::retry_after;
 use secrecy::ExposeSecret;
 
 fn reply(status: u16, body: &str) -> Reply<'_> {

@@ -1,10 +1,8 @@
-//! Requests to providers: no redirects, bounded answers, one deadline, `https` except to loopback.
+//! Requests to providers and vaults: no redirects, bounded answers, one deadline, `https` except to loopback.
 
-use super::reply::{Reply, retry_after, shown};
-use crate::refresh::{Failure, FailureKind};
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::header::{ACCEPT, DATE, HeaderName, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -18,28 +16,28 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// No answer is longer: tokens of providers stay below 20 KiB, metadata below 50.
 const LARGEST: usize = 256 * 1024;
 
-/// Sends requests to providers.
+/// So much of what others say is kept.
+const SAID: usize = 300;
+
+/// Sends requests to providers and vaults.
 #[derive(Debug, Clone)]
 pub struct Web {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 /// An answer with its body.
-#[derive(Debug)]
-pub(super) struct Page {
-    status: u16,
-    retry_after: Option<Duration>,
-    pub(super) body: Bytes,
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    /// May hold what is secret: nothing shows it.
+    pub(crate) body: Bytes,
 }
 
-impl Page {
-    pub(super) fn reply(&self) -> Reply<'_> {
-        Reply { status: self.status, retry_after: self.retry_after, body: &self.body }
-    }
-
-    pub(super) fn status(&self) -> u16 {
-        self.status
-    }
+/// No answer, or none that came to its end: what was asked may have been done or not.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) said: String,
 }
 
 /// An address that secrets may be sent to: `https`, or `http` to this machine's loopback.
@@ -75,28 +73,8 @@ impl Web {
         Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector) }
     }
 
-    /// Posts a form.
-    pub(super) async fn post(
-        &self,
-        uri: &Uri,
-        form: String,
-        authorization: Option<HeaderValue>,
-    ) -> Result<Page, Failure> {
-        let mut request = Request::new(Full::new(Bytes::from(form)));
-        *request.method_mut() = Method::POST;
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-        request.headers_mut().insert(CONTENT_TYPE, form);
-        if let Some(authorization) = authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization);
-        }
-        self.send(uri, request).await
-    }
-
-    pub(super) async fn get(&self, uri: &Uri) -> Result<Page, Failure> {
-        self.send(uri, Request::new(Full::default())).await
-    }
-
-    async fn send(&self, uri: &Uri, mut request: Request<Full<Bytes>>) -> Result<Page, Failure> {
+    /// Sends to this address what it is given, whatever address that names.
+    pub(crate) async fn send(&self, uri: &Uri, mut request: Request<Full<Bytes>>) -> Result<Page, Silence> {
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -105,14 +83,14 @@ impl Web {
         tokio::time::timeout(DEADLINE, self.exchange(uri, request)).await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn exchange(&self, uri: &Uri, request: Request<Full<Bytes>>) -> Result<Page, Failure> {
+    async fn exchange(&self, uri: &Uri, request: Request<Full<Bytes>>) -> Result<Page, Silence> {
         let response = self.client.request(request).await.map_err(|error| away(uri, &chain(&error)))?;
         let (head, body) = response.into_parts();
         let wish = retry_after(text(&head.headers, &RETRY_AFTER), text(&head.headers, &DATE));
         let body = Limited::new(body, LARGEST).collect().await.map_err(|error| {
             let is_large = error.is::<LengthLimitError>();
             let said = if is_large { "its answer is too large" } else { "its answer breaks off" };
-            Failure { retry_after: wish, ..away(uri, said) }
+            Silence { retry_after: wish, ..away(uri, said) }
         })?;
         Ok(Page { status: head.status.as_u16(), retry_after: wish, body: body.to_bytes() })
     }
@@ -123,8 +101,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
 }
 
 /// Names the host alone: the rest of an address may hold what nobody should see.
-fn away(uri: &Uri, said: &str) -> Failure {
-    Failure::new(FailureKind::Away, format!("{}: {}", uri.host().unwrap_or_default(), shown(said)))
+fn away(uri: &Uri, said: &str) -> Silence {
+    let said = format!("{}: {}", uri.host().unwrap_or_default(), shown(said));
+    Silence { retry_after: None, said }
 }
 
 /// hyper's errors say the interesting part at the end of their chain.
@@ -134,6 +113,25 @@ fn chain(error: &hyper_util::client::legacy::Error) -> String {
         last = source;
     }
     last.to_string()
+}
+
+/// Foreign words as people may see them: none of them cut, for half a secret is not recognised as one.
+pub(crate) fn shown(text: &str) -> String {
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(SAID + 1).collect();
+    if text.chars().count() <= SAID {
+        return text;
+    }
+    text.rsplit_once(' ').map_or_else(|| "words without end".to_owned(), |(whole, _)| format!("{whole} ..."))
+}
+
+/// `Retry-After` in seconds, or as a date that is compared with the answer's own, so that no clock needs to be right.
+#[must_use]
+pub fn retry_after(wish: &str, date: &str) -> Option<Duration> {
+    if let Ok(seconds) = wish.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let time = |text: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok();
+    Duration::try_from(time(wish)?.duration_since(time(date)?)).ok()
 }
 
 #[cfg(test)]
