@@ -27,6 +27,7 @@ mod template_dir;
 mod tls;
 mod token_file;
 mod tokens;
+mod watched;
 
 use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Command, ConfigCommand};

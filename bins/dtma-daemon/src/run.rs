@@ -51,8 +51,10 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 async fn live(settings: &Settings, mut service: Service, log: &Log, export: Option<&Export>) -> Result<()> {
     let Signals { ends, hangup } = Signals::listen()?;
-    let auth = Arc::new(tokens::auth(settings)?);
-    let tls = settings.tls.as_ref().map(TlsFiles::load).transpose()?.map(Arc::new);
+    let (auth, mut token_files) = tokens::auth(settings)?;
+    let auth = Arc::new(auth);
+    let (tls, mut tls_files) = settings.tls.as_ref().map(TlsFiles::load).transpose()?.unzip();
+    let tls = tls.map(Arc::new);
     let listener = listener(settings, &mut service).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
@@ -106,8 +108,8 @@ async fn live(settings: &Settings, mut service: Service, log: &Log, export: Opti
     let life = async {
         let fresh = async {
             let tls = async {
-                if let (Some(files), Some(tls)) = (&settings.tls, &tls) {
-                    files.keep_fresh(tls).await;
+                if let (Some(from), Some(tls), Some(files)) = (&settings.tls, &tls, &mut tls_files) {
+                    from.keep_fresh(tls, files).await;
                 }
             };
             let log = async {
@@ -126,7 +128,7 @@ async fn live(settings: &Settings, mut service: Service, log: &Log, export: Opti
                 }
             };
             tokio::join!(
-                tokens::keep_fresh(&auth, settings),
+                tokens::keep_fresh(&auth, settings, &mut token_files),
                 tls,
                 log,
                 heartbeat,

@@ -1,14 +1,10 @@
 //! Certificate, key and client authority from files, which are watched.
 
+use crate::watched::Watched;
 use anyhow::{Context, Result};
 use dtma_api::tls::{Tls, TlsPem};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How often the files are looked at.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// Where TLS comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +14,6 @@ pub(crate) struct TlsFiles {
     pub(crate) client_ca: Option<PathBuf>,
 }
 
-/// What changes whenever a file does; links are followed, so that one that is pointed elsewhere counts too.
-type Stamp = Vec<Option<(u64, u64, i64, i64)>>;
-
 struct Read {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -28,22 +21,19 @@ struct Read {
 }
 
 impl TlsFiles {
-    /// What the files hold, as the door speaks it.
-    pub(crate) fn load(&self) -> Result<Tls> {
+    /// What the files hold, as the door speaks it, and the files.
+    pub(crate) fn load(&self) -> Result<(Tls, Watched)> {
+        let files = Watched::new(self.paths().map(Path::to_owned));
         let read = self.read()?;
-        Tls::new(read.pem()).with_context(|| format!("TLS cannot be spoken with {}", self.names()))
+        let tls = Tls::new(read.pem());
+        Ok((tls.with_context(|| format!("TLS cannot be spoken with {}", self.names()))?, files))
     }
 
     /// Takes up changes of the files for as long as it is polled; files that cannot be used change nothing.
-    pub(crate) async fn keep_fresh(&self, tls: &Tls) {
-        let mut seen = self.stamp();
+    pub(crate) async fn keep_fresh(&self, tls: &Tls, files: &mut Watched) {
         loop {
-            tokio::time::sleep(FRESH).await;
-            let stamp = self.stamp();
-            if stamp != seen {
-                seen = stamp;
-                self.take_up(tls);
-            }
+            files.changed().await;
+            self.take_up(tls);
         }
     }
 
@@ -77,14 +67,6 @@ impl TlsFiles {
     fn names(&self) -> String {
         let names: Vec<_> = self.paths().map(|path| path.display().to_string()).collect();
         names.join(", ")
-    }
-
-    fn stamp(&self) -> Stamp {
-        let of = |path| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
-        };
-        self.paths().map(of).collect()
     }
 }
 

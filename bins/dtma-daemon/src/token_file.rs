@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,13 +69,6 @@ impl Kept {
     }
 }
 
-/// What changes whenever a file does.
-pub(crate) type Stamp = Option<(u64, i64, i64)>;
-
-pub(crate) fn stamp(path: &Path) -> Stamp {
-    fs::metadata(path).ok().map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()))
-}
-
 /// A token's text and how it is kept.
 fn make(name: &str, scopes: &[Scope], now: Timestamp, holds: Option<Duration>) -> Result<(String, Kept)> {
     // 244 random bits.
@@ -91,9 +84,8 @@ impl TokenFile {
         Self { path: dir.join("tokens.json") }
     }
 
-    /// Changes whenever the file does.
-    pub(crate) fn stamp(&self) -> Stamp {
-        stamp(&self.path)
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The tokens; none when there is no file.

@@ -2,19 +2,17 @@
 
 use crate::cli::TokenCommand;
 use crate::settings::Settings;
-use crate::token_file::{Kept, TokenFile, stamp};
+use crate::token_file::{Kept, TokenFile};
+use crate::watched::Watched;
 use anyhow::{Context, Result};
 use dtma_api::auth::{Auth, Scope, Token};
 use std::path::Path;
-use std::time::Duration;
 
 pub(crate) const CONF_KEY: &str = "DTMA_AUTH_TOKEN";
 /// Environment variables that hold a token.
 const VARIABLES: [&str; 2] = ["DTMA_BEARER_TOKEN", "BACKEND_TO_DTMA_API_KEY"];
 /// Shorter ones can be guessed.
 const SHORT: usize = 16;
-/// How often the token file is looked at.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// There is no token at all.
 #[derive(Debug, thiserror::Error)]
@@ -24,31 +22,25 @@ const FRESH: Duration = Duration::from_secs(1);
 )]
 pub(crate) struct NoToken;
 
-/// Who may ask.
-pub(crate) fn auth(settings: &Settings) -> Result<Auth> {
+/// Who may ask, and the files that say so.
+pub(crate) fn auth(settings: &Settings) -> Result<(Auth, Watched)> {
+    let file = TokenFile::in_dir(&settings.state_dir);
+    let files = Watched::new([file.path().to_owned(), settings.conf.clone()]);
     if settings.dev_no_auth {
         tracing::warn!("--dev-no-auth: everybody on this machine may do everything");
-        return Ok(Auth::disabled());
+        return Ok((Auth::disabled(), files));
     }
     let tokens = all(settings)?;
     if tokens.is_empty() {
         return Err(NoToken.into());
     }
-    Ok(Auth::tokens(tokens).needing_connections(settings.require_connections))
+    Ok((Auth::tokens(tokens).needing_connections(settings.require_connections), files))
 }
 
-/// Takes up changes of the token file for as long as it is polled.
-pub(crate) async fn keep_fresh(auth: &Auth, settings: &Settings) {
-    let file = TokenFile::in_dir(&settings.state_dir);
-    let stamps = || (file.stamp(), stamp(&settings.conf));
-    let mut seen = stamps();
+/// Takes up changes of the files for as long as it is polled.
+pub(crate) async fn keep_fresh(auth: &Auth, settings: &Settings, files: &mut Watched) {
     loop {
-        tokio::time::sleep(FRESH).await;
-        let stamp = stamps();
-        if stamp == seen {
-            continue;
-        }
-        seen = stamp;
+        files.changed().await;
         match all(settings) {
             Ok(tokens) => {
                 tracing::info!(tokens = tokens.len(), "the tokens changed");
