@@ -155,7 +155,11 @@ fn nothing_is_left_of_a_run() {
     let (container, mut peer) = Container::welcomed(&["--pids-limit", "64"]);
     let scripts = [
         ("setsid sleep 61 & (setsid sleep 62 &); sleep 0.2; exit 3", 3),
-        ("bomb() { bomb | bomb & }; trap '' TERM; bomb; sleep 1; exit 4", 4),
+        // No program is begun once there is room for none: a shell that cannot fork ends with a code of its own.
+        (
+            "bomb() { bomb | bomb & }; trap '' TERM; bomb; i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done; exit 4",
+            4,
+        ),
     ];
     for (run, (script, code)) in (1..).zip(scripts) {
         peer.spawn(run, Mode::Messages, &["sh", "-c", script]);
