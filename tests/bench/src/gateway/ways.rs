@@ -123,15 +123,8 @@ async fn attaches(scene: &Scene<'_>, server: &Server) -> Result<Way> {
     let (runtime, id) = (Arc::clone(&scene.engine.runtime), container(scene, server, "each").await?);
     runtime.start(&id, &Launch::default()).await?;
     let kind = Kind::Attach { runtime, container: id };
-    // Nobody is between who could tell apart clients with the same ids.
-    let mixes = Some("clients need ids of their own".to_owned());
-    Ok(Way {
-        name: "raw attach, a stream for each client".into(),
-        place: CONTAINER,
-        failed: None,
-        mixes,
-        kind,
-    })
+    let name = "raw attach, a stream for each client".into();
+    Ok(Way { name, place: CONTAINER, failed: None, mixes: None, kind })
 }
 
 /// What one more process between client and engine costs at the least.
